@@ -1,0 +1,43 @@
+# Targets for those who build Millrace. Users need only: go run ./cmd/millrace up
+.PHONY: build test race lint generate crash crash-faulty bench fuzz e2e clients clean
+
+build: ## the binary
+	CGO_ENABLED=0 go build -trimpath -o millrace ./cmd/millrace
+
+test: ## what the README promises to pass with Go alone
+	go test ./...
+
+race:
+	go test -race -short ./...
+
+lint:
+	gofmt -l . | (! grep .)
+	go vet ./...
+	go tool staticcheck ./...
+
+generate: ## shapes of the wire, from the service models
+	go generate ./...
+
+ROUNDS ?= 100
+crash: ## kill -9 under load, again and again; every answered event must be in exactly one object
+	go test ./e2e/crash -count=1 -timeout=4h -v -run 'TestCrash$$' -rounds=$(ROUNDS)
+
+crash-faulty: ## the same suite on a build that commits before it puts: it must fail
+	go test ./e2e/crash -count=1 -timeout=1h -v -run 'TestFaultIsFound$$' -faulty
+
+clients: ## boto3 and the aws CLI against the built binary; installs them into .venv
+	e2e/clients/run
+
+bench: ## Millrace, a bare net/http handler, and the peers that store records; writes bench/RESULTS.md
+	bench/run
+
+FUZZTIME ?= 30s
+fuzz: ## every fuzz target for FUZZTIME
+	@for pkg in $$(go list ./...); do \
+	  for f in $$(go test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz'); do \
+	    echo "== $$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; done
+
+clean:
+	rm -f millrace
+	rm -rf .venv node_modules

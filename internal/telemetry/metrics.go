@@ -1,0 +1,128 @@
+// Package telemetry owns what a node tells its operator: logs and metrics.
+//
+// Every metric is declared once, in the table below, with a sentence that says
+// what it counts, in which unit, and what it leaves out. Rooms of the house know
+// nothing of Prometheus: they keep plain counters, and app bridges them here with
+// [Metrics.Collect] when the page is read.
+package telemetry
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metric is a declared metric.
+type Metric struct {
+	Name   string
+	Help   string
+	Labels []string
+	kind   prometheus.ValueType
+	desc   *prometheus.Desc
+}
+
+var declared []*Metric
+
+func declare(kind prometheus.ValueType, name, help string, labels ...string) *Metric {
+	m := &Metric{Name: name, Help: help, Labels: labels, kind: kind, desc: prometheus.NewDesc(name, help, labels, nil)}
+	declared = append(declared, m)
+	return m
+}
+
+const (
+	counter = prometheus.CounterValue
+	gauge   = prometheus.GaugeValue
+)
+
+// The metrics.
+var (
+	Info = declare(gauge, "millrace_build_info", "Always 1; the labels tell which build runs.", "version", "go")
+
+	APIRequests = declare(counter, "millrace_api_requests_total",
+		"Requests that deployed APIs answered, by status. Calls to control planes are not among them.", "api", "stage", "status")
+	APIRequestBytes = declare(counter, "millrace_api_request_bytes_total",
+		"Payload bytes of requests to deployed APIs, as received after decompression; headers left out.", "api", "stage")
+
+	ServiceRequests = declare(counter, "millrace_service_requests_total",
+		"Calls to the AWS endpoint, by service. Calls that deployed APIs make in process are not among them.", "service")
+
+	StreamRecords = declare(counter, "millrace_stream_records_total",
+		"Records appended durably to a stream since this process started.", "stream")
+	StreamBytes = declare(counter, "millrace_stream_bytes_total",
+		"Bytes of data and partition keys appended durably to a stream since this process started.", "stream")
+	Fsyncs = declare(counter, "millrace_log_fsyncs_total",
+		"Group commits of the log, one fsync each.")
+	FsyncSeconds = declare(counter, "millrace_log_fsync_seconds_total",
+		"Time that group commits of the log took, write and fsync together.")
+	AppendQueueBytes = declare(gauge, "millrace_log_queue_bytes",
+		"Bytes of records that wait for their group commit.")
+	AppendQueueBound = declare(gauge, "millrace_log_queue_bound_bytes",
+		"The most that may wait; beyond it callers wait to be admitted.")
+
+	DeliveryRecords = declare(counter, "millrace_delivery_records_total",
+		"Source records whose object was committed, since the delivery stream was created.", "delivery_stream")
+	DeliveryBytes = declare(counter, "millrace_delivery_bytes_total",
+		"Bytes of record data delivered, before compression, since the delivery stream was created.", "delivery_stream")
+	DeliveryObjects = declare(counter, "millrace_delivery_objects_total",
+		"Objects delivered since the delivery stream was created.", "delivery_stream")
+	DeliveryLost = declare(counter, "millrace_delivery_lost_records_total",
+		"Records that expired undelivered or were discarded with their delivery stream. Anything above 0 is an alarm.", "delivery_stream", "how")
+	DeliveryLagRecords = declare(gauge, "millrace_delivery_lag_records",
+		"Accepted records that no committed object holds yet.", "delivery_stream")
+	DeliveryLagSeconds = declare(gauge, "millrace_delivery_lag_seconds",
+		"Age of the oldest accepted record that no committed object holds yet; 0 when there is none.", "delivery_stream")
+	DeliveryErrors = declare(counter, "millrace_delivery_put_errors_total",
+		"Failed attempts to put an object since this process started; each is tried again.", "delivery_stream")
+	DeliveryManifests = declare(gauge, "millrace_delivery_manifests",
+		"Planned objects that are not committed yet.", "delivery_stream")
+	DeliveryBuffered = declare(gauge, "millrace_delivery_buffered_bytes",
+		"Bytes of records that delivery streams hold in memory, all together.")
+	DeliveryBufferBound = declare(gauge, "millrace_delivery_buffered_bound_bytes",
+		"The most that delivery streams may hold in memory, all together; beyond it they keep positions only.")
+
+	BodyBytes = declare(gauge, "millrace_body_bytes",
+		"Bytes of request bodies held in memory for callers.")
+	BodyBound = declare(gauge, "millrace_body_bound_bytes",
+		"The most that may be held; beyond it callers get 503.")
+	SpaceFree = declare(gauge, "millrace_disk_free_bytes",
+		"Free bytes of the file system that holds the data folder.")
+	SpaceLow = declare(gauge, "millrace_disk_low",
+		"1 when free space is below the low-space mark and writes are refused, else 0.")
+)
+
+// Emit reports one value while a page is read; labels in the order of the metric's declaration.
+type Emit func(m *Metric, value float64, labels ...string)
+
+// Metrics is the page that Prometheus reads.
+type Metrics struct{ registry *prometheus.Registry }
+
+// NewMetrics makes a page with the process's own figures.
+func NewMetrics() *Metrics {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return &Metrics{registry: r}
+}
+
+// Collect calls fn each time the page is read.
+func (m *Metrics) Collect(fn func(Emit)) { m.registry.MustRegister(bridge{fn}) }
+
+// Handler serves the page.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Declared lists all metrics, for the documentation and its test.
+func Declared() []*Metric { return declared }
+
+type bridge struct{ fn func(Emit) }
+
+// Describe sends nothing: which label values exist is known only when the page is read.
+func (b bridge) Describe(chan<- *prometheus.Desc) {}
+
+func (b bridge) Collect(ch chan<- prometheus.Metric) {
+	b.fn(func(m *Metric, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, value, labels...)
+	})
+}
