@@ -118,7 +118,7 @@ func (c *compiler) print(n *Node) exec {
 		}
 		switch v.kind {
 		case Text:
-			rt.out = append(rt.out, v.text...)
+			rt.out = append(rt.out, v.str()...)
 		case ListKind, MapKind, ObjectKind:
 			if rt.out, err = v.AppendText(rt.out, rt.t.opts.Limits.OutputBytes); err != nil {
 				return c.located(n, err)
@@ -434,7 +434,7 @@ func (c *compiler) evaluate(n *Node) exec {
 		if v, err = rt.text(v); err != nil {
 			return c.located(n, err)
 		}
-		return c.located(n, rt.evaluate(n, v.text))
+		return c.located(n, rt.evaluate(n, v.str()))
 	}
 }
 

@@ -292,18 +292,18 @@ func (rt *Runtime) concat(a, b Value) (Value, error) {
 	if b, err = rt.text(b); err != nil {
 		return Value{}, err
 	}
-	buf, err := rt.Buffer(len(a.text) + len(b.text))
+	buf, err := rt.Buffer(len(a.str()) + len(b.str()))
 	if err != nil {
 		return Value{}, err
 	}
-	return Own(append(append(buf, a.text...), b.text...)), nil
+	return Own(append(append(buf, a.str()...), b.str()...)), nil
 }
 
 // equal compares as == does: numbers by value, values of one class by content, others by their texts.
 func (rt *Runtime) equal(a, b Value) (bool, error) {
 	switch {
 	case a.kind == Text && b.kind == Text:
-		return a.text == b.text, nil
+		return a.str() == b.str(), nil
 	case a.kind == Null || b.kind == Null:
 		return a.kind == b.kind, nil
 	case a.number() && b.number():

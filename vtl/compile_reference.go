@@ -148,7 +148,7 @@ func (rt *Runtime) property(recv Value, name string) (Value, error) {
 		}
 	case Text:
 		if name == "empty" {
-			return Bool(recv.text == ""), nil
+			return Bool(recv.str() == ""), nil
 		}
 	}
 	return Value{}, nil
@@ -290,7 +290,7 @@ func (rt *Runtime) store(recv, key, v Value) error {
 			if err != nil {
 				return err
 			}
-			return o.SetProperty(rt, name.text, v)
+			return o.SetProperty(rt, name.str(), v)
 		}
 	}
 	return nil

@@ -83,7 +83,7 @@ func ints(args []Value, n int) bool {
 var errNull = errors.New("its argument is null")
 
 func (rt *Runtime) stringMethod(recv Value, name string, args []Value) (Value, bool, error) {
-	s := recv.text
+	s := recv.str()
 	if err := rt.Charge(len(s) / 64); err != nil {
 		return Value{}, true, err
 	}
@@ -97,19 +97,19 @@ func (rt *Runtime) stringMethod(recv Value, name string, args []Value) (Value, b
 	case "split":
 		switch {
 		case strs(args, 1):
-			return known(rt.split(s, args[0].text, 0))
+			return known(rt.split(s, args[0].str(), 0))
 		case len(args) == 2 && args[0].kind == Text && args[1].kind == Integer:
-			return known(rt.split(s, args[0].text, int(int32(args[1].bits))))
+			return known(rt.split(s, args[0].str(), int(int32(args[1].bits))))
 		}
 	case "equals":
 		if len(args) == 1 {
-			return Bool(args[0].kind == Text && args[0].text == s), true, nil
+			return Bool(args[0].kind == Text && args[0].str() == s), true, nil
 		}
 	case "charAt", "substring", "indexOf", "lastIndexOf":
 		return rt.indexMethod(s, name, args)
 	}
 	if strs(args, 1) {
-		switch a := args[0].text; name {
+		switch a := args[0].str(); name {
 		case "contains":
 			return Bool(strings.Contains(s, a)), true, nil
 		case "startsWith":
@@ -129,7 +129,7 @@ func (rt *Runtime) stringMethod(recv Value, name string, args []Value) (Value, b
 		}
 	}
 	if strs(args, 2) {
-		switch a, b := args[0].text, args[1].text; name {
+		switch a, b := args[0].str(), args[1].str(); name {
 		case "replace":
 			return known(rt.replace(s, a, b))
 		case "replaceAll":
@@ -146,7 +146,7 @@ var stringMethods = map[string]bool{"contains": true, "startsWith": true, "endsW
 	"split": true, "replace": true, "replaceAll": true, "replaceFirst": true, "matches": true, "indexOf": true, "lastIndexOf": true}
 
 func (rt *Runtime) plainStringMethod(recv Value, name string) (Value, bool, error) {
-	s := recv.text
+	s := recv.str()
 	switch name {
 	case "length":
 		return Int(int64(utf16Len(s))), true, nil
@@ -198,9 +198,9 @@ func (rt *Runtime) indexMethod(s, name string, args []Value) (Value, bool, error
 			return unknownMethod(name, args)
 		}
 		if name == "indexOf" {
-			return Int(int64(indexUTF16(s, args[0].text, from))), true, nil
+			return Int(int64(indexUTF16(s, args[0].str(), from))), true, nil
 		}
-		i := strings.LastIndex(s, args[0].text)
+		i := strings.LastIndex(s, args[0].str())
 		if i >= 0 {
 			i = utf16Len(s[:i])
 		}

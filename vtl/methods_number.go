@@ -18,7 +18,7 @@ func (rt *Runtime) booleanMethod(recv Value, name string, args []Value) (Value, 
 	case strs(args, 1) && name == "compareTo":
 		return Value{}, false, nil
 	case strs(args, 1) && (name == "parseBoolean" || name == "valueOf"):
-		return Bool(strings.EqualFold(args[0].text, "true")), true, nil
+		return Bool(strings.EqualFold(args[0].str(), "true")), true, nil
 	}
 	return unknownMethod(name, args)
 }
@@ -84,7 +84,7 @@ func toInt64(v Value) int64 {
 func (rt *Runtime) staticMethod(recv Value, name string, args []Value) (Value, bool, error) {
 	text := ""
 	if strs(args, 1) {
-		text = args[0].text
+		text = args[0].str()
 	}
 	switch recv.kind {
 	case Integer:

@@ -49,7 +49,7 @@ func (p *printer) value(dst []byte, v Value, depth int) ([]byte, error) {
 func appendScalar(dst []byte, v Value) []byte {
 	switch v.kind {
 	case Text:
-		return append(dst, v.text...)
+		return append(dst, v.str()...)
 	case Boolean:
 		return strconv.AppendBool(dst, v.bits != 0)
 	case Integer, Long:
@@ -114,7 +114,7 @@ func (p *printer) json(dst []byte, v Value, depth int) ([]byte, error) {
 	switch v.kind {
 	case Text:
 		dst = append(dst, '"')
-		dst = AppendJSONString(dst, v.text, true)
+		dst = AppendJSONString(dst, v.str(), true)
 		return append(dst, '"'), nil
 	case Double:
 		if f := math.Float64frombits(v.bits); math.IsInf(f, 0) || math.IsNaN(f) {
@@ -215,7 +215,7 @@ const maxShownText = 1 << 20
 // toText gives what v prints as; it is cut when it is very long or deep.
 func toText(v Value) string {
 	if v.kind == Text {
-		return v.text
+		return v.str()
 	}
 	b, _ := v.AppendText(nil, maxShownText) // cut is as good as whole for comparing
 	return string(b)

@@ -107,7 +107,7 @@ func (rt *Runtime) split(s, pattern string, limit int) (Value, error) {
 		if n == 1 && s == "" {
 			return FromList(l), nil // no match gives the text itself
 		}
-		for n > 0 && l.Items[n-1].text == "" {
+		for n > 0 && l.Items[n-1].str() == "" {
 			n--
 		}
 		if n == 0 && len(l.Items) == 1 {

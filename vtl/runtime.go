@@ -164,7 +164,7 @@ func (rt *Runtime) Buffer(n int) ([]byte, error) {
 
 // Own makes a string value of bytes that came from Buffer, without copying.
 func Own(b []byte) Value {
-	return Value{kind: Text, text: unsafe.String(unsafe.SliceData(b), len(b))}
+	return String(unsafe.String(unsafe.SliceData(b), len(b)))
 }
 
 // Copy makes a string value in the arena.

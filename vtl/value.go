@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // Kind tells what a [Value] is.
@@ -28,11 +29,19 @@ const (
 
 // Value is what a template works with. The zero Value is null. Values are small
 // and passed by value; lists and maps are shared, as in Java.
+//
+// A string lies in ref as a pointer to its first byte and in bits as its length:
+// values travel through every closure, and four words travel faster than six.
 type Value struct {
-	ref  any // *List, *Map, Object, *big.Int, *decimal
-	text string
-	bits uint64 // of a Boolean, Integer, Long, Double
+	ref  any    // *byte, *List, *Map, Object, *big.Int, *decimal
+	bits uint64 // of a Boolean, Integer, Long, Double; the length of a string
 	kind Kind
+}
+
+// str gives the text of a string.
+func (v Value) str() string {
+	p, _ := v.ref.(*byte)
+	return unsafe.String(p, int(v.bits))
 }
 
 // Object is a value of the host: properties and methods by name.
@@ -56,7 +65,9 @@ type Indexed interface {
 }
 
 // String makes a string.
-func String(s string) Value { return Value{kind: Text, text: s} }
+func String(s string) Value {
+	return Value{kind: Text, ref: unsafe.StringData(s), bits: uint64(len(s))}
+}
 
 // Bool makes a boolean.
 func Bool(b bool) Value {
@@ -103,7 +114,12 @@ func (v Value) Kind() Kind { return v.kind }
 func (v Value) IsNull() bool { return v.kind == Null }
 
 // Str gives the text of a string; ok is false for anything else.
-func (v Value) Str() (s string, ok bool) { return v.text, v.kind == Text }
+func (v Value) Str() (s string, ok bool) {
+	if v.kind != Text {
+		return "", false
+	}
+	return v.str(), true
+}
 
 // Truth gives the value of a boolean.
 func (v Value) Truth() (b, ok bool) { return v.bits != 0, v.kind == Boolean }
@@ -207,7 +223,7 @@ type mapKey struct {
 func keyOf(v Value) mapKey {
 	switch v.kind {
 	case Text:
-		return mapKey{kind: Text, text: v.text}
+		return mapKey{kind: Text, text: v.str()}
 	case BigInteger:
 		return mapKey{kind: BigInteger, text: v.bigInt().String()}
 	case BigDecimal:
@@ -233,7 +249,7 @@ func (m *Map) find(key Value) int {
 	}
 	if key.kind == Text {
 		for i := range m.entries {
-			if k := &m.entries[i].Key; k.kind == Text && k.text == key.text {
+			if k := &m.entries[i].Key; k.kind == Text && k.str() == key.str() {
 				return i
 			}
 		}
