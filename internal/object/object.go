@@ -42,6 +42,8 @@ type Info struct {
 	Attributes
 	Checksums []Checksum
 	Parts     int // of a multipart object, else 0
+	// PartSizes are the sizes of those parts, in order; Head and Get give them, Put, CompleteUpload and List do not.
+	PartSizes []int64
 }
 
 // Attributes travel with an object from its put to every get.

@@ -14,8 +14,11 @@ import (
 //
 // Errors are fault.Error. NotFound names what is missing: see [Missing]. Other
 // kinds: InUse (bucket exists, bucket not empty), Invalid (names, digests, part
-// order), PreconditionFailed (a condition does not hold), Unavailable (full disk,
-// low-space mark), Corrupt.
+// order), PreconditionFailed (a condition does not hold; If-Match on a key that is
+// not there is NotFound), LimitExceeded (too many buckets or uploads), Unavailable
+// (full disk, low-space mark), Corrupt. Causes that matter to a surface are the
+// variables of this package. An error of the body that is a fault.Error keeps its kind,
+// others are Unavailable; errors.Is and errors.As find what the body returned.
 type Store interface {
 	CreateBucket(ctx context.Context, bucket Bucket) error
 	DeleteBucket(ctx context.Context, name string) error // InUse when objects or uploads remain
@@ -31,15 +34,22 @@ type Store interface {
 	Head(ctx context.Context, bucket, key string) (Info, error)
 	// Delete removes a key; that it did not exist is no error.
 	Delete(ctx context.Context, bucket, key string) error
+	// Tag replaces the tags of an object and nothing else: neither ETag nor time change.
+	Tag(ctx context.Context, bucket, key string, tags map[string]string) error
 	// List lists keys in byte order.
 	List(ctx context.Context, bucket string, opts ListOptions) (Page, error)
 
 	CreateUpload(ctx context.Context, bucket, key string, attrs UploadOptions) (Upload, error)
-	PutPart(ctx context.Context, upload UploadRef, number int, body io.Reader, size int64, want Digests) (Part, error)
-	CompleteUpload(ctx context.Context, upload UploadRef, parts []Part, cond Conditions) (Info, error)
+	PutPart(ctx context.Context, upload UploadRef, number int, body io.Reader, size int64, opts PartOptions) (Part, error)
+	// CompleteUpload makes the object of the parts that are named by number and ETag, and by checksum where given.
+	// Calling it again while the key still holds the object that it made gives that object again.
+	CompleteUpload(ctx context.Context, upload UploadRef, parts []Part, opts CompleteOptions) (Info, error)
 	AbortUpload(ctx context.Context, upload UploadRef) error
+	// Upload describes one upload in progress.
+	Upload(ctx context.Context, upload UploadRef) (Upload, error)
+	// Uploads lists the uploads in progress by key, those of one key by when they began.
 	Uploads(ctx context.Context, bucket, prefix string) ([]Upload, error)
-	Parts(ctx context.Context, upload UploadRef) ([]Part, error)
+	Parts(ctx context.Context, upload UploadRef) ([]Part, error) // by number
 
 	// Healthy returns nil when a put could be made durable now.
 	Healthy(ctx context.Context) error
@@ -83,7 +93,15 @@ type PutOptions struct {
 	Want Digests
 	// Trailer, when set, is called after EOF of body and gives digests that came behind the bytes.
 	Trailer func() (Digests, error)
-	// Compute names a checksum algorithm to compute and keep when the caller sent none: "CRC64NVME".
+	// Compute names a checksum algorithm to compute and keep beside those of Want: "CRC64NVME". A checksum that Trailer
+	// gives must be of this algorithm.
+	Compute string
+}
+
+// PartOptions of a part; the fields are those of PutOptions. The checksum of the upload's algorithm is always computed.
+type PartOptions struct {
+	Want    Digests
+	Trailer func() (Digests, error)
 	Compute string
 }
 
@@ -110,7 +128,14 @@ type UploadRef struct{ Bucket, Key, ID string }
 type UploadOptions struct {
 	Attributes
 	ChecksumAlgorithm string // empty: none
-	ChecksumComposite bool
+	ChecksumComposite bool   // over the parts' digests; else over the bytes, which only CRCs allow
+}
+
+// CompleteOptions of the completion of an upload.
+type CompleteOptions struct {
+	Conditions
+	Want []Checksum // of the whole object; empty: not checked
+	Size int64      // of the whole object; 0: not checked
 }
 
 // Upload describes a multipart upload in progress.

@@ -66,8 +66,8 @@ type Method struct {
 // MethodResponse declares a status that a method may answer.
 type MethodResponse struct {
 	StatusCode         string            `json:"statusCode"`
-	ResponseParameters map[string]bool   `json:"responseParameters,omitempty"` // "method.response.header.X"
-	ResponseModels     map[string]string `json:"responseModels,omitempty"`
+	ResponseParameters map[string]bool   `json:"responseParameters,omitzero"` // "method.response.header.X"; empty is shown, nil is not
+	ResponseModels     map[string]string `json:"responseModels,omitzero"`
 }
 
 // The integration types.
@@ -112,8 +112,8 @@ type Integration struct {
 type IntegrationResponse struct {
 	StatusCode         string            `json:"statusCode"`
 	SelectionPattern   string            `json:"selectionPattern,omitempty"` // empty: the default
-	ResponseParameters map[string]string `json:"responseParameters,omitempty"`
-	ResponseTemplates  map[string]string `json:"responseTemplates,omitempty"`
+	ResponseParameters map[string]string `json:"responseParameters,omitzero"`
+	ResponseTemplates  map[string]string `json:"responseTemplates,omitzero"`
 	ContentHandling    string            `json:"contentHandling,omitempty"`
 }
 

@@ -1,0 +1,96 @@
+package apigateway
+
+import (
+	"slices"
+	"strings"
+
+	"millrace/internal/awsmodel/apigatewaywire"
+)
+
+// operations are those that are served; the rest of the model is refused by name.
+var operations = map[string]operation{
+	"CreateRestApi": answers((*Service).createRestAPI),
+	"DeleteRestApi": done((*Service).deleteRestAPI),
+	"GetRestApi":    answers((*Service).getRestAPI),
+	"GetRestApis":   answers((*Service).getRestAPIs),
+	"ImportRestApi": answers((*Service).importRestAPI),
+	"PutRestApi":    answers((*Service).putRestAPI),
+	"UpdateRestApi": answers((*Service).updateRestAPI),
+
+	"CreateResource": answers((*Service).createResource),
+	"DeleteResource": done((*Service).deleteResource),
+	"GetResource":    answers((*Service).getResource),
+	"GetResources":   answers((*Service).getResources),
+	"UpdateResource": answers((*Service).updateResource),
+
+	"DeleteMethod":         done((*Service).deleteMethod),
+	"DeleteMethodResponse": done((*Service).deleteMethodResponse),
+	"GetMethod":            answers((*Service).getMethod),
+	"GetMethodResponse":    answers((*Service).getMethodResponse),
+	"PutMethod":            answers((*Service).putMethod),
+	"PutMethodResponse":    answers((*Service).putMethodResponse),
+	"UpdateMethod":         answers((*Service).updateMethod),
+	"UpdateMethodResponse": answers((*Service).updateMethodResponse),
+
+	"DeleteIntegration":         done((*Service).deleteIntegration),
+	"DeleteIntegrationResponse": done((*Service).deleteIntegrationResponse),
+	"GetIntegration":            answers((*Service).getIntegration),
+	"GetIntegrationResponse":    answers((*Service).getIntegrationResponse),
+	"PutIntegration":            answers((*Service).putIntegration),
+	"PutIntegrationResponse":    answers((*Service).putIntegrationResponse),
+	"UpdateIntegration":         answers((*Service).updateIntegration),
+	"UpdateIntegrationResponse": answers((*Service).updateIntegrationResponse),
+
+	"CreateDeployment": answers((*Service).createDeployment),
+	"DeleteDeployment": done((*Service).deleteDeployment),
+	"GetDeployment":    answers((*Service).getDeployment),
+	"GetDeployments":   answers((*Service).getDeployments),
+	"UpdateDeployment": answers((*Service).updateDeployment),
+
+	"CreateStage":                answers((*Service).createStage),
+	"DeleteStage":                done((*Service).deleteStage),
+	"FlushStageAuthorizersCache": done((*Service).flushStageAuthorizersCache),
+	"FlushStageCache":            done((*Service).flushStageCache),
+	"GetStage":                   answers((*Service).getStage),
+	"GetStages":                  answers((*Service).getStages),
+	"UpdateStage":                answers((*Service).updateStage),
+
+	"CreateModel": answers((*Service).createModel),
+	"DeleteModel": done((*Service).deleteModel),
+	"GetModel":    answers((*Service).getModel),
+	"GetModels":   answers((*Service).getModels),
+	"UpdateModel": answers((*Service).updateModel),
+
+	"GetAccount":    answers((*Service).getAccount),
+	"GetTags":       answers((*Service).getTags),
+	"TagResource":   done((*Service).tagResource),
+	"UntagResource": done((*Service).untagResource),
+	"UpdateAccount": answers((*Service).updateAccount),
+}
+
+// Supported tells of one operation of the service's model whether it is served.
+type Supported struct {
+	Operation string
+	Served    bool
+	Note      string // "accepted without effect: …"
+}
+
+// notes tell of served operations what a user would not expect.
+var notes = map[string]string{
+	"FlushStageAuthorizersCache": "accepted without effect: there are no authorizers",
+	"FlushStageCache":            "accepted without effect: there is no response cache",
+	"CreateStage":                "tracingEnabled and the metricsEnabled of method settings are kept and shown, without effect",
+	"PutIntegration":             "types AWS and MOCK; credentials are checked for their form and not evaluated; cache members are kept and shown, without effect",
+	"CreateModel":                "models are kept and shown; nothing validates by them yet",
+	"UpdateAccount":              "cloudwatchRoleArn is kept and shown; execution logs need no role here",
+}
+
+// Support lists all operations of the service's model.
+func Support() []Supported {
+	all := make([]Supported, 0, len(apigatewaywire.Operations))
+	for _, op := range apigatewaywire.Operations {
+		all = append(all, Supported{op.Name, operations[op.Name] != nil, notes[op.Name]})
+	}
+	slices.SortFunc(all, func(a, b Supported) int { return strings.Compare(a.Operation, b.Operation) })
+	return all
+}

@@ -1,0 +1,144 @@
+package apigateway
+
+import (
+	"context"
+
+	wire "millrace/internal/awsmodel/apigatewaywire"
+	"millrace/internal/awswire"
+	"millrace/internal/restapi"
+)
+
+func (s *Service) createStage(ctx context.Context, in *wire.CreateStageRequest) (out *wire.Stage, err error) {
+	if err := refuse(
+		member{"canarySettings", in.CanarySettings != nil},
+		member{"cacheClusterEnabled", awswire.Value(in.CacheClusterEnabled)},
+		member{"cacheClusterSize", in.CacheClusterSize != ""},
+		member{"documentationVersion", awswire.Value(in.DocumentationVersion) != ""},
+	); err != nil {
+		return nil, err
+	}
+	id := in.RestApiId
+	err = s.edit(ctx, id, s.noAPI(id), func(api *restapi.API) error {
+		stage, err := api.CreateStage(restapi.NewStage{
+			Name:           in.StageName,
+			DeploymentID:   in.DeploymentId,
+			Description:    awswire.Value(in.Description),
+			Variables:      in.Variables,
+			TracingEnabled: awswire.Value(in.TracingEnabled),
+			Tags:           in.Tags,
+		}, s.Now())
+		if err == nil {
+			out = stageView(stage)
+		}
+		return err
+	})
+	return out, err
+}
+
+// stageOf reads a stage.
+func (s *Service) stageOf(apiID, name string) (*restapi.Stage, error) {
+	api, err := s.read(apiID, s.noAPI(apiID))
+	if err != nil {
+		return nil, err
+	}
+	return api.Stage(name)
+}
+
+func (s *Service) getStage(_ context.Context, in *wire.GetStageRequest) (*wire.Stage, error) {
+	stage, err := s.stageOf(in.RestApiId, in.StageName)
+	if err != nil {
+		return nil, err
+	}
+	return stageView(stage), nil
+}
+
+// getStages lists all stages at once: the call has no pages.
+func (s *Service) getStages(_ context.Context, in *wire.GetStagesRequest) (*wire.Stages, error) {
+	id := in.RestApiId
+	api, err := s.read(id, s.noAPI(id))
+	if err != nil {
+		return nil, err
+	}
+	out := &wire.Stages{Item: []wire.Stage{}}
+	for _, stage := range sorted(api.Stages) {
+		if in.DeploymentId == nil || *in.DeploymentId == stage.DeploymentID {
+			out.Item = append(out.Item, *stageView(stage))
+		}
+	}
+	return out, nil
+}
+
+func (s *Service) updateStage(ctx context.Context, in *wire.UpdateStageRequest) (out *wire.Stage, err error) {
+	id := in.RestApiId
+	err = s.edit(ctx, id, s.noAPI(id), func(api *restapi.API) error {
+		stage, err := api.PatchStage(in.StageName, patches(in.PatchOperations), s.Now())
+		if err == nil {
+			out = stageView(stage)
+		}
+		return err
+	})
+	return out, err
+}
+
+func (s *Service) deleteStage(ctx context.Context, in *wire.DeleteStageRequest) error {
+	id := in.RestApiId
+	return s.edit(ctx, id, s.noAPI(id), func(api *restapi.API) error {
+		return api.DeleteStage(in.StageName)
+	})
+}
+
+// The two flushes have nothing to flush: there is neither a response cache nor an authorizer.
+
+func (s *Service) flushStageCache(_ context.Context, in *wire.FlushStageCacheRequest) error {
+	_, err := s.stageOf(in.RestApiId, in.StageName)
+	return err
+}
+
+func (s *Service) flushStageAuthorizersCache(_ context.Context, in *wire.FlushStageAuthorizersCacheRequest) error {
+	_, err := s.stageOf(in.RestApiId, in.StageName)
+	return err
+}
+
+func stageView(stage *restapi.Stage) *wire.Stage {
+	off := false
+	v := &wire.Stage{
+		DeploymentId:        &stage.DeploymentID,
+		StageName:           &stage.Name,
+		Description:         text(stage.Description),
+		CacheClusterEnabled: &off,
+		CacheClusterStatus:  "NOT_AVAILABLE",
+		MethodSettings:      make(map[string]wire.MethodSetting, len(stage.MethodSettings)),
+		Variables:           someOf(stage.Variables),
+		TracingEnabled:      &stage.TracingEnabled,
+		Tags:                someOf(stage.Tags),
+		CreatedDate:         stage.Created,
+		LastUpdatedDate:     stage.Updated,
+	}
+	for key, m := range stage.MethodSettings {
+		v.MethodSettings[key] = settingView(m)
+	}
+	return v
+}
+
+// settingView shows all members of a method's settings, as the service does from the first touch of a key on. What
+// Millrace has no use for shows its default.
+func settingView(m *restapi.MethodSetting) wire.MethodSetting {
+	var (
+		yes, no = true, false
+		burst   = restapi.DefaultThrottlingBurst
+		rate    = restapi.DefaultThrottlingRate
+		ttl     = restapi.DefaultCacheTTLSeconds
+	)
+	return wire.MethodSetting{
+		MetricsEnabled:                         &m.MetricsEnabled,
+		LoggingLevel:                           text(m.LoggingLevel),
+		DataTraceEnabled:                       &m.DataTraceEnabled,
+		ThrottlingBurstLimit:                   &burst,
+		ThrottlingRateLimit:                    &rate,
+		CachingEnabled:                         &yes,
+		CacheTtlInSeconds:                      &ttl,
+		CacheDataEncrypted:                     &no,
+		RequireAuthorizationForCacheControl:    &yes,
+		UnauthorizedCacheControlHeaderStrategy: restapi.DefaultCacheControlDenied,
+	}
+}

@@ -1,0 +1,89 @@
+package apigateway
+
+import (
+	"context"
+	"strings"
+
+	wire "millrace/internal/awsmodel/apigatewaywire"
+	"millrace/internal/fault"
+	"millrace/internal/ids"
+	"millrace/internal/restapi"
+)
+
+// tagged is what an ARN names: an API, or a stage of one.
+type tagged struct{ api, stage string }
+
+// parseTagged reads arn:aws:apigateway:us-east-1::/restapis/abc and .../restapis/abc/stages/prod.
+func parseTagged(arn string) (tagged, error) {
+	const op = "apigateway.Tags"
+	a, ok := ids.ParseARN(arn)
+	if !ok || a.Service != "apigateway" {
+		return tagged{}, fault.New(fault.Invalid, op, arn, "Invalid ARN specified in the request")
+	}
+	parts := strings.Split(strings.TrimPrefix(a.Resource, "/"), "/")
+	switch {
+	case len(parts) == 2 && parts[0] == "restapis":
+		return tagged{api: parts[1]}, nil
+	case len(parts) == 4 && parts[0] == "restapis" && parts[2] == "stages":
+		return tagged{parts[1], parts[3]}, nil
+	}
+	return tagged{}, fault.New(fault.NotFound, op, arn, "Invalid resource ARN specified: %s", arn)
+}
+
+// in gives the place of the tags within their API.
+func (t tagged) in(api *restapi.API) (*map[string]string, error) {
+	if t.stage == "" {
+		return &api.Tags, nil
+	}
+	s, err := api.Stage(t.stage)
+	if err != nil {
+		return nil, err
+	}
+	return &s.Tags, nil
+}
+
+func (s *Service) getTags(_ context.Context, in *wire.GetTagsRequest) (*wire.Tags, error) {
+	t, err := parseTagged(in.ResourceArn)
+	if err != nil {
+		return nil, err
+	}
+	api, err := s.read(t.api, s.noAPI(t.api))
+	if err != nil {
+		return nil, err
+	}
+	tags, err := t.in(api)
+	if err != nil {
+		return nil, err
+	}
+	if *tags == nil {
+		return &wire.Tags{Tags: map[string]string{}}, nil
+	}
+	return &wire.Tags{Tags: *tags}, nil
+}
+
+func (s *Service) tagResource(ctx context.Context, in *wire.TagResourceRequest) error {
+	return s.editTags(ctx, in.ResourceArn, func(tags *map[string]string) error {
+		return restapi.Tag(tags, in.Tags)
+	})
+}
+
+func (s *Service) untagResource(ctx context.Context, in *wire.UntagResourceRequest) error {
+	return s.editTags(ctx, in.ResourceArn, func(tags *map[string]string) error {
+		restapi.Untag(tags, in.TagKeys)
+		return nil
+	})
+}
+
+func (s *Service) editTags(ctx context.Context, arn string, change func(*map[string]string) error) error {
+	t, err := parseTagged(arn)
+	if err != nil {
+		return err
+	}
+	return s.edit(ctx, t.api, s.noAPI(t.api), func(api *restapi.API) error {
+		tags, err := t.in(api)
+		if err != nil {
+			return err
+		}
+		return change(tags)
+	})
+}

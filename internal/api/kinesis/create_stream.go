@@ -1,0 +1,137 @@
+package kinesis
+
+import (
+	"millrace/internal/awsmodel/kinesiswire"
+	"millrace/internal/awswire"
+	"millrace/internal/fault"
+	"millrace/internal/stream"
+)
+
+// createStream makes a stream. Without a mode it is provisioned when a count of shards is given, else on-demand.
+// Warm throughput needs a commitment that no account here has, so it is refused.
+//
+// Source: Kinesis Data Streams API Reference, CreateStream.
+var createStream = operation{name: "CreateStream", run: func(s *Service, c *call) error {
+	var in kinesiswire.CreateStreamInput
+	if err := c.decode(&in, func(found *awswire.Violations) {
+		found.Int(nil, "shardCount", int64(in.ShardCount), &awswire.Range{Min: awswire.AnyMin, Max: maxShardCount})
+	}); err != nil {
+		return err
+	}
+	spec, err := specOf(&in)
+	if err != nil {
+		return err
+	}
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	exists := failure(kinesiswire.ErrResourceInUse, "Stream %s under account %s already exists.", in.StreamName, s.Account.ID)
+	if _, ok := s.Backend.Stream(in.StreamName); ok {
+		return exists
+	}
+	if err := s.checkTags(in.StreamName, in.Tags); err != nil {
+		return err
+	}
+	if err := s.checkShardLimit(spec); err != nil {
+		return err
+	}
+	_, err = s.Backend.CreateStream(c.ctx, spec)
+	return worded(err, fault.InUse, exists)
+}}
+
+// specOf decides the mode and what follows from it.
+func specOf(in *kinesiswire.CreateStreamInput) (stream.CreateStream, error) {
+	spec := stream.CreateStream{
+		Name:           in.StreamName,
+		Mode:           stream.Provisioned,
+		Shards:         in.ShardCount,
+		MaxRecordBytes: in.MaxRecordSizeInKiB << 10,
+		Tags:           in.Tags,
+	}
+	switch {
+	case in.StreamModeDetails != nil:
+		spec.Mode = stream.Mode(in.StreamModeDetails.StreamMode)
+	case in.ShardCount == 0:
+		spec.Mode = stream.OnDemand
+	}
+	switch {
+	case awswire.Value(in.WarmThroughputMiBps) > 0:
+		return spec, failure(kinesiswire.ErrInvalidArgument,
+			"WarmThroughputMiBps needs an account with a minimum throughput billing commitment, which Millrace does not have.")
+	case spec.Mode == stream.OnDemand && in.ShardCount != 0:
+		return spec, failure(kinesiswire.ErrValidation, "ShardCount is not expected when StreamMode=ON_DEMAND")
+	case spec.Mode == stream.Provisioned && in.ShardCount == 0:
+		return spec, failure(kinesiswire.ErrValidation, "ShardCount is required when StreamMode=PROVISIONED")
+	}
+	if spec.Mode == stream.OnDemand {
+		spec.Shards = stream.OnDemandShards
+	}
+	return spec, nil
+}
+
+// checkShardLimit bounds the open shards of all provisioned streams, and the number of on-demand ones.
+func (s *Service) checkShardLimit(spec stream.CreateStream) error {
+	shards, onDemand := s.openShards()
+	if spec.Mode == stream.OnDemand {
+		if onDemand >= maxOnDemandStreams {
+			return failure(kinesiswire.ErrLimitExceeded, "This request would exceed the limit of %d on-demand streams for the account %s in %s.",
+				maxOnDemandStreams, s.Account.ID, s.Account.Region)
+		}
+		return nil
+	}
+	if shards+spec.Shards > s.ShardLimit {
+		return failure(kinesiswire.ErrLimitExceeded, "This request would exceed the shard limit for the account %s in %s. "+
+			"Current shard count for the account: %d. Limit: %d. Number of additional shards that would have resulted from this request: %d. "+
+			"Refer to the AWS Service Limits page (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) "+
+			"for current limits and how to request higher limits.", s.Account.ID, s.Account.Region, shards, s.ShardLimit, spec.Shards)
+	}
+	return nil
+}
+
+// openShards counts what the limits count: open shards of provisioned streams, and on-demand streams.
+func (s *Service) openShards() (shards, onDemand int) {
+	for _, st := range s.visible() {
+		if st.Mode == stream.OnDemand {
+			onDemand++
+			continue
+		}
+		shards += st.OpenShards()
+	}
+	return shards, onDemand
+}
+
+// deleteStream removes a stream and its records. EnforceConsumerDeletion has nothing to enforce: there are no
+// registered consumers yet.
+//
+// Source: Kinesis Data Streams API Reference, DeleteStream.
+var deleteStream = operation{name: "DeleteStream", note: "EnforceConsumerDeletion is accepted without effect: consumers come later",
+	run: func(s *Service, c *call) error {
+		var in kinesiswire.DeleteStreamInput
+		if err := c.decode(&in); err != nil {
+			return err
+		}
+		s.changes.Lock()
+		defer s.changes.Unlock()
+		st, err := s.stream(in.StreamName, in.StreamARN)
+		if err != nil {
+			return err
+		}
+		if st.Status == stream.Deleting {
+			return failure(kinesiswire.ErrResourceInUse, "Stream %s under account %s not ACTIVE, instead in state %s", st.Name, s.Account.ID, st.Status)
+		}
+		return worded(s.Backend.DeleteStream(c.ctx, st.Name), fault.NotFound, s.noStream(st.Name))
+	}}
+
+// describeLimits tells the limits of the account and how much of them is used.
+//
+// Source: Kinesis Data Streams API Reference, DescribeLimits.
+var describeLimits = operation{name: "DescribeLimits", run: func(s *Service, c *call) error {
+	var in kinesiswire.DescribeLimitsInput
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	shards, onDemand := s.openShards()
+	out := kinesiswire.DescribeLimitsOutput{ShardLimit: s.ShardLimit, OpenShardCount: shards,
+		OnDemandStreamCount: onDemand, OnDemandStreamCountLimit: maxOnDemandStreams}
+	c.dst = out.AppendJSON(c.dst)
+	return nil
+}}

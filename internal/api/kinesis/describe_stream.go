@@ -1,0 +1,182 @@
+package kinesis
+
+import (
+	"time"
+
+	"millrace/internal/awsmodel/kinesiswire"
+	"millrace/internal/stream"
+)
+
+// describeStream describes a stream and a page of its shards.
+//
+// Source: Kinesis Data Streams API Reference, DescribeStream.
+var describeStream = operation{name: "DescribeStream", run: func(s *Service, c *call) error {
+	var in kinesiswire.DescribeStreamInput
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	st, err := s.stream(in.StreamName, in.StreamARN)
+	if err != nil {
+		return err
+	}
+	after := int64(-1)
+	if in.ExclusiveStartShardId != "" {
+		index, ok := stream.ParseShardID(in.ExclusiveStartShardId)
+		if !ok {
+			return s.shardUnreadable(in.ExclusiveStartShardId, st.Name)
+		}
+		after = int64(index)
+	}
+	limit := maxDescribeShards
+	if in.Limit > 0 {
+		limit = min(in.Limit, limit)
+	}
+	shards, more := page(listed(st), after, limit)
+	out := kinesiswire.DescribeStreamOutput{StreamDescription: &kinesiswire.StreamDescription{
+		StreamName:              st.Name,
+		StreamARN:               s.Account.Stream(st.Name),
+		StreamStatus:            string(st.Status),
+		StreamModeDetails:       modeOf(st),
+		Shards:                  shards,
+		HasMoreShards:           more,
+		RetentionPeriodHours:    int(st.Retention / time.Hour),
+		StreamCreationTimestamp: st.Created,
+		EnhancedMonitoring:      monitoringOff(),
+		EncryptionType:          kinesiswire.EncryptionTypeNone,
+	}}
+	c.dst = out.AppendJSON(c.dst)
+	return nil
+}}
+
+// describeStreamSummary describes a stream without its shards.
+//
+// Source: Kinesis Data Streams API Reference, DescribeStreamSummary.
+var describeStreamSummary = operation{name: "DescribeStreamSummary", run: func(s *Service, c *call) error {
+	var in kinesiswire.DescribeStreamSummaryInput
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	st, err := s.stream(in.StreamName, in.StreamARN)
+	if err != nil {
+		return err
+	}
+	maxKiB := st.MaxRecordBytes >> 10
+	if maxKiB == 0 {
+		maxKiB = unsetMaxRecordInKiB
+	}
+	out := kinesiswire.DescribeStreamSummaryOutput{StreamDescriptionSummary: &kinesiswire.StreamDescriptionSummary{
+		StreamName:              st.Name,
+		StreamARN:               s.Account.Stream(st.Name),
+		StreamStatus:            string(st.Status),
+		StreamModeDetails:       modeOf(st),
+		RetentionPeriodHours:    int(st.Retention / time.Hour),
+		StreamCreationTimestamp: st.Created,
+		EnhancedMonitoring:      monitoringOff(),
+		EncryptionType:          kinesiswire.EncryptionTypeNone,
+		OpenShardCount:          st.OpenShards(),
+		ConsumerCount:           new(0),
+		MaxRecordSizeInKiB:      maxKiB,
+	}}
+	c.dst = out.AppendJSON(c.dst)
+	return nil
+}}
+
+// listStreams lists streams in byte order of their names.
+//
+// Source: Kinesis Data Streams API Reference, ListStreams.
+var listStreams = operation{name: "ListStreams", run: func(s *Service, c *call) error {
+	var in kinesiswire.ListStreamsInput
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	after := in.ExclusiveStartStreamName
+	if in.NextToken != "" {
+		t, err := s.openPage(in.NextToken, tokenStreams)
+		if err != nil {
+			return err
+		}
+		after = t.stream
+	}
+	limit := maxListStreams
+	if in.Limit > 0 {
+		limit = min(in.Limit, limit)
+	}
+	var out kinesiswire.ListStreamsOutput
+	for _, st := range s.visible() {
+		if st.Name <= after {
+			continue
+		}
+		if len(out.StreamNames) == limit {
+			out.HasMoreStreams = true
+			out.NextToken = s.tokens.seal(token{kind: tokenStreams, at: s.Now(), stream: out.StreamNames[limit-1]})
+			break
+		}
+		out.StreamNames = append(out.StreamNames, st.Name)
+		out.StreamSummaries = append(out.StreamSummaries, kinesiswire.StreamSummary{
+			StreamName:              st.Name,
+			StreamARN:               s.Account.Stream(st.Name),
+			StreamStatus:            string(st.Status),
+			StreamModeDetails:       modeOf(st),
+			StreamCreationTimestamp: st.Created,
+		})
+	}
+	if out.StreamSummaries == nil {
+		out.StreamSummaries = []kinesiswire.StreamSummary{}
+	}
+	c.dst = out.AppendJSON(c.dst)
+	return nil
+}}
+
+func modeOf(st *stream.Stream) *kinesiswire.StreamModeDetails {
+	return &kinesiswire.StreamModeDetails{StreamMode: string(st.Mode)}
+}
+
+// monitoringOff is how Describe answers show that no shard-level metrics are on.
+func monitoringOff() []kinesiswire.EnhancedMetrics {
+	return []kinesiswire.EnhancedMetrics{{ShardLevelMetrics: []string{}}}
+}
+
+// listed gives the shards that the API shows: none while the stream is being created.
+func listed(st *stream.Stream) []stream.Shard {
+	if st.Status == stream.Creating {
+		return nil
+	}
+	return st.Shards
+}
+
+// page shows up to limit shards whose index is above after.
+func page(shards []stream.Shard, after int64, limit int) (shown []kinesiswire.Shard, more bool) {
+	shown = []kinesiswire.Shard{}
+	for i := range shards {
+		if int64(shards[i].Index) <= after {
+			continue
+		}
+		if len(shown) == limit {
+			return shown, true
+		}
+		shown = append(shown, shardOf(&shards[i]))
+	}
+	return shown, false
+}
+
+func shardOf(sh *stream.Shard) kinesiswire.Shard {
+	out := kinesiswire.Shard{
+		ShardId:             sh.ID(),
+		HashKeyRange:        rangeOf(sh),
+		SequenceNumberRange: &kinesiswire.SequenceNumberRange{StartingSequenceNumber: sh.First.String()},
+	}
+	if len(sh.Parents) > 0 {
+		out.ParentShardId = stream.ShardID(sh.Parents[0])
+	}
+	if len(sh.Parents) > 1 {
+		out.AdjacentParentShardId = stream.ShardID(sh.Parents[1])
+	}
+	if sh.Closed != nil {
+		out.SequenceNumberRange.EndingSequenceNumber = sh.Closed.Sequence.String()
+	}
+	return out
+}
+
+func rangeOf(sh *stream.Shard) *kinesiswire.HashKeyRange {
+	return &kinesiswire.HashKeyRange{StartingHashKey: sh.Range.Start.String(), EndingHashKey: sh.Range.End.String()}
+}

@@ -1,0 +1,119 @@
+package kinesis
+
+import (
+	"millrace/internal/awsmodel/kinesiswire"
+	"millrace/internal/fault"
+	"millrace/internal/stream"
+)
+
+// getShardIterator gives a place to read on from. Iterators live five minutes, survive a restart, and belong to
+// one incarnation of a stream.
+//
+// Source: Kinesis Data Streams API Reference, GetShardIterator; order of checks as recorded.
+var getShardIterator = operation{name: "GetShardIterator", run: func(s *Service, c *call) error {
+	var in kinesiswire.GetShardIteratorInput
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	name, err := s.target(in.StreamName, in.StreamARN)
+	if err != nil {
+		return err
+	}
+	index, ok := stream.ParseShardID(in.ShardId)
+	if !ok {
+		return s.shardUnreadable(in.ShardId, name)
+	}
+	st, sh, err := s.readable(name, "", index)
+	if err != nil {
+		return err
+	}
+	from, err := s.position(c, &in, st, sh)
+	if err != nil {
+		return worded(err, fault.NotFound, s.noShard(sh.ID(), st.Name))
+	}
+	out := kinesiswire.GetShardIteratorOutput{ShardIterator: s.iterator(st, sh, from)}
+	c.dst = out.AppendJSON(c.dst)
+	return nil
+}}
+
+func (s *Service) iterator(st *stream.Stream, sh *stream.Shard, from stream.SequenceNumber) string {
+	return s.tokens.seal(token{kind: tokenIterator, at: s.Now(), stream: st.Name, id: st.ID, shard: sh.Index, from: from})
+}
+
+// readable finds a shard; an unknown stream, one that is being created, and another incarnation (when id is
+// given) all lack it.
+func (s *Service) readable(name, id string, index uint32) (*stream.Stream, *stream.Shard, error) {
+	missing := s.noShard(stream.ShardID(index), name)
+	st, ok := s.Backend.Stream(name)
+	if !ok || st.Hidden() || st.Status == stream.Creating || id != "" && st.ID != id {
+		return nil, nil, missing
+	}
+	sh, ok := st.Shard(index)
+	if !ok {
+		return nil, nil, missing
+	}
+	return st, sh, nil
+}
+
+// position resolves where an iterator starts.
+func (s *Service) position(c *call, in *kinesiswire.GetShardIteratorInput, st *stream.Stream, sh *stream.Shard) (stream.SequenceNumber, error) {
+	ref := stream.ShardRef{Stream: st.Name, ID: st.ID, Shard: sh.Index}
+	kind := in.ShardIteratorType
+	byNumber := kind == kinesiswire.ShardIteratorTypeAtSequenceNumber || kind == kinesiswire.ShardIteratorTypeAfterSequenceNumber
+	given := in.StartingSequenceNumber != ""
+	if kind != kinesiswire.ShardIteratorTypeAtTimestamp && byNumber != given {
+		with := "also a StartingSequenceNumber."
+		if !given {
+			with = "no StartingSequenceNumber."
+		}
+		return stream.SequenceNumber{}, failure(kinesiswire.ErrInvalidArgument, "Must either specify (1) AT_SEQUENCE_NUMBER or "+
+			"AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) TRIM_HORIZON or LATEST and no StartingSequenceNumber. "+
+			"Request specified %s and %s", kind, with)
+	}
+	switch kind {
+	case kinesiswire.ShardIteratorTypeTrimHorizon:
+		return stream.SequenceNumber{}, nil // the start; a read moves up to the horizon of its own time
+	case kinesiswire.ShardIteratorTypeLatest:
+		return s.Backend.Tip(c.ctx, ref)
+	case kinesiswire.ShardIteratorTypeAtTimestamp:
+		return s.atTimestamp(c, in, ref)
+	}
+	n, err := s.startingNumber(in.StartingSequenceNumber, st, sh)
+	if kind == kinesiswire.ShardIteratorTypeAfterSequenceNumber {
+		n = n.Next()
+	}
+	return n, err
+}
+
+func (s *Service) atTimestamp(c *call, in *kinesiswire.GetShardIteratorInput, ref stream.ShardRef) (stream.SequenceNumber, error) {
+	now := s.Now()
+	switch {
+	case in.Timestamp.IsZero():
+		return stream.SequenceNumber{}, failure(kinesiswire.ErrInvalidArgument, "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. "+
+			"Current request has no timestamp parameter.")
+	case in.Timestamp.UnixMilli() > now.UnixMilli():
+		return stream.SequenceNumber{}, failure(kinesiswire.ErrInvalidArgument, "The timestampInMillis parameter cannot be greater than the "+
+			"currentTimestampInMillis. timestampInMillis: %d, currentTimestampInMillis: %d", in.Timestamp.UnixMilli(), now.UnixMilli())
+	}
+	return s.Backend.At(c.ctx, ref, in.Timestamp)
+}
+
+// startingNumber reads a number and checks that the shard could have given it.
+func (s *Service) startingNumber(text string, st *stream.Stream, sh *stream.Shard) (stream.SequenceNumber, error) {
+	n, ok := stream.ParseSequenceNumber(text)
+	created, index, _, ours := n.Parts()
+	switch {
+	case !ok || !ours && ownNumbers(st):
+		return n, failure(kinesiswire.ErrInvalidArgument, "StartingSequenceNumber %s used in GetShardIterator on shard %s in stream %s under account %s is invalid.",
+			text, sh.ID(), st.Name, s.Account.ID)
+	case !ours:
+		return n, nil // another service's numbers pass through
+	case index != sh.Index:
+		return n, failure(kinesiswire.ErrInvalidArgument, "Invalid StartingSequenceNumber. It encodes %s, while it was used in a call to a shard with %s",
+			stream.ShardID(index), sh.ID())
+	case created != sh.Created:
+		return n, failure(kinesiswire.ErrInvalidArgument, "StartingSequenceNumber %s used in GetShardIterator on shard %s in stream %s under account %s is invalid because it did not come from this stream.",
+			text, sh.ID(), st.Name, s.Account.ID)
+	}
+	return n, nil
+}

@@ -1,0 +1,183 @@
+package kinesis
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"millrace/internal/fault"
+	"millrace/internal/ids"
+	"millrace/internal/stream"
+)
+
+// world is a service over a backend in memory, with a clock and ids that a test sets.
+type world struct {
+	*Service
+	backend *memory
+	now     time.Time
+	saved   map[string]string // what a test keeps of an answer, by "$name"
+}
+
+var testAccount = ids.Account{Partition: "aws", Region: "us-east-1", ID: "000000000000"}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := &world{now: time.Date(2015, 1, 22, 1, 22, 2, 345e6, time.UTC), saved: map[string]string{}}
+	clock := func() time.Time { return w.now }
+	w.backend = newMemory(clock)
+	s, err := New(Options{Backend: w.backend, Account: testAccount, IDs: ids.Seeded(1), Now: clock,
+		TokenKey: bytes.Repeat([]byte("k"), 32), ShardLimit: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Service = s
+	return w
+}
+
+// The golden files are scripts of calls and their answers, to the byte. Directives:
+//
+//	call OPERATION [save=NAME:MEMBER]    body, then the answer; $NAME in a body is what was saved
+//	http [METHOD] HEADER=VALUE …         a raw request; the answer with its headers
+//	clock +5m1s                          moves the clock
+//	split STREAM SHARD                   reshards
+//	status STREAM STATUS                 puts a stream into a status
+//	hide NAME                            makes a stream that no API may show
+//	fail kind=… [entry=N]                makes appends fail
+func TestGolden(t *testing.T) {
+	datadriven.Walk(t, "testdata/golden", func(t *testing.T, file string) {
+		w := newWorld(t)
+		datadriven.RunTest(t, file, w.directive)
+	})
+}
+
+func (w *world) directive(t *testing.T, d *datadriven.TestData) string {
+	switch d.Cmd {
+	case "call":
+		return w.call(t, d)
+	case "http":
+		return w.raw(t, d)
+	case "clock":
+		by, err := time.ParseDuration(strings.TrimPrefix(d.CmdArgs[0].String(), "+"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.now = w.now.Add(by)
+		return ""
+	case "split":
+		index, _ := stream.ParseShardID(d.CmdArgs[1].String())
+		w.backend.split(d.CmdArgs[0].String(), index)
+		return ""
+	case "status":
+		w.backend.status(d.CmdArgs[0].String(), stream.Status(d.CmdArgs[1].String()))
+		return ""
+	case "hide":
+		_, err := w.backend.CreateStream(context.Background(), stream.CreateStream{Name: d.CmdArgs[0].String()})
+		return fmt.Sprint(err)
+	case "fail":
+		w.fail(t, d)
+		return ""
+	}
+	t.Fatalf("no directive %s", d.Cmd)
+	return ""
+}
+
+func (w *world) fail(t *testing.T, d *datadriven.TestData) {
+	kinds := map[string]fault.Kind{"throttled": fault.Throttled, "unavailable": fault.Unavailable}
+	var kind string
+	entry := -1
+	d.ScanArgs(t, "kind", &kind)
+	d.MaybeScanArgs(t, "entry", &entry)
+	w.backend.failCall, w.backend.failEntry = nil, nil
+	if kind == "none" {
+		return
+	}
+	err := fault.New(kinds[kind], "memory.Append", "", "made to fail")
+	if entry < 0 {
+		w.backend.failCall = err
+		return
+	}
+	w.backend.failEntry = func(i int) error {
+		if entry == i || entry == 999 {
+			return err
+		}
+		return nil
+	}
+}
+
+func (w *world) expand(text string) string {
+	// Longer names first: $it is the beginning of $it2.
+	names := slices.SortedFunc(maps.Keys(w.saved), func(a, b string) int { return len(b) - len(a) })
+	for _, name := range names {
+		text = strings.ReplaceAll(text, "$"+name, w.saved[name])
+	}
+	return text
+}
+
+func (w *world) call(t *testing.T, d *datadriven.TestData) string {
+	body := w.expand(d.Input)
+	r := w.Invoke(context.Background(), d.CmdArgs[0].String(), []byte(body), nil)
+	answer := string(r.Body)
+	var save string
+	if d.MaybeScanArgs(t, "save", &save); save != "" {
+		name, member, _ := strings.Cut(save, ":")
+		_, rest, ok := strings.Cut(answer, `"`+member+`":"`)
+		if !ok {
+			t.Fatalf("%s: no member %s in %s", d.Pos, member, answer)
+		}
+		w.saved[name], _, _ = strings.Cut(rest, `"`)
+	}
+	for name, value := range w.saved {
+		if strings.HasPrefix(value, "AAAAAAAA") { // sealed: what it reads as is no promise
+			answer = strings.ReplaceAll(answer, value, "$"+name)
+		}
+	}
+	outcome := [...]string{OK: "", Throttled: " throttled", Unavailable: " unavailable", Refused: " refused"}[r.Outcome]
+	return fmt.Sprintf("%d%s\n%s", r.Status, outcome, answer)
+}
+
+func (w *world) raw(t *testing.T, d *datadriven.TestData) string {
+	method := http.MethodPost
+	target := "/"
+	r := httptest.NewRequest(method, target, strings.NewReader(w.expand(d.Input)))
+	for _, a := range d.CmdArgs {
+		switch {
+		case len(a.Vals) == 0:
+			r.Method = a.Key
+		case a.Key == "query":
+			r.URL.RawQuery = strings.Join(a.Vals, ",")
+		default:
+			r.Header.Set(a.Key, strings.Join(a.Vals, ","))
+		}
+	}
+	rec := httptest.NewRecorder()
+	w.ServeHTTP(rec, r)
+	var out strings.Builder
+	fmt.Fprintf(&out, "%d\n", rec.Code)
+	if rec.Header().Get("X-Amzn-Requestid") == "" {
+		t.Errorf("%s: no request id", d.Pos)
+	}
+	for _, h := range []string{"Content-Type", "Content-Length", "Access-Control-Allow-Origin", "Access-Control-Allow-Headers",
+		"Access-Control-Allow-Methods", "Access-Control-Max-Age", "Access-Control-Expose-Headers"} {
+		if v := rec.Header().Get(h); v != "" {
+			fmt.Fprintf(&out, "%s: %s\n", h, v)
+		}
+	}
+	if rec.Header().Get("X-Amz-Id-2") == "" {
+		out.WriteString("no x-amz-id-2\n")
+	}
+	if strings.Contains(rec.Header().Get("Content-Type"), "cbor") {
+		fmt.Fprintf(&out, "%q", rec.Body.String())
+	} else {
+		out.WriteString(rec.Body.String())
+	}
+	return out.String()
+}

@@ -1,0 +1,208 @@
+// Package kinesis speaks Amazon Kinesis Data Streams, version 2013-12-02: JSON 1.1
+// over POST /, and the same operations in process for the gateway.
+//
+//	ServeHTTP ─ order of checks, SigV4 ─┐
+//	Invoke ─ operation, body ───────────┴─> decode ─> constraints ─> operation ─> stream.Backend ─> answer
+//
+// It keeps no state: streams, tags and records are the backend's, and what a client
+// holds between calls (shard iterators, NextTokens) is sealed with a key that the
+// caller of [New] keeps durable. A put that answers with success is durable.
+//
+// Bounds: a body [MaxBodyBytes], an answer of records maxReadBytes; lists of shards,
+// streams and tags by the service's limits (limits.go). Rate limits are off.
+package kinesis
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"millrace/internal/awsmodel/kinesiswire"
+	"millrace/internal/awswire"
+	"millrace/internal/fault"
+	"millrace/internal/ids"
+	"millrace/internal/stream"
+)
+
+// Options make a [Service]. Fields without a default are required.
+type Options struct {
+	Backend stream.Backend
+	Account ids.Account
+	IDs     *ids.Source
+	Now     func() time.Time
+	// TokenKey seals iterators and NextTokens. It must be the same after a restart, secret, and at least 32 bytes.
+	TokenKey []byte
+	// Credentials looks up secrets; nil accepts any well-formed signature, and none, which only a loopback
+	// listener may allow.
+	Credentials awswire.Lookup
+	// ShardLimit is how many open provisioned shards all streams may have; default DefaultShardLimit.
+	ShardLimit int
+	Log        *slog.Logger // default: discard
+}
+
+// Service answers calls. It is safe for concurrent use.
+type Service struct {
+	Options
+	verifier *awswire.Verifier
+	tokens   tokens
+
+	// changes serialises what reads the backend's state, decides, and writes: shard limit on creation, tags and
+	// retention, so that two calls can't both pass a check that only one may.
+	changes sync.Mutex
+
+	complained complaints
+}
+
+// New makes a service.
+func New(o Options) (*Service, error) {
+	const op = "kinesis.New"
+	if o.Backend == nil || o.IDs == nil || o.Now == nil || o.Account.ID == "" {
+		return nil, fault.New(fault.Internal, op, "", "Backend, Account, IDs and Now are required")
+	}
+	if len(o.TokenKey) < minTokenKey {
+		return nil, fault.New(fault.Internal, op, "", "TokenKey has %d bytes, fewer than %d", len(o.TokenKey), minTokenKey)
+	}
+	if o.ShardLimit == 0 {
+		o.ShardLimit = DefaultShardLimit
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Service{
+		Options:  o,
+		verifier: awswire.NewVerifier("kinesis", o.Credentials, o.Now),
+		tokens:   newTokens(o.TokenKey, o.IDs),
+	}, nil
+}
+
+// Outcome says what a caller in process can make of an answer.
+type Outcome uint8
+
+// The outcomes.
+const (
+	OK          Outcome = iota
+	Throttled           // the same call succeeds later
+	Unavailable         // nothing was stored, or it is unknown; also a PutRecords in which every entry failed
+	Refused             // the same call can never succeed
+)
+
+// Result is the answer of an operation.
+type Result struct {
+	Status  int
+	Body    []byte // what was appended to dst, after it; empty for operations without output
+	Outcome Outcome
+}
+
+// Invoke runs an operation in process: "PutRecord". It is the path that HTTP takes, without HTTP: body is JSON
+// whatever content type the caller has at hand. body is not kept; the answer, error bodies included, is appended
+// to dst.
+func (s *Service) Invoke(ctx context.Context, operation string, body, dst []byte) Result {
+	op := find(operation)
+	if op == nil {
+		return s.failed(dst, operation, errUnknownOperation)
+	}
+	return s.run(ctx, op, body, dst)
+}
+
+func (s *Service) run(ctx context.Context, op *operation, body, dst []byte) Result {
+	if op.run == nil {
+		return s.failed(dst, op.name, errUnsupported(op.name))
+	}
+	c := calls.Get().(*call)
+	defer c.release()
+	c.ctx, c.dst, c.allFailed = ctx, dst, false
+	c.json.Borrow = op.borrows
+	c.json.Reset(body)
+	if err := op.run(s, c); err != nil {
+		return s.failed(dst, op.name, err)
+	}
+	r := Result{Status: 200, Body: c.dst}
+	if c.allFailed {
+		r.Outcome = Unavailable
+	}
+	return r
+}
+
+// failed answers with an error.
+func (s *Service) failed(dst []byte, operation string, err error) Result {
+	var wrong *awswire.SerializationError
+	if errors.As(err, &wrong) {
+		return Result{400, awswire.AppendSerializationError(dst, wrong), Refused}
+	}
+	x := s.exceptionOf(err)
+	if x.Status >= 500 {
+		s.complain(operation, err)
+	}
+	return Result{x.Status, awswire.AppendJSONError(dst, x.Code, x.message), x.outcome()}
+}
+
+// call is one request on its way through an operation, with the memory that it borrows from a pool.
+type call struct {
+	ctx       context.Context
+	json      awswire.JSON
+	dst       []byte // the answer is appended to it
+	allFailed bool   // the answer is a success, and every entry of it failed
+
+	put     kinesiswire.PutRecordInput
+	puts    kinesiswire.PutRecordsInput
+	putOut  kinesiswire.PutRecordsOutput
+	getOut  kinesiswire.GetRecordsOutput
+	entries []stream.Entry
+	results []stream.Result
+	hashes  []stream.HashKey
+	batch   stream.Batch
+	text    []byte // numbers and shard ids of the answer
+}
+
+var calls = sync.Pool{New: func() any { return new(call) }}
+
+// keptBytes bounds what the pool keeps of one call. A PutRecords of 500 small records needs some 300 KiB; what is
+// larger is rare and worth its own memory.
+const keptBytes = 1 << 20
+
+func (c *call) release() {
+	c.ctx, c.dst = nil, nil
+	if c.json.Retained()+cap(c.text)+cap(c.batch.Buf) > keptBytes || cap(c.getOut.Records) > maxPooledRecords {
+		return
+	}
+	c.json.Reset(nil)
+	c.put = kinesiswire.PutRecordInput{}
+	clear(c.puts.Records) // they point into a body that is not ours any more
+	clear(c.entries)
+	clear(c.getOut.Records)
+	calls.Put(c)
+}
+
+// maxPooledRecords is the largest list of records that the pool keeps.
+const maxPooledRecords = 1000
+
+// shape is a generated request.
+type shape interface {
+	DecodeJSON(*awswire.JSON)
+	Check(*awswire.Violations)
+}
+
+// decode reads and checks a request: types first, then the model's constraints. more adds constraints that the
+// service has and the model lacks.
+func (c *call) decode(in shape, more ...func(*awswire.Violations)) error {
+	in.DecodeJSON(&c.json)
+	if err := c.json.Close(); err != nil {
+		return err
+	}
+	var found awswire.Violations
+	in.Check(&found)
+	for _, check := range more {
+		check(&found)
+	}
+	return invalid(&found)
+}
+
+// invalid gives the ValidationException for what was found, nil when nothing was.
+func invalid(found *awswire.Violations) error {
+	if text := found.Err(); text != "" {
+		return failure(kinesiswire.ErrValidation, "%s", text)
+	}
+	return nil
+}

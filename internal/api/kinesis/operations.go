@@ -1,0 +1,66 @@
+package kinesis
+
+import "millrace/internal/awsmodel/kinesiswire"
+
+// operation is one call of the API. Each is declared in its own file.
+type operation struct {
+	name string
+	run  func(*Service, *call) error // nil: not served
+	// borrows: nothing of the request outlives the call, so that it may point into the body.
+	borrows bool
+	note    string // what of it is left out
+}
+
+// served holds the operations that are served; the rest of the model is refused by name.
+var served = []operation{
+	addTagsToStream,
+	createStream,
+	decreaseStreamRetentionPeriod,
+	deleteStream,
+	describeLimits,
+	describeStream,
+	describeStreamSummary,
+	getRecords,
+	getShardIterator,
+	increaseStreamRetentionPeriod,
+	listShards,
+	listStreams,
+	listTagsForResource,
+	listTagsForStream,
+	putRecord,
+	putRecords,
+	removeTagsFromStream,
+	tagResource,
+	untagResource,
+}
+
+// table holds all operations of the model by name.
+var table = func() map[string]*operation {
+	m := make(map[string]*operation, len(kinesiswire.Operations))
+	for _, name := range kinesiswire.Operations {
+		m[name] = &operation{name: name}
+	}
+	for i := range served {
+		m[served[i].name] = &served[i]
+	}
+	return m
+}()
+
+func find(name string) *operation { return table[name] }
+
+// Supported tells of one operation of the service's model whether it is served.
+type Supported struct {
+	Operation string
+	Served    bool
+	Note      string
+}
+
+// Support lists all operations of the service's model, in alphabetical order.
+func Support() []Supported {
+	all := make([]Supported, len(kinesiswire.Operations))
+	for i, name := range kinesiswire.Operations {
+		op := table[name]
+		all[i] = Supported{name, op.run != nil, op.note}
+	}
+	return all
+}

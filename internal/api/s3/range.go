@@ -1,0 +1,97 @@
+package s3
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"millrace/internal/object"
+)
+
+// span is a piece of an object.
+type span struct{ offset, length int64 }
+
+// selected finds what of an object the request asks for: all of it, a range, or a part. partial: the answer is 206.
+func (c *call) selected(info *object.Info) (s span, partial bool, err error) {
+	if text := c.query.Get("partNumber"); text != "" {
+		s, err = c.selectedPart(text, info)
+		return s, true, err
+	}
+	text := c.r.Header.Get("Range")
+	if text == "" {
+		return span{0, info.Size}, false, nil
+	}
+	s, form, ok := parseRange(text, info.Size)
+	switch {
+	case !form: // what is no range of bytes is not looked at
+		return span{0, info.Size}, false, nil
+	case !ok:
+		return span{}, false, rangeError(text, info.Size)
+	}
+	return s, true, nil
+}
+
+// parseRange reads "bytes=a-b", "bytes=a-" and "bytes=-n". form: it is one of these; ok: it has bytes of the object.
+func parseRange(text string, size int64) (s span, form, ok bool) {
+	spec, found := strings.CutPrefix(strings.TrimSpace(text), "bytes=")
+	first, last, dash := strings.Cut(strings.TrimSpace(spec), "-")
+	if !found || !dash || strings.Contains(last, ",") || first == "" && last == "" {
+		return span{}, false, false
+	}
+	if first == "" {
+		n, err := parseOffset(last)
+		if err != nil {
+			return span{}, false, false
+		}
+		n = min(n, size)
+		return span{size - n, n}, true, n > 0
+	}
+	from, err := parseOffset(first)
+	if err != nil {
+		return span{}, false, false
+	}
+	to := size - 1
+	if last != "" {
+		n, err := parseOffset(last)
+		if err != nil || n < from {
+			return span{}, false, false
+		}
+		to = min(to, n)
+	}
+	return span{from, to - from + 1}, true, from < size
+}
+
+func parseOffset(text string) (int64, error) {
+	n, err := strconv.ParseUint(text, 10, 63)
+	return int64(n), err
+}
+
+// selectedPart finds a part of a multipart object; any other object is its only part.
+func (c *call) selectedPart(text string, info *object.Info) (span, error) {
+	n, err := strconv.Atoi(text)
+	switch {
+	case err != nil || n < 1 || n > object.MaxParts:
+		return span{}, errInvalidArgument("Part number must be an integer between 1 and 10000, inclusive", "partNumber", short(text))
+	case c.r.Header.Get("Range") != "":
+		return span{}, errInvalidRequest("Cannot specify both Range header and partNumber query parameter")
+	}
+	sizes := info.PartSizes
+	if len(sizes) == 0 {
+		sizes = []int64{info.Size}
+	}
+	if n > len(sizes) {
+		return span{}, newError(http.StatusRequestedRangeNotSatisfiable, "InvalidPartNumber", "The requested partnumber is not satisfiable").
+			with("PartNumberRequested", text).with("ActualPartCount", strconv.Itoa(len(sizes)))
+	}
+	var s span
+	for _, size := range sizes[:n-1] {
+		s.offset += size
+	}
+	s.length = sizes[n-1]
+	return s, nil
+}
+
+func (s span) contentRange(size int64) string {
+	return fmt.Sprintf("bytes %d-%d/%d", s.offset, s.offset+s.length-1, size)
+}

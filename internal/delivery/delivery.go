@@ -1,0 +1,180 @@
+// Package delivery runs delivery streams as Amazon Data Firehose defines them: it
+// reads each shard of a source stream on from its checkpoint, buffers, plans,
+// encodes, puts objects into a bucket, and commits.
+//
+//	Source ──read──> buffer ──plan──> manifest ──encode, put──> Sink
+//	                            │ journal                │ journal
+//	                            └ durable, before        └ commit: checkpoint, counts,
+//	                              anything is put          manifest gone, in one step
+//
+// It promises exactly once: every source record is in exactly one object, through
+// crashes and outages. The manifest names the object's key and every random value,
+// so that it can be finished by whoever finds it; a put is refused when the key
+// exists, and the object's metadata tells whether it is ours. Within a shard, keys
+// sort in the order of the records, unless the user's own settings break it: a
+// Prefix with random-string or with an order of its own, a CustomTimeZone when
+// summer ends, the tenth version of a definition. And it promises to add up: see
+// [Ledger].
+//
+// # Structure
+//
+//	Engine ── delivery (one delivery stream) ── shard: row, outstanding manifests, in order
+//	   │                                          └ worker: the one goroutine that reads and plans
+//	   ├ putter: a bounded set of goroutines that encode, put and commit for all
+//	   ├ budget: the memory that all buffers share
+//	   └ supervisor: finds new shards, starts children when their parents are drained
+//
+// Lock order: Engine.control, delivery.discovering, shard.mu, putter.mu,
+// delivery.mu. The last two are never held over I/O.
+//
+// Left out so far, and refused by name at creation: every destination but S3, data
+// transformation, dynamic partitioning, format conversion, backup, Snappy and ZIP,
+// sources other than Direct PUT and Kinesis, server-side encryption. Aggregated
+// (KPL) records are delivered as they are.
+//
+// Who links this package should import time/tzdata, so that CustomTimeZone works on
+// machines without a time zone database.
+package delivery
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"millrace/internal/delivery/journal"
+	"millrace/internal/fault"
+	"millrace/internal/ids"
+	"millrace/internal/object"
+	"millrace/internal/stream"
+)
+
+// Source is where records come from; every stream.Backend is one.
+type Source interface {
+	Capabilities() stream.Capabilities
+	CreateStream(ctx context.Context, spec stream.CreateStream) (*stream.Stream, error)
+	DeleteStream(ctx context.Context, name string) error
+	Stream(name string) (*stream.Stream, bool)
+	Streams() []*stream.Stream
+	Append(ctx context.Context, name string, entries []stream.Entry, results []stream.Result) error
+	Read(ctx context.Context, req stream.ReadRequest, batch *stream.Batch) error
+	Wait(ctx context.Context, shard stream.ShardRef, from stream.SequenceNumber) error
+	Tip(ctx context.Context, shard stream.ShardRef) (stream.SequenceNumber, error)
+	Hold(holder string, shard stream.ShardRef, from stream.SequenceNumber)
+	Release(holder string)
+}
+
+// Sink is where objects go; every object.Store is one.
+type Sink interface {
+	Put(ctx context.Context, bucket, key string, body io.Reader, size int64, opts object.PutOptions) (object.Info, error)
+	Head(ctx context.Context, bucket, key string) (object.Info, error)
+}
+
+// Definitions keeps the documents of delivery streams durably. What a method did when it returns nil survives a crash.
+type Definitions interface {
+	// Put stores a definition under its name. The caller does not change it afterwards.
+	Put(ctx context.Context, d *Definition) error
+	// Delete removes a definition; that there is none is no error.
+	Delete(ctx context.Context, name string) error
+	All(ctx context.Context) ([]*Definition, error)
+}
+
+// Bounds of the engine, each with its reason.
+const (
+	// DefaultBufferBudget bounds the record bytes that all buffers hold in memory together. Beyond it a buffer
+	// keeps positions only, and its records are read again when they are encoded.
+	DefaultBufferBudget = 64 << 20
+	// slabBytes is the unit of the budget: small enough that a thousand quiet shards fit, large enough to encode from.
+	slabBytes = 64 << 10
+	// maxOutstanding bounds the manifests of a shard that are planned and not committed: enough to hide the time of
+	// a put and a commit, few enough to finish quickly after a crash.
+	maxOutstanding = 4
+	// putSlots bounds the puts under way on a node; each holds an encoder of about 1 MiB and a batch.
+	putSlots = 16
+	// putSlotsPerBucket leaves slots to the other buckets when one is slow; a failing bucket gets a single one.
+	putSlotsPerBucket = 8
+	// readSlots bounds the batches that workers fill at a time, and with them their memory.
+	readSlots = 4
+	// readBatchBytes and readBatchRecords bound a batch.
+	readBatchBytes   = 1 << 20
+	readBatchRecords = 10000
+	// readPause is how long a worker at the tip lets records gather before it reads again, so that a busy shard costs
+	// twenty reads a second and not one for every group commit.
+	readPause = 50 * time.Millisecond
+	// idleWait is after how long an idle worker reads without having been woken: records that were trimmed before they
+	// could be read wake nobody, and must be counted.
+	idleWait = 30 * time.Second
+	// zeroBufferingAge stands for IntervalInSeconds 0, "delivery within seconds": it bounds the rate of tiny objects.
+	zeroBufferingAge = 500 * time.Millisecond
+	// superviseEvery is how often new shards are looked for; the look costs no I/O, and retention is a day at least.
+	superviseEvery = time.Second
+	// retryMin and retryMax bound the wait before a failed step is tried again; it doubles, with jitter, for ever.
+	retryMin = 100 * time.Millisecond
+	retryMax = 10 * time.Second
+	// stallTimeout ends a put whose body was not read, or whose end was not acknowledged, for so long.
+	stallTimeout = 60 * time.Second
+	// drainTimeout bounds how long Close waits for planned objects to be put.
+	drainTimeout = 5 * time.Second
+	// MaxDeliveryStreams is the service's limit for an account and region.
+	MaxDeliveryStreams = 5000
+)
+
+// DefaultGzipLevel is klauspost's fastest. For JSON of events, level 6 takes more than twice the time for objects that
+// are a twentieth smaller (BenchmarkGzipLevels).
+const DefaultGzipLevel = 1
+
+const maxKeyBytes = object.MaxKeyBytes
+
+// Options make an [Engine]. Fields without a default are required.
+type Options struct {
+	Source      Source
+	Sink        Sink
+	Definitions Definitions
+	Journal     journal.Journal
+	Account     ids.Account
+	IDs         *ids.Source
+	Now         func() time.Time // of data: wall clock; default time.Now
+	Log         *slog.Logger     // default: discard
+
+	BufferBudget int64 // default DefaultBufferBudget
+	Encoders     int   // encoders that run at a time; default GOMAXPROCS-1, at least 1
+	GzipLevel    int   // 1 to 9; default DefaultGzipLevel
+
+	// Failpoint, when set, is called with the name of each step that a crash test wants to die at: see [Failpoints].
+	Failpoint func(name string)
+}
+
+// Failpoints lists the names that Options.Failpoint is called with.
+var Failpoints = []string{
+	"plan-before", "plan-after", "put-before", "put-after", "commit-before", "commit-after",
+	"recover-before", "recover-head", "recover-after",
+}
+
+func (o *Options) setDefaults() error {
+	if o.Source == nil || o.Sink == nil || o.Definitions == nil || o.Journal == nil || o.IDs == nil {
+		return fault.New(fault.Internal, "delivery.New", "", "Source, Sink, Definitions, Journal and IDs are required")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.BufferBudget == 0 {
+		o.BufferBudget = DefaultBufferBudget
+	}
+	if o.Encoders == 0 {
+		o.Encoders = max(1, runtime.GOMAXPROCS(0)-1)
+	}
+	if o.GzipLevel == 0 {
+		o.GzipLevel = DefaultGzipLevel
+	}
+	if o.GzipLevel < 1 || o.GzipLevel > 9 {
+		return fault.New(fault.Invalid, "delivery.New", "", "gzip level %d is not 1 to 9", o.GzipLevel)
+	}
+	if o.Failpoint == nil {
+		o.Failpoint = func(string) {}
+	}
+	return nil
+}

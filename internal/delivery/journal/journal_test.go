@@ -1,0 +1,239 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"millrace/internal/fault"
+	"millrace/internal/stream"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the files of testdata anew")
+
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)              {}
+func (quiet) Errorf(string, ...any)             {}
+func (quiet) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+
+func openDB(t *testing.T, fs vfs.FS) *pebble.DB {
+	t.Helper()
+	db, err := pebble.Open("db", &pebble.Options{FS: fs, Logger: quiet{}, FormatMajorVersion: pebble.FormatNewest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+var ctx = context.Background()
+
+func row(delivery string, shard uint32, version uint64) Row {
+	return Row{Key: Key{delivery, stream.ShardRef{Stream: "s", ID: "i", Shard: shard}}, Version: version, Writer: "w", Created: 1000,
+		Start: stream.NewSequenceNumber(1000, shard, 0), Checkpoint: stream.NewSequenceNumber(1000, shard, version)}
+}
+
+func manifest(r Row, ordinal uint64) *Manifest {
+	first := stream.NewSequenceNumber(1000, r.Shard.Shard, ordinal)
+	return &Manifest{ID: fmt.Sprint("m", ordinal), Ordinal: ordinal, Key: r.Key, Delivery: "name", Version: "1", Bucket: "b",
+		ObjectKey: "k", First: first, Last: first, Next: first.Next(), Records: 1, Bytes: 3, Compression: Gzip, Level: 1,
+		Delimiter: []byte("\n"), Stamp: time.UnixMilli(1785936000123).UTC(), Planned: time.Unix(1785936001, 0).UTC()}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWriteIsDurableAndAtomic(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	db := openDB(t, fs)
+	j := Open(db, []byte("j/"))
+	r := row("d", 7, 1)
+	must(t, j.Write(ctx, &Change{Rows: []Row{r}}))
+	r.Version = 2
+	m9, m10 := manifest(r, 9), manifest(r, 10)
+	must(t, j.Write(ctx, &Change{Rows: []Row{r}, Plan: []*Manifest{m9, m10}}))
+	r.Version, r.Counts.Delivered = 3, 1
+	must(t, j.Write(ctx, &Change{Rows: []Row{r}, Remove: []*Manifest{m9}}))
+
+	again := openDB(t, fs.CrashClone(vfs.CrashCloneCfg{}))
+	defer again.Close()
+	must(t, db.Close())
+	j = Open(again, []byte("j/"))
+	rows, manifests, err := j.Load(ctx, "d")
+	must(t, err)
+	if !reflect.DeepEqual(rows, []Row{r}) || !reflect.DeepEqual(manifests, []*Manifest{m10}) {
+		t.Errorf("rows %+v, manifests %+v", rows, manifests)
+	}
+	one, ok, manifests, err := j.LoadShard(ctx, r.Key)
+	if err != nil || !ok || !reflect.DeepEqual(one, r) || len(manifests) != 1 {
+		t.Errorf("shard %+v %v %v", one, manifests, err)
+	}
+}
+
+func TestWriteIsFenced(t *testing.T) {
+	db := openDB(t, vfs.NewMem())
+	defer db.Close()
+	j := Open(db, nil)
+	r := row("d", 1, 1)
+	must(t, j.Write(ctx, &Change{Rows: []Row{r}}))
+	stale := func(change *Change) {
+		t.Helper()
+		if err := j.Write(ctx, change); !fault.Is(err, fault.PreconditionFailed) {
+			t.Errorf("got %v", err)
+		}
+	}
+	stale(&Change{Rows: []Row{r}}) // it exists
+	stale(&Change{Rows: []Row{row("d", 1, 3)}})
+	stale(&Change{Rows: []Row{row("d", 2, 2)}}) // it does not exist
+	stale(&Change{Drop: []Row{row("d", 1, 2)}})
+	// One stale row of several: nothing is written.
+	stale(&Change{Rows: []Row{row("d", 5, 1), r}, Plan: []*Manifest{manifest(r, 1)}})
+	rows, manifests, err := j.Load(ctx, "d")
+	if err != nil || len(rows) != 1 || len(manifests) != 0 {
+		t.Errorf("rows %+v, manifests %+v, %v", rows, manifests, err)
+	}
+}
+
+// Of many writers that saw the same version one wins.
+func TestOneOfManyWritersWins(t *testing.T) {
+	db := openDB(t, vfs.NewMem())
+	defer db.Close()
+	j := Open(db, nil)
+	must(t, j.Write(ctx, &Change{Rows: []Row{row("d", 1, 1), row("d", 2, 1)}}))
+	var wait sync.WaitGroup
+	wins := make(chan int, 100)
+	for i := range 100 {
+		wait.Go(func() {
+			change := &Change{Rows: []Row{row("d", 1, 2), row("d", 2, 2)}}
+			if i%2 == 0 {
+				change.Rows[0], change.Rows[1] = change.Rows[1], change.Rows[0]
+			}
+			if j.Write(ctx, change) == nil {
+				wins <- i
+			}
+		})
+	}
+	wait.Wait()
+	if len(wins) != 1 {
+		t.Errorf("%d writers won", len(wins))
+	}
+}
+
+func TestDeliveriesDoNotSeeOneAnother(t *testing.T) {
+	db := openDB(t, vfs.NewMem())
+	defer db.Close()
+	a, other := Open(db, []byte("a/")), Open(db, []byte("b/"))
+	for _, d := range []string{"d", "d1", "e"} {
+		r := row(d, 1, 1)
+		must(t, a.Write(ctx, &Change{Rows: []Row{r}, Plan: []*Manifest{manifest(r, 1)}}))
+		must(t, other.Write(ctx, &Change{Rows: []Row{r}}))
+	}
+	must(t, a.Forget(ctx, "d"))
+	names, err := a.Deliveries(ctx)
+	if err != nil || !reflect.DeepEqual(names, []string{"d1", "e"}) {
+		t.Errorf("deliveries %q, %v", names, err)
+	}
+	names, err = other.Deliveries(ctx)
+	if err != nil || len(names) != 3 {
+		t.Errorf("deliveries below another prefix %q, %v", names, err)
+	}
+	if _, manifests, err := a.Load(ctx, "d"); err != nil || len(manifests) != 0 {
+		t.Errorf("manifests %v, %v", manifests, err)
+	}
+}
+
+func TestFinalsAreBounded(t *testing.T) {
+	db := openDB(t, vfs.NewMem())
+	defer db.Close()
+	j := Open(db, nil)
+	for i := range MaxFinals + 5 {
+		id := fmt.Sprintf("d%d", i)
+		must(t, j.Write(ctx, &Change{Rows: []Row{row(id, 1, 1)}}))
+		must(t, j.Finish(ctx, id, Final{ID: id, Name: "n", Deleted: time.Unix(int64(i), 0), Accepted: int64(i)}))
+	}
+	finals, err := j.Finals(ctx)
+	if err != nil || len(finals) != MaxFinals || finals[0].Accepted != 5 || finals[MaxFinals-1].Accepted != MaxFinals+4 {
+		t.Errorf("%d finals, first %+v, %v", len(finals), finals[0], err)
+	}
+	names, err := j.Deliveries(ctx)
+	if err != nil || len(names) != 0 {
+		t.Errorf("rows are left of %q, %v", names, err)
+	}
+}
+
+// Every flipped bit is noticed, and an unknown version is named.
+func TestDamageIsCorrupt(t *testing.T) {
+	sealed, err := seal(manifestMagic, manifest(row("d", 1, 1), 1))
+	must(t, err)
+	for bit := range len(sealed) * 8 {
+		damaged := bytes.Clone(sealed)
+		damaged[bit/8] ^= 1 << (bit % 8)
+		if err := unseal(manifestMagic, damaged, new(Manifest), "here"); !fault.Is(err, fault.Corrupt) {
+			t.Fatalf("bit %d: got %v", bit, err)
+		}
+	}
+	for n := range len(sealed) {
+		if err := unseal(manifestMagic, sealed[:n], new(Manifest), "here"); !fault.Is(err, fault.Corrupt) {
+			t.Fatalf("cut to %d bytes: got %v", n, err)
+		}
+	}
+	sealed[3] = 9
+	err = unseal(manifestMagic, sealed, new(Manifest), "here")
+	if err == nil || !bytes.Contains([]byte(err.Error()), []byte("format version 9 is unknown")) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What version 1 of the format has written stays readable: testdata is never rewritten for a change, only added to.
+func TestVersion1IsReadable(t *testing.T) {
+	r := row("d", 3, 2)
+	r.Counts = Counts{Delivered: 1, DeadLettered: 2, Dropped: 3, Expired: 4, Discarded: 5, DeliveredBytes: 6, Objects: 7}
+	r.LastID, r.LastStamp, r.Parents = 77, time.UnixMilli(1785936000123).UTC(), []uint32{1, 2}
+	check := func(file string, m magic, value, into any) {
+		t.Helper()
+		name := filepath.Join("testdata", file)
+		if *rewrite {
+			sealed, err := seal(m, value)
+			must(t, err)
+			must(t, os.WriteFile(name, sealed, 0o644))
+		}
+		sealed, err := os.ReadFile(name)
+		must(t, err)
+		must(t, unseal(m, sealed, into, name))
+		want, _ := json.Marshal(value)
+		got, _ := json.Marshal(into)
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s: got %s, want %s", file, got, want)
+		}
+	}
+	check("row.v1", rowMagic, r, new(Row))
+	check("manifest.v1", manifestMagic, manifest(r, 5), new(Manifest))
+	check("final.v1", finalMagic, Final{ID: "i", Name: "n", Deleted: time.Unix(9, 0).UTC(), Accepted: 15, Counts: r.Counts}, new(Final))
+}
+
+func FuzzUnseal(f *testing.F) {
+	sealed, _ := seal(manifestMagic, manifest(row("d", 1, 1), 1))
+	f.Add(sealed)
+	f.Add([]byte("MJM\x01\x00\x00\x00\x00{}"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var m Manifest
+		if err := unseal(manifestMagic, b, &m, "fuzz"); err != nil && !fault.Is(err, fault.Corrupt) {
+			t.Errorf("got %v", err)
+		}
+	})
+}

@@ -1,0 +1,309 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"hash/maphash"
+	"slices"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"millrace/internal/fault"
+)
+
+// Pebble is a [Journal] in a Pebble database that it shares with others.
+//
+//	prefix r delivery 0 stream 0 incarnation 0 shard(4)              -> row
+//	prefix m delivery 0 stream 0 incarnation 0 shard(4) ordinal(8)   -> manifest
+//	prefix f delivery                                                -> final
+type Pebble struct {
+	db     *pebble.DB
+	prefix []byte
+
+	// Comparing and writing one row must not interleave, but rows of different shards share fsyncs: so locks are
+	// striped by row and held across the commit, and Pebble groups the commits of different stripes.
+	stripes [64]sync.Mutex
+	seed    maphash.Seed
+}
+
+// Open gives the journal below prefix in db, which stays the caller's.
+func Open(db *pebble.DB, prefix []byte) *Pebble {
+	return &Pebble{db: db, prefix: bytes.Clone(prefix), seed: maphash.MakeSeed()}
+}
+
+const (
+	rowSpace      = 'r'
+	manifestSpace = 'm'
+	finalSpace    = 'f'
+)
+
+func (p *Pebble) space(s byte) []byte { return append(bytes.Clone(p.prefix), s) }
+
+func (p *Pebble) deliveryKey(space byte, delivery string) []byte {
+	return append(append(p.space(space), delivery...), 0)
+}
+
+func (p *Pebble) rowKey(space byte, k Key) []byte {
+	key := p.deliveryKey(space, k.Delivery)
+	key = append(append(key, k.Shard.Stream...), 0)
+	key = append(append(key, k.Shard.ID...), 0)
+	return binary.BigEndian.AppendUint32(key, k.Shard.Shard)
+}
+
+func (p *Pebble) manifestKey(m *Manifest) []byte {
+	return binary.BigEndian.AppendUint64(p.rowKey(manifestSpace, m.Key), m.Ordinal)
+}
+
+// after is the first key that does not begin with prefix.
+func after(prefix []byte) []byte {
+	end := bytes.Clone(prefix)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
+func (p *Pebble) scan(prefix []byte, each func(key, value []byte) error) error {
+	iter, err := p.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	if err != nil {
+		return fault.New(fault.Internal, "journal.Load", "", "%w", err)
+	}
+	for ok := iter.First(); ok; ok = iter.Next() {
+		if err := each(iter.Key(), iter.Value()); err != nil {
+			iter.Close()
+			return err
+		}
+	}
+	if err := iter.Close(); err != nil {
+		return fault.New(fault.Internal, "journal.Load", "", "%w", err)
+	}
+	return nil
+}
+
+// Deliveries implements [Journal].
+func (p *Pebble) Deliveries(context.Context) ([]string, error) {
+	var ids []string
+	space := p.space(rowSpace)
+	err := p.scan(space, func(key, _ []byte) error {
+		id, _, _ := bytes.Cut(key[len(space):], []byte{0})
+		if n := len(ids); n == 0 || ids[n-1] != string(id) {
+			ids = append(ids, string(id))
+		}
+		return nil
+	})
+	return ids, err
+}
+
+// Load implements [Journal].
+func (p *Pebble) Load(_ context.Context, delivery string) ([]Row, []*Manifest, error) {
+	var rows []Row
+	err := p.scan(p.deliveryKey(rowSpace, delivery), func(_, value []byte) error {
+		rows = append(rows, Row{})
+		return unseal(rowMagic, value, &rows[len(rows)-1], "row of "+delivery)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	manifests, err := p.manifests(p.deliveryKey(manifestSpace, delivery), delivery)
+	return rows, manifests, err
+}
+
+func (p *Pebble) manifests(prefix []byte, delivery string) ([]*Manifest, error) {
+	var all []*Manifest
+	err := p.scan(prefix, func(_, value []byte) error {
+		m := new(Manifest)
+		all = append(all, m)
+		if err := unseal(manifestMagic, value, m, "manifest of "+delivery); err != nil {
+			return err
+		}
+		return m.check()
+	})
+	return all, err
+}
+
+// LoadShard implements [Journal].
+func (p *Pebble) LoadShard(_ context.Context, key Key) (row Row, ok bool, manifests []*Manifest, err error) {
+	row, ok, err = p.row(key)
+	if err != nil || !ok {
+		return row, ok, nil, err
+	}
+	manifests, err = p.manifests(p.rowKey(manifestSpace, key), key.Delivery)
+	return row, ok, manifests, err
+}
+
+func (p *Pebble) row(key Key) (row Row, ok bool, err error) {
+	value, closer, err := p.db.Get(p.rowKey(rowSpace, key))
+	if err == pebble.ErrNotFound {
+		return Row{Key: key}, false, nil
+	}
+	if err != nil {
+		return Row{}, false, fault.New(fault.Internal, "journal.Load", key.Delivery, "%w", err)
+	}
+	defer closer.Close()
+	err = unseal(rowMagic, value, &row, "row of "+key.Delivery+" "+key.Shard.String())
+	return row, err == nil, err
+}
+
+// Write implements [Journal].
+func (p *Pebble) Write(ctx context.Context, change *Change) error {
+	const op = "journal.Write"
+	if err := ctx.Err(); err != nil {
+		return fault.New(fault.Unavailable, op, "", "%w", err)
+	}
+	unlock := p.lock(change)
+	defer unlock()
+	if err := p.compare(change); err != nil {
+		return err
+	}
+	batch := p.db.NewBatch()
+	defer batch.Close()
+	for i := range change.Rows {
+		if err := p.set(batch, rowMagic, p.rowKey(rowSpace, change.Rows[i].Key), &change.Rows[i]); err != nil {
+			return err
+		}
+	}
+	for i := range change.Drop {
+		if err := batch.Delete(p.rowKey(rowSpace, change.Drop[i].Key), nil); err != nil {
+			return fault.New(fault.Unavailable, op, "", "%w", err)
+		}
+	}
+	for _, m := range change.Plan {
+		if err := p.set(batch, manifestMagic, p.manifestKey(m), m); err != nil {
+			return err
+		}
+	}
+	for _, m := range change.Remove {
+		if err := batch.Delete(p.manifestKey(m), nil); err != nil {
+			return fault.New(fault.Unavailable, op, "", "%w", err)
+		}
+	}
+	return commit(batch)
+}
+
+func commit(batch *pebble.Batch) error {
+	if err := batch.Commit(pebble.Sync); err != nil {
+		return fault.New(fault.Unavailable, "journal.Write", "", "%w", err)
+	}
+	return nil
+}
+
+func (p *Pebble) set(batch *pebble.Batch, m magic, key []byte, value any) error {
+	sealed, err := seal(m, value)
+	if err != nil {
+		return fault.New(fault.Internal, "journal.Write", "", "%w", err)
+	}
+	if err := batch.Set(key, sealed, nil); err != nil {
+		return fault.New(fault.Unavailable, "journal.Write", "", "%w", err)
+	}
+	return nil
+}
+
+// lock takes the stripes of all rows that change names, in rising order.
+func (p *Pebble) lock(change *Change) (unlock func()) {
+	var taken []int
+	for i := range change.Rows {
+		taken = append(taken, p.stripe(change.Rows[i].Key))
+	}
+	for i := range change.Drop {
+		taken = append(taken, p.stripe(change.Drop[i].Key))
+	}
+	slices.Sort(taken)
+	taken = slices.Compact(taken)
+	for _, i := range taken {
+		p.stripes[i].Lock()
+	}
+	return func() {
+		for _, i := range taken {
+			p.stripes[i].Unlock()
+		}
+	}
+}
+
+func (p *Pebble) stripe(k Key) int {
+	return int(maphash.Comparable(p.seed, k) % uint64(len(p.stripes)))
+}
+
+func (p *Pebble) compare(change *Change) error {
+	check := func(k Key, want uint64) error {
+		row, _, err := p.row(k)
+		if err != nil {
+			return err
+		}
+		if row.Version != want {
+			return fault.New(fault.PreconditionFailed, "journal.Write", k.Delivery,
+				"row of %s has version %d, not %d: another process has written it", k.Shard, row.Version, want)
+		}
+		return nil
+	}
+	for i := range change.Rows {
+		if err := check(change.Rows[i].Key, change.Rows[i].Version-1); err != nil {
+			return err
+		}
+	}
+	for i := range change.Drop {
+		if err := check(change.Drop[i].Key, change.Drop[i].Version); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Finish implements [Journal].
+func (p *Pebble) Finish(ctx context.Context, delivery string, final Final) error {
+	finals, err := p.Finals(ctx)
+	if err != nil {
+		return err
+	}
+	batch := p.db.NewBatch()
+	defer batch.Close()
+	if err := p.clear(batch, delivery); err != nil {
+		return err
+	}
+	for len(finals) >= MaxFinals {
+		if err := batch.Delete(append(p.space(finalSpace), finals[0].ID...), nil); err != nil {
+			return fault.New(fault.Unavailable, "journal.Finish", final.Name, "%w", err)
+		}
+		finals = finals[1:]
+	}
+	if err := p.set(batch, finalMagic, append(p.space(finalSpace), delivery...), &final); err != nil {
+		return err
+	}
+	return commit(batch)
+}
+
+func (p *Pebble) clear(batch *pebble.Batch, delivery string) error {
+	for _, space := range []byte{rowSpace, manifestSpace} {
+		prefix := p.deliveryKey(space, delivery)
+		if err := batch.DeleteRange(prefix, after(prefix), nil); err != nil {
+			return fault.New(fault.Unavailable, "journal.Finish", delivery, "%w", err)
+		}
+	}
+	return nil
+}
+
+// Forget implements [Journal].
+func (p *Pebble) Forget(_ context.Context, delivery string) error {
+	batch := p.db.NewBatch()
+	defer batch.Close()
+	if err := p.clear(batch, delivery); err != nil {
+		return err
+	}
+	return commit(batch)
+}
+
+// Finals implements [Journal]: oldest first.
+func (p *Pebble) Finals(context.Context) ([]Final, error) {
+	var all []Final
+	err := p.scan(p.space(finalSpace), func(_, value []byte) error {
+		all = append(all, Final{})
+		return unseal(finalMagic, value, &all[len(all)-1], "final counts")
+	})
+	slices.SortStableFunc(all, func(a, b Final) int { return a.Deleted.Compare(b.Deleted) })
+	return all, err
+}
+
+var _ Journal = (*Pebble)(nil)

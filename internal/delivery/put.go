@@ -1,0 +1,112 @@
+package delivery
+
+import (
+	"context"
+	"sync"
+
+	"millrace/internal/fault"
+	"millrace/internal/stream"
+)
+
+// Limits of the put operations, as the service has them.
+const (
+	MaxPutRecordBytes = 1000 << 10 // of data
+	MaxPutRecords     = 500
+	MaxPutBatchBytes  = 4 << 20 // of data
+)
+
+// PutResult tells what became of one record.
+type PutResult struct {
+	RecordID string // the record's sequence number
+	Err      error  // Unavailable, Throttled or Internal; the producer sends the record again
+}
+
+// putScratch is what a put borrows.
+type putScratch struct {
+	entries []stream.Entry
+	results []stream.Result
+}
+
+var putPool = sync.Pool{New: func() any { return new(putScratch) }}
+
+// Put stores one record durably in a Direct PUT delivery stream; encrypted tells whether it is at rest under a key.
+// Put keeps no reference to data.
+func (e *Engine) Put(ctx context.Context, name string, data []byte) (id string, encrypted bool, err error) {
+	var results [1]PutResult
+	if _, err := e.PutBatch(ctx, name, [][]byte{data}, results[:]); err != nil {
+		return "", false, err
+	}
+	return results[0].RecordID, false, results[0].Err
+}
+
+// PutBatch stores records durably, in their order: results[i] is for records[i], and both have the same length. An error
+// means that none was stored: NotFound, Invalid with the service's text, InUse when the delivery stream is not ACTIVE,
+// Unavailable.
+func (e *Engine) PutBatch(ctx context.Context, name string, records [][]byte, results []PutResult) (encrypted bool, err error) {
+	const op = "delivery.Put"
+	d, err := e.find(op, name)
+	if err != nil {
+		return false, err
+	}
+	if d.definition.Load().Type != DirectPut {
+		return false, fault.New(fault.Invalid, op, name, "This operation is not permitted on KinesisStreamAsSource delivery stream type.")
+	}
+	if err := checkBatch(op, name, records); err != nil {
+		return false, err
+	}
+	d.appends.RLock()
+	defer d.appends.RUnlock()
+	if d.closed {
+		return false, fault.New(fault.NotFound, op, name, "Firehose %s under account %s not found.", name, e.opts.Account.ID)
+	}
+	return false, e.appendRecords(ctx, d.source, records, results)
+}
+
+func checkBatch(op, name string, records [][]byte) error {
+	if len(records) == 0 || len(records) > MaxPutRecords {
+		return fault.New(fault.Invalid, op, name, "A batch holds 1 to %d records, not %d", MaxPutRecords, len(records))
+	}
+	total := 0
+	for _, r := range records {
+		if len(r) > MaxPutRecordBytes {
+			return fault.New(fault.Invalid, op, name, "A record has at most %d bytes, not %d", MaxPutRecordBytes, len(r))
+		}
+		total += len(r)
+	}
+	if total > MaxPutBatchBytes {
+		return fault.New(fault.Invalid, op, name, "Records size exceeds 4 MB limit")
+	}
+	return nil
+}
+
+// hiddenHashKey spares the hidden stream, which has one shard, an MD5 for every record.
+var hiddenHashKey stream.HashKey
+
+// hiddenPartitionKey is what the service's partition keys are not: never shown. A backend may refuse an empty one.
+const hiddenPartitionKey = "-"
+
+func (e *Engine) appendRecords(ctx context.Context, hidden string, records [][]byte, results []PutResult) error {
+	scratch := putPool.Get().(*putScratch)
+	defer scratch.release()
+	for _, r := range records {
+		scratch.entries = append(scratch.entries, stream.Entry{PartitionKey: hiddenPartitionKey, ExplicitHashKey: &hiddenHashKey, Data: r})
+		scratch.results = append(scratch.results, stream.Result{})
+	}
+	if err := e.opts.Source.Append(ctx, hidden, scratch.entries, scratch.results); err != nil {
+		return err
+	}
+	for i := range scratch.results {
+		results[i] = PutResult{Err: scratch.results[i].Err}
+		if results[i].Err == nil {
+			results[i].RecordID = scratch.results[i].Sequence.String()
+		}
+	}
+	return nil
+}
+
+func (s *putScratch) release() {
+	clear(s.entries)
+	clear(s.results)
+	s.entries, s.results = s.entries[:0], s.results[:0]
+	putPool.Put(s)
+}

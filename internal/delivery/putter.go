@@ -1,0 +1,210 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync"
+	"time"
+
+	"millrace/internal/ids"
+)
+
+// putter runs tasks on a bounded number of goroutines. Each bucket has a gate: one that fails is probed by a single
+// task at a time, after a growing pause, so that it takes neither slots nor processor from the others.
+type putter struct {
+	e    *Engine
+	wait sync.WaitGroup
+
+	mu      sync.Mutex
+	gates   map[string]*gate
+	order   []*gate // round robin
+	turn    int
+	running int
+	stopped bool
+	changed chan struct{} // a token after every attempt
+}
+
+// gate is the queue of a bucket.
+type gate struct {
+	bucket   string
+	queue    []*task
+	running  int
+	failures int  // in a row
+	closed   bool // until its pause ends
+}
+
+func newPutter(e *Engine) *putter {
+	return &putter{e: e, gates: map[string]*gate{}, changed: make(chan struct{}, 1)}
+}
+
+// submit queues a task; the putter owns it until it is committed or its delivery stream stops.
+func (p *putter) submit(t *task) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := p.gates[t.manifest.Bucket]
+	if g == nil {
+		g = &gate{bucket: t.manifest.Bucket}
+		p.gates[g.bucket] = g
+		p.order = append(p.order, g)
+	}
+	g.queue = append(g.queue, t)
+	p.dispatch()
+}
+
+// dispatch starts what may run. The caller holds mu.
+func (p *putter) dispatch() {
+	for idle := 0; idle < len(p.order) && p.running < putSlots && !p.stopped; p.turn++ {
+		g := p.order[p.turn%len(p.order)]
+		if t := g.pop(); t != nil {
+			p.start(g, t)
+			idle = 0
+		} else {
+			idle++
+		}
+	}
+}
+
+// pop takes the next task that the gate lets through.
+func (g *gate) pop() *task {
+	limit := putSlotsPerBucket
+	if g.failures > 0 {
+		limit = 1
+	}
+	for len(g.queue) > 0 && !g.closed && g.running < limit {
+		t := g.queue[0]
+		g.queue = g.queue[1:]
+		if t.shard.d.ctx.Err() == nil {
+			return t
+		}
+	}
+	return nil
+}
+
+func (p *putter) start(g *gate, t *task) {
+	p.running++
+	g.running++
+	p.wait.Add(1)
+	t.shard.d.puts.Add(1)
+	go func() {
+		defer p.wait.Done()
+		defer t.shard.d.puts.Done()
+		err := t.run(t.shard.d.ctx)
+		p.done(g, t, err)
+	}()
+}
+
+// done books the outcome of an attempt and queues the next one after a pause.
+func (p *putter) done(g *gate, t *task, err error) {
+	d := t.shard.d
+	stopped := d.ctx.Err() != nil || t.shard.isFenced()
+	if err != nil && !stopped {
+		d.fail("delivering", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running--
+	g.running--
+	var sink sinkError
+	switch {
+	case err == nil:
+		g.failures = 0
+		d.succeed()
+	case stopped:
+		t.kept.drop()
+	case errors.As(err, &sink):
+		g.failures++
+		t.kept.drop()                // others may need the memory while this bucket is out
+		g.queue = append(g.queue, t) // at the end: a task that fails alone must not keep the others from being tried
+		p.closeGate(g)
+	default:
+		t.failures++
+		t.kept.drop()
+		p.later(t)
+	}
+	p.dispatch()
+	p.tidy(g)
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (p *putter) closeGate(g *gate) {
+	if g.closed {
+		return
+	}
+	g.closed = true
+	time.AfterFunc(backoff(p.e.opts.IDs, g.failures), func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		g.closed = false
+		p.dispatch()
+		p.tidy(g)
+	})
+}
+
+// later queues a task again that failed for a reason of its own.
+func (p *putter) later(t *task) {
+	time.AfterFunc(backoff(p.e.opts.IDs, t.failures), func() {
+		if t.shard.d.ctx.Err() == nil {
+			p.submit(t)
+		}
+	})
+}
+
+// tidy removes a gate that nobody uses, so that buckets of old definitions leave nothing behind.
+func (p *putter) tidy(g *gate) {
+	if len(g.queue) > 0 || g.running > 0 || g.closed || p.gates[g.bucket] != g {
+		return
+	}
+	delete(p.gates, g.bucket)
+	for i, other := range p.order {
+		if other == g {
+			p.order = append(p.order[:i], p.order[i+1:]...)
+			break
+		}
+	}
+}
+
+// drain waits until all that can be put now has been put: what waits for a bucket that fails stays planned.
+func (p *putter) drain(ctx context.Context) {
+	for !p.quiet() {
+		select {
+		case <-p.changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (p *putter) quiet() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, g := range p.order {
+		if g.running > 0 || len(g.queue) > 0 && !g.closed {
+			return false
+		}
+	}
+	return true
+}
+
+// barrier returns when every task that was started before it is counted in its delivery's puts.
+func (p *putter) barrier() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+}
+
+// stop starts no more tasks and waits for those that run.
+func (p *putter) stop() {
+	p.mu.Lock()
+	p.stopped = true
+	p.mu.Unlock()
+	p.wait.Wait()
+}
+
+// backoff is the wait after so many failures in a row: doubling, with jitter between the half and the whole.
+func backoff(random *ids.Source, failures int) time.Duration {
+	d := time.Duration(math.Min(float64(retryMin)*math.Pow(2, float64(min(failures, 30)-1)), float64(retryMax)))
+	return d/2 + time.Duration(random.Uint64()%uint64(d/2+1))
+}

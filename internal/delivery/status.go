@@ -1,0 +1,176 @@
+package delivery
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"millrace/internal/fault"
+)
+
+// gauges are what a worker shows of itself without a lock.
+type gauges struct {
+	bufferedRecords atomic.Int64
+	bufferedBytes   atomic.Int64
+	bufferedSince   atomic.Int64 // arrival of the oldest, milliseconds; 0: none
+}
+
+func (g *gauges) buffered(b *buffer) {
+	if b == nil {
+		g.bufferedRecords.Store(0)
+		g.bufferedBytes.Store(0)
+		g.bufferedSince.Store(0)
+		return
+	}
+	g.bufferedRecords.Store(b.records + b.expired)
+	g.bufferedBytes.Store(b.bytes)
+	g.bufferedSince.Store(b.oldest)
+}
+
+// Metrics is a snapshot of the engine.
+type Metrics struct {
+	BufferBytes       int64 // in memory, of all buffers and of what waits to be encoded
+	BufferBudgetBytes int64
+	PutsRunning       int
+	PutSlots          int
+	DeliveryStreams   []DeliveryMetrics
+}
+
+// DeliveryMetrics are those of one delivery stream.
+type DeliveryMetrics struct {
+	Name   string
+	Bucket string
+
+	DeliveredRecords int64 // since the delivery stream was made, as are the next four
+	DeliveredBytes   int64 // of record data, before delimiter and compression
+	Objects          int64
+	ExpiredRecords   int64
+	DiscardedRecords int64
+
+	LagRecords       int64   // accepted and not delivered; dense sources only
+	LagSeconds       float64 // age of the oldest record that was read and is not delivered
+	BufferedRecords  int64
+	BufferedBytes    int64
+	Manifests        int // planned and not committed
+	ManifestsBound   int
+	Failures         int64 // steps that failed and were or will be tried again, since the process started
+	FailuresInARow   int64
+	PutErrors        int64  // those of Failures that came from the bucket's store
+	Trouble          string // the latest error; empty: all is well
+	TroubleSince     time.Time
+	ShardsFollowed   int
+	ShardsBeingRead  int
+	ShardsFencedAway int
+}
+
+// Metrics gives a snapshot.
+func (e *Engine) Metrics(ctx context.Context) Metrics {
+	m := Metrics{BufferBytes: e.budget.used.Load(), BufferBudgetBytes: e.budget.total, PutSlots: putSlots}
+	e.putter.mu.Lock()
+	m.PutsRunning = e.putter.running
+	e.putter.mu.Unlock()
+	for _, d := range e.deliveries() {
+		m.DeliveryStreams = append(m.DeliveryStreams, d.metrics(ctx))
+	}
+	return m
+}
+
+func (d *delivery) metrics(ctx context.Context) DeliveryMetrics {
+	ledger := d.ledger(ctx)
+	m := DeliveryMetrics{Name: d.name, Bucket: d.definition.Load().Bucket(),
+		DeliveredRecords: ledger.Delivered, DeliveredBytes: ledger.DeliveredBytes, Objects: ledger.Objects,
+		ExpiredRecords: ledger.Expired, DiscardedRecords: ledger.Discarded, LagRecords: ledger.InFlight}
+	d.mu.Lock()
+	m.Failures, m.FailuresInARow = d.trouble.Total, d.trouble.Failures
+	m.PutErrors = d.trouble.PutErrors
+	m.Trouble, m.TroubleSince = d.trouble.Error, d.trouble.Since
+	d.mu.Unlock()
+	var oldest time.Time
+	for _, s := range d.list() {
+		m.ShardsFollowed++
+		m.BufferedRecords += s.gauges.bufferedRecords.Load()
+		m.BufferedBytes += s.gauges.bufferedBytes.Load()
+		s.mu.Lock()
+		m.Manifests += len(s.outstanding)
+		if !s.row.Done {
+			m.ShardsBeingRead++
+		}
+		if s.fenced != nil {
+			m.ShardsFencedAway++
+		}
+		s.mu.Unlock()
+		if at := s.oldest(); !at.IsZero() && (oldest.IsZero() || at.Before(oldest)) {
+			oldest = at
+		}
+	}
+	m.ManifestsBound = maxOutstanding * m.ShardsFollowed
+	if !oldest.IsZero() {
+		m.LagSeconds = max(0, d.engine.opts.Now().Sub(oldest).Seconds())
+	}
+	return m
+}
+
+// oldest gives the arrival of the oldest record that was read and is not delivered.
+func (s *shard) oldest() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.outstanding) > 0 {
+		return s.outstanding[0].manifest.Stamp
+	}
+	if ms := s.gauges.bufferedSince.Load(); ms != 0 {
+		return time.UnixMilli(ms)
+	}
+	return time.Time{}
+}
+
+// Trouble tells what is held up: the delivery streams whose latest step failed. A nil map: all is well.
+func (e *Engine) Trouble() map[string]Trouble {
+	var all map[string]Trouble
+	for _, d := range e.deliveries() {
+		d.mu.Lock()
+		t := d.trouble
+		d.mu.Unlock()
+		for _, s := range d.list() {
+			s.mu.Lock()
+			if s.fenced != nil {
+				t.Failures, t.Error = max(t.Failures, 1), s.fenced.Error()
+			}
+			s.mu.Unlock()
+		}
+		if t.Failures == 0 {
+			continue
+		}
+		if all == nil {
+			all = map[string]Trouble{}
+		}
+		all[d.name] = t
+	}
+	return all
+}
+
+// Healthy returns nil when nothing is held up. A bucket that is gone is a warning to show, not a reason to stop taking
+// records: what it lacks is kept.
+func (e *Engine) Healthy() error {
+	trouble := e.Trouble()
+	if len(trouble) == 0 {
+		return nil
+	}
+	names := make([]string, 0, len(trouble))
+	for name := range trouble {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	first := trouble[names[0]]
+	return fault.New(fault.Unavailable, "delivery.Healthy", strings.Join(names, ", "), "held up: %s", first.Error)
+}
+
+func sortShards(shards []*shard) {
+	slices.SortFunc(shards, func(a, b *shard) int {
+		if c := strings.Compare(a.ref.String(), b.ref.String()); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ref.ID, b.ref.ID)
+	})
+}

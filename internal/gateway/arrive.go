@@ -1,0 +1,248 @@
+package gateway
+
+import (
+	"net/netip"
+	"strings"
+	"unicode/utf8"
+
+	"millrace/internal/gateway/mapping"
+)
+
+// arrive fills in what templates and mappings can see of the request.
+func (x *exchange) arrive(t target) {
+	req := x.req
+	x.headers()
+	x.query = parseQuery(x.query, req.RawQuery)
+	x.contentType = mediaType(req.Header.Get("Content-Type"))
+	x.in = mapping.Input{
+		Path: x.path, Query: x.query, Header: x.header,
+		StageVariables: x.stage.variables, Context: &x.context,
+	}
+	domain := hostName(req.Host)
+	prefix, _, _ := strings.Cut(domain, ".")
+	x.context = mapping.Context{
+		AccountID:         x.g.Account.ID,
+		APIID:             x.api.id,
+		DeploymentID:      x.stage.deploymentID,
+		DomainName:        domain,
+		DomainPrefix:      prefix,
+		ExtendedRequestID: x.extendedID,
+		HTTPMethod:        x.verb(),
+		Path:              t.full,
+		Protocol:          "HTTP/1.1", // the service says so for HTTP/2, too
+		RequestID:         x.requestID,
+		RequestTime:       x.g.clock.format(req.Received),
+		RequestTimeEpoch:  x.epoch,
+		ResourceID:        x.method.resourceID,
+		ResourcePath:      x.method.resourcePath,
+		Stage:             x.stage.name,
+		SourceIP:          x.g.sourceIP(req),
+		UserAgent:         req.Header.Get("User-Agent"),
+	}
+}
+
+// verb is the caller's method, or what it wants to count as it.
+func (x *exchange) verb() string {
+	if v := x.req.Header.Get("X-HTTP-Method-Override"); v != "" {
+		return v
+	}
+	return x.req.Method
+}
+
+const (
+	headerTrace = "X-Amzn-Trace-Id"
+	headerFor   = "X-Forwarded-For"
+	headerPort  = "X-Forwarded-Port"
+	headerProto = "X-Forwarded-Proto"
+)
+
+// headers lists the headers that templates see: the caller's without those that the front door drops, and with those
+// that it adds.
+func (x *exchange) headers() {
+	req := x.req
+	h := append(x.header[:0], mapping.Param{Name: "Host", Value: req.Host})
+	forwarded, trace := "", ""
+	for _, f := range req.Header {
+		if dropped(f.Name) {
+			continue
+		}
+		switch {
+		case len(f.Name) == len(headerTrace) && strings.EqualFold(f.Name, headerTrace):
+			trace = f.Value
+		case len(f.Name) == len(headerFor) && strings.EqualFold(f.Name, headerFor):
+			if forwarded != "" {
+				forwarded += ", "
+			}
+			forwarded += f.Value
+			continue
+		}
+		h = append(h, mapping.Param(f))
+	}
+	if trace == "" {
+		h = append(h, mapping.Param{Name: headerTrace, Value: x.trace[:x.rootLen]})
+	} else {
+		x.adoptTrace(trace)
+	}
+	if forwarded == "" {
+		forwarded = req.RemoteIP
+	} else {
+		forwarded += ", " + req.RemoteIP
+	}
+	port, proto := req.Port, "http"
+	if req.TLS {
+		proto = "https"
+	}
+	if port == "" {
+		if port = "80"; req.TLS {
+			port = "443"
+		}
+	}
+	x.header = append(h, mapping.Param{Name: headerFor, Value: forwarded},
+		mapping.Param{Name: headerPort, Value: port}, mapping.Param{Name: headerProto, Value: proto})
+}
+
+// droppedOnArrival never reach templates: those of the connection, and those that the front door writes itself.
+var droppedOnArrival = [...]string{
+	"Connection", "Content-Length", "Content-MD5", "Expect", "Max-Forwards", "Proxy-Authenticate", "Server", "TE",
+	"Transfer-Encoding", "Trailer", "Upgrade", "WWW-Authenticate", headerPort, headerProto, "Host",
+}
+
+func dropped(name string) bool {
+	for _, d := range droppedOnArrival {
+		if len(d) == len(name) && strings.EqualFold(d, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseQuery appends the parameters of a query, decoded once. What can't be decoded stays as it was sent.
+func parseQuery(dst mapping.Params, raw string) mapping.Params {
+	for raw != "" {
+		var pair string
+		pair, raw, _ = strings.Cut(raw, "&")
+		if pair == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		dst = append(dst, mapping.Param{Name: decodeQuery(name), Value: decodeQuery(value)})
+	}
+	return dst
+}
+
+func decodeQuery(s string) string {
+	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
+		return validText(s)
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '+':
+			b = append(b, ' ')
+		case c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
+			b = append(b, unhex(s[i+1])<<4|unhex(s[i+2]))
+			i += 2
+		default:
+			b = append(b, c)
+		}
+	}
+	return validText(string(b))
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+func unhex(c byte) byte {
+	switch {
+	case c <= '9':
+		return c - '0'
+	case c <= 'F':
+		return c - 'A' + 10
+	}
+	return c - 'a' + 10
+}
+
+// validText puts U+FFFD in the place of each byte that is not UTF-8.
+func validText(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	b := make([]byte, 0, len(s)+2*utf8.UTFMax)
+	for _, r := range s { // a bad byte counts as one rune, RuneError
+		b = utf8.AppendRune(b, r)
+	}
+	return string(b)
+}
+
+// maxHops bounds how far a X-Forwarded-For is followed: no honest chain of proxies is longer, and a caller can send
+// any number.
+const maxHops = 32
+
+// sourceIP is the caller's address: the connection's, or when that is a trusted proxy's, the rightmost hop of
+// X-Forwarded-For that no trusted proxy has.
+func (g *Gateway) sourceIP(req *Request) string {
+	if len(g.TrustedProxies) == 0 || !g.trusted(req.RemoteIP) {
+		return req.RemoteIP
+	}
+	source := req.RemoteIP
+	hops := 0
+	for i := len(req.Header) - 1; i >= 0; i-- {
+		f := req.Header[i]
+		if len(f.Name) != len(headerFor) || !strings.EqualFold(f.Name, headerFor) {
+			continue
+		}
+		list := f.Value
+		for list != "" && hops < maxHops {
+			hops++
+			hop := list
+			if at := strings.LastIndexByte(list, ','); at >= 0 {
+				hop, list = list[at+1:], list[:at]
+			} else {
+				list = ""
+			}
+			hop = hopAddress(hop)
+			if hop == "" {
+				return source // not an address: what stands before it can't be believed
+			}
+			source = hop
+			if !g.trusted(hop) {
+				return hop
+			}
+		}
+	}
+	return source
+}
+
+// hopAddress gives the address of a hop such as "203.0.113.7", "203.0.113.7:4711" or "[2001:db8::1]:4711"; "" when
+// it is none.
+func hopAddress(hop string) string {
+	hop = strings.TrimSpace(hop)
+	if _, err := netip.ParseAddr(hop); err == nil {
+		return hop
+	}
+	if ap, err := netip.ParseAddrPort(hop); err == nil {
+		return ap.Addr().String()
+	}
+	if inner, ok := strings.CutPrefix(hop, "["); ok {
+		inner, _ = strings.CutSuffix(inner, "]")
+		if _, err := netip.ParseAddr(inner); err == nil {
+			return inner
+		}
+	}
+	return ""
+}
+
+func (g *Gateway) trusted(address string) bool {
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return false
+	}
+	ip = ip.Unmap().WithZone("")
+	for _, p := range g.TrustedProxies {
+		if p.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,220 @@
+// Package gateway serves deployed REST APIs: it takes a caller's event, maps it with
+// the definition's templates, runs an AWS action or a mock, and maps the answer.
+//
+//	Request ─ address ─ tree ─ arrival ─ templates, parameters ─ Action ─ choice ─ templates ─> Response
+//	            └────────── snapshot: immutable, swapped whole by Publish ──────────┘
+//
+// It promises that a caller is never told of success when the action reports that a
+// record was not stored (unless Options.ExactResponses asks for the service's own
+// masking), that a running request sees one definition from start to end, and that
+// what a deployment can't do is told when it is published and answered with 500.
+//
+// It knows neither net/http nor Kinesis: requests and responses are its own nouns
+// ([Request], [Response]), and actions come by name from [Actions].
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"millrace/internal/fault"
+	"millrace/internal/gateway/mapping"
+	"millrace/internal/ids"
+	"millrace/internal/restapi"
+)
+
+// Budget bounds the bytes that inflated bodies may hold; the front's budget of body bytes is one.
+type Budget interface {
+	Take(n int64) bool
+	Give(n int64)
+}
+
+// Options make a [Gateway]. Fields without a default are required.
+type Options struct {
+	Actions Actions
+	Account ids.Account
+	IDs     *ids.Source
+	Now     func() time.Time
+	// TrustedProxies are the networks whose X-Forwarded-For is believed: a caller's address is the rightmost hop
+	// that is in none of them. Empty: the connection's address.
+	TrustedProxies []netip.Prefix
+	// ExactResponses lets a default response of 2xx hide a backend's failure, as the service does.
+	ExactResponses bool
+	Budget         Budget  // default: none
+	Log            LogSink // execution logs; default: errors to Logger
+	Logger         *slog.Logger
+}
+
+// Gateway serves deployed APIs. It is safe for concurrent use.
+type Gateway struct {
+	Options
+	current atomic.Pointer[snapshot]
+	clock   clock
+
+	publishing sync.Mutex
+	compiled   map[deploymentKey]*definition // of the current snapshot
+}
+
+type deploymentKey struct{ api, deployment string }
+
+// New makes a gateway that serves nothing yet.
+func New(o Options) (*Gateway, error) {
+	if o.Actions == nil || o.IDs == nil || o.Now == nil {
+		return nil, fault.New(fault.Internal, "gateway.New", "", "Actions, IDs and Now are required")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Log == nil {
+		o.Log = NewSlogSink(o.Logger, o.Now)
+	}
+	g := &Gateway{Options: o}
+	g.current.Store(&snapshot{})
+	return g, nil
+}
+
+// snapshot is all that is served at one moment.
+type snapshot struct {
+	apis  map[string]*api
+	short *api // owns the short address; may be nil
+	list  []Endpoint
+}
+
+type api struct {
+	id, name string
+	disabled bool // disableExecuteApiEndpoint
+	stages   map[string]*stage
+}
+
+type stage struct {
+	name         string
+	deploymentID string
+	def          *definition
+	variables    mapping.Params
+	settings     []restapi.MethodSetting // by method.index
+}
+
+// FirstCreated gives the id of the oldest API that has a stage, "" when none has: the one to give the short address
+// to when nothing is configured. Keep the answer, so that the address never moves by itself.
+func FirstCreated(apis []*restapi.API) string {
+	var first *restapi.API
+	for _, a := range apis {
+		if len(a.Stages) == 0 {
+			continue
+		}
+		if first == nil || a.Created.Before(first.Created) || a.Created.Equal(first.Created) && a.ID < first.ID {
+			first = a
+		}
+	}
+	if first == nil {
+		return ""
+	}
+	return first.ID
+}
+
+// Publish serves apis from now on, and nothing else. short is the id of the API that owns the short address; empty:
+// none does. A deployment is compiled once; later edits of what is passed in have no effect until the next Publish.
+// Each part that can't run is told as a [*Warning], when its deployment is compiled; the rest is served.
+func (g *Gateway) Publish(apis []*restapi.API, short string) []error {
+	g.publishing.Lock()
+	defer g.publishing.Unlock()
+	next := &snapshot{apis: make(map[string]*api, len(apis))}
+	compiled := map[deploymentKey]*definition{}
+	var warnings []error
+	for _, src := range apis {
+		a := &api{id: src.ID, name: src.Name, disabled: src.DisableExecuteAPIEndpoint, stages: map[string]*stage{}}
+		next.apis[src.ID] = a
+		for _, name := range slices.Sorted(maps.Keys(src.Stages)) {
+			s := src.Stages[name]
+			key := deploymentKey{src.ID, s.DeploymentID}
+			def, fresh := compiled[key], false
+			if def == nil {
+				d := src.Deployments[s.DeploymentID]
+				if d == nil || d.Definition.Resources == nil {
+					warnings = append(warnings, &Warning{src.ID, src.Name, name, "/", "ANY", "deploymentId",
+						fault.New(fault.NotFound, "gateway.Publish", s.DeploymentID, "the stage points to a deployment that is not there")})
+					continue
+				}
+				if def = g.compiled[key]; def == nil {
+					def, fresh = compileDefinition(&d.Definition, g.Actions), true
+				}
+				compiled[key] = def
+			}
+			if fresh {
+				for _, w := range def.warnings {
+					w.API, w.APIName, w.Stage = src.ID, src.Name, name
+					warnings = append(warnings, &w)
+				}
+			}
+			a.stages[name] = newStage(s, def)
+		}
+	}
+	next.short = next.apis[short]
+	next.list = endpoints(next)
+	g.compiled = compiled
+	g.current.Store(next)
+	return warnings
+}
+
+func newStage(s *restapi.Stage, def *definition) *stage {
+	out := &stage{name: s.Name, deploymentID: s.DeploymentID, def: def, settings: make([]restapi.MethodSetting, len(def.methods))}
+	for _, name := range slices.Sorted(maps.Keys(s.Variables)) {
+		out.variables = append(out.variables, mapping.Param{Name: name, Value: s.Variables[name]})
+	}
+	for i, m := range def.methods {
+		out.settings[i] = s.SettingFor(m.resourcePath, m.verb)
+	}
+	return out
+}
+
+// Endpoint is a method that can be called.
+type Endpoint struct {
+	API      string `json:"api"`
+	APIName  string `json:"apiName"`
+	Stage    string `json:"stage"`
+	Method   string `json:"method"`
+	Path     string `json:"path"`      // behind the stage: "/v1/{stream-name}"
+	LongPath string `json:"longPath"`  // on the ingest listener: "/{api-id}/{stage}/v1/{stream-name}"
+	Short    string `json:"shortPath"` // the same in the short form; empty where the API does not own it
+	Broken   string `json:"broken,omitempty"`
+}
+
+// Endpoints lists what is served, in the order of APIs, stages, paths and verbs.
+func (g *Gateway) Endpoints() []Endpoint { return slices.Clone(g.current.Load().list) }
+
+func endpoints(s *snapshot) []Endpoint {
+	var all []Endpoint
+	for _, id := range slices.Sorted(maps.Keys(s.apis)) {
+		a := s.apis[id]
+		if a.disabled {
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(a.stages)) {
+			for _, m := range a.stages[name].def.methods {
+				e := Endpoint{API: id, APIName: a.name, Stage: name, Method: m.verb, Path: m.resourcePath, Broken: m.broken}
+				path := "/" + name + strings.TrimSuffix(m.resourcePath, "/")
+				e.LongPath = "/" + id + path
+				if a == s.short && s.apis[name] == nil {
+					e.Short = path
+				}
+				all = append(all, e)
+			}
+		}
+	}
+	return all
+}
+
+// Serve answers one request; it does all from address to headers. resp must be empty. Nothing of req is kept.
+func (g *Gateway) Serve(ctx context.Context, req *Request, resp *Response) {
+	x := exchanges.Get().(*exchange)
+	defer x.finish() // also when an action panics: the budget gets back what was taken of it
+	x.begin(g, req, resp)
+	x.serve(ctx)
+}

@@ -1,0 +1,208 @@
+package gateway
+
+import (
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"millrace/internal/gateway/mapping"
+	"millrace/internal/restapi"
+)
+
+// Line is a line of a stage's execution log.
+type Line struct {
+	API, Stage string
+	RequestID  string
+	Time       time.Time
+	Error      bool   // written at level ERROR, too
+	Text       string // in the service's words, without the request id
+}
+
+// LogSink takes execution logs. It must not block: the caller of the API waits meanwhile.
+type LogSink interface{ Log(Line) }
+
+// The bounds of error lines that reach the node's log. A broken template under load would else fill the disk that
+// the records need.
+const (
+	errorLinesPerSecond = 20
+	maxLineBytes        = 1024 // of one line, as the service cuts them
+)
+
+// SlogSink writes execution logs to a slog.Logger: error lines at Error, a bounded number a second, others at Info.
+type SlogSink struct {
+	log *slog.Logger
+	now func() time.Time
+
+	mu         sync.Mutex
+	second     int64
+	written    int
+	suppressed int
+}
+
+// NewSlogSink makes a sink on log.
+func NewSlogSink(log *slog.Logger, now func() time.Time) *SlogSink {
+	return &SlogSink{log: log, now: now}
+}
+
+// Log writes a line.
+func (s *SlogSink) Log(l Line) {
+	if !l.Error {
+		s.log.Info("execution", "api", l.API, "stage", l.Stage, "request", l.RequestID, "text", l.Text)
+		return
+	}
+	suppressed, ok := s.admit()
+	if !ok {
+		return
+	}
+	attrs := []any{"api", l.API, "stage", l.Stage, "request", l.RequestID, "text", l.Text}
+	if suppressed > 0 {
+		attrs = append(attrs, "suppressed", suppressed)
+	}
+	s.log.Error("execution failed", attrs...)
+}
+
+// admit counts a line, and tells how many were left out before it.
+func (s *SlogSink) admit() (suppressed int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if second := s.now().Unix(); second != s.second {
+		s.second, s.written = second, 0
+	}
+	if s.written >= errorLinesPerSecond {
+		s.suppressed++
+		return 0, false
+	}
+	s.written++
+	suppressed, s.suppressed = s.suppressed, 0
+	return suppressed, true
+}
+
+// informs reports whether the stage logs every request of the method; traces, whether also payloads.
+func (x *exchange) informs() bool { return x.setting.LoggingLevel == restapi.LogInfo }
+func (x *exchange) traces() bool  { return x.informs() && x.setting.DataTraceEnabled }
+
+func (x *exchange) log(isError bool, text string) {
+	if len(text) > maxLineBytes {
+		text = strings.ToValidUTF8(text[:maxLineBytes], "")
+	}
+	x.g.Log.Log(Line{x.api.id, x.stage.name, x.requestID, x.g.Now(), isError, strings.Clone(text)})
+}
+
+func (x *exchange) logArrival() {
+	x.log(false, "Extended Request Id: "+x.extendedID)
+	x.log(false, "Starting execution for request: "+x.requestID)
+	path := strings.TrimPrefix(x.context.Path, "/"+x.stage.name)
+	x.log(false, "HTTP Method: "+x.context.HTTPMethod+", Resource Path: "+path)
+	if !x.traces() {
+		return
+	}
+	x.log(false, "Method request path: "+printed(x.path))
+	x.log(false, "Method request query string: "+printed(x.query))
+	x.log(false, "Method request headers: "+printed(x.header))
+	x.log(false, "Method request body before transformations: "+text(x.req.Body))
+}
+
+// logRequest writes the integration request to an action; a MOCK has none.
+func (x *exchange) logRequest(uri string, request []byte) {
+	endpoint := endpointOf(uri)
+	x.log(false, "Endpoint request URI: "+endpoint)
+	if x.traces() {
+		headers := mapping.Params{{Name: "Accept", Value: typeJSON}, {Name: "User-Agent", Value: "AmazonAPIGateway_" + x.api.id}}
+		if x.call.ContentType != "" {
+			headers = append(headers, mapping.Param{Name: "Content-Type", Value: x.call.ContentType})
+		}
+		headers = append(headers, mapping.Param{Name: headerTrace, Value: x.trace})
+		for _, m := range x.mapped {
+			if m.place == toHeader && !strings.EqualFold(m.name, "Content-Type") {
+				headers = append(headers, mapping.Param{Name: m.name, Value: m.value})
+			}
+		}
+		x.log(false, "Endpoint request headers: "+printed(headers))
+		x.log(false, "Endpoint request body after transformations: "+text(request))
+	}
+	x.log(false, "Sending request to "+endpoint)
+}
+
+// endpointOf shows where the service would send the request of an integration's uri.
+func endpointOf(uri string) string {
+	parts := strings.SplitN(uri, ":", 6) // arn:aws:apigateway:us-east-1:kinesis:action/PutRecord
+	if len(parts) != 6 {
+		return uri
+	}
+	return "https://" + parts[4] + "." + parts[3] + ".amazonaws.com/?Action=" + strings.TrimPrefix(parts[5], "action/")
+}
+
+// logEnd writes what became of a request whose backend was called, and an error line when its failure would have
+// been hidden.
+func (x *exchange) logEnd() {
+	if x.masked {
+		x.log(true, "Endpoint response status "+x.statusText()+" would be hidden by the default integration response; answered with "+
+			strconv.Itoa(x.resp.Status))
+	}
+	if !x.informs() || x.refused {
+		return
+	}
+	if !x.method.mock {
+		x.log(false, "Received response. Status: "+x.statusText()+", Integration latency: "+
+			strconv.FormatInt(x.latency.Milliseconds(), 10)+" ms")
+		if x.traces() {
+			x.log(false, "Endpoint response body before transformations: "+text(x.answer))
+		}
+	}
+	if x.traces() {
+		x.log(false, "Method response body after transformations: "+text(x.resp.Body))
+		var headers mapping.Params
+		for _, f := range x.resp.Header {
+			headers = append(headers, mapping.Param(f))
+		}
+		x.log(false, "Method response headers: "+printed(headers))
+	}
+	x.log(false, "Successfully completed execution")
+	x.log(false, "Method completed with status: "+strconv.Itoa(x.resp.Status))
+}
+
+// logFailure writes the lines of a request that ended in a default gateway response. What the caller did wrong is
+// logged only where the stage asks for it; what the definition or the node did wrong, always.
+func (x *exchange) logFailure(why string) {
+	if x.resp.Status < 500 && x.setting.LoggingLevel != restapi.LogError && !x.informs() {
+		return
+	}
+	if why != "" {
+		x.log(true, why)
+	}
+	x.log(x.resp.Status >= 500 || why != "", "Method completed with status: "+strconv.Itoa(x.resp.Status))
+}
+
+// maxPrintedMap is where the service cuts the headers of a line.
+const maxPrintedMap = 1000
+
+// printed shows parameters as the service does: {k=v, k2=v2}. Of an Authorization only its end is shown.
+func printed(params mapping.Params) string {
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, p := range params {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		value := p.Value
+		if strings.EqualFold(p.Name, "Authorization") {
+			value = starred(value)
+		}
+		b.WriteString(p.Name + "=" + value)
+		if b.Len() > maxPrintedMap {
+			return strings.ToValidUTF8(b.String()[:maxPrintedMap], "") + " [TRUNCATED]"
+		}
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+func starred(secret string) string {
+	const shown = 6
+	if len(secret) <= 2*shown {
+		return "****"
+	}
+	return strings.Repeat("*", len(secret)-shown) + secret[len(secret)-shown:]
+}

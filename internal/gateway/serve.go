@@ -1,0 +1,301 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"millrace/internal/restapi"
+)
+
+// serve is the whole way of a request. The order of its steps is the service's: what the caller did wrong at the door
+// comes before what its payload lacks.
+func (x *exchange) serve(ctx context.Context) {
+	if bad := x.tooLarge(); bad != nil {
+		x.fail(bad, "")
+		return
+	}
+	t, bad := x.g.current.Load().resolve(x.req.Listener, x.req.Host, x.req.RawPath)
+	if bad != nil {
+		x.fail(bad, "")
+		return
+	}
+	x.api, x.stage = t.api, t.stage
+	x.resp.API, x.resp.Stage = t.api.id, t.stage.name
+	v, known := verbOf(x.verb())
+	if known && v != verbANY {
+		x.method, x.path = t.stage.def.root.match(t.path, v, x.path[:0])
+	}
+	if x.method == nil {
+		x.fail(errMissingToken, "")
+		return
+	}
+	x.resp.Resource = x.method.resourcePath
+	x.setting = t.stage.settings[x.method.index]
+	x.arrive(t)
+	if x.informs() {
+		x.logArrival()
+	}
+	if x.method.broken != "" {
+		x.misconfigured(x.method.broken)
+		return
+	}
+	if bad := x.inflate(); bad != nil {
+		x.fail(bad, "Request body could not be decompressed")
+		return
+	}
+	if x.integrate(ctx) {
+		x.respond()
+	}
+	x.logEnd()
+}
+
+func (x *exchange) tooLarge() *failure {
+	if len(x.req.Body) > maxBodyBytes {
+		return errTooLarge
+	}
+	if len(x.req.RawPath)+len(x.req.RawQuery) > maxURIBytes {
+		return errURITooLong
+	}
+	n := 0
+	for _, f := range x.req.Header {
+		n += len(f.Name) + len(f.Value)
+	}
+	if n > maxHeaderBytes {
+		return errHeadersTooBig
+	}
+	return nil
+}
+
+// integrate makes the integration request and calls the backend. When it returns false the response is written.
+func (x *exchange) integrate(ctx context.Context) bool {
+	m := x.method
+	tmpl, pass := x.chooseTemplate()
+	if tmpl == nil && !pass {
+		x.fail(errMediaType, "Unsupported Media Type: "+x.contentTypeOrJSON())
+		return false
+	}
+	raw, err := x.convertRequest()
+	if err != nil {
+		return x.misconfigured("Unable to base64 decode the body: " + err.Error())
+	}
+	x.in.Body = text(x.body)
+	if len(m.parameters) > 0 && !x.mapParameters() {
+		return false
+	}
+	request := x.body
+	if tmpl != nil {
+		if request = x.render(tmpl, raw); request == nil {
+			return false
+		}
+	}
+	if !x.override() {
+		return false
+	}
+	if m.mock {
+		return x.callMock(request)
+	}
+	return x.callAction(ctx, request)
+}
+
+// chooseTemplate picks by media type. pass: the payload goes on as it is.
+func (x *exchange) chooseTemplate() (tmpl *template, pass bool) {
+	m := x.method
+	if t := m.templates.find(x.contentTypeOrJSON()); t != nil {
+		if t.code == nil && t.broken == "" {
+			return nil, true // an empty template
+		}
+		return t, false
+	}
+	switch m.passthrough {
+	case restapi.Never:
+		return nil, false
+	case restapi.WhenNoTemplates:
+		return nil, len(m.templates.list) == 0
+	}
+	return nil, true
+}
+
+// nothing is a rendering of no bytes, apart from nil, which says that there is none.
+var nothing = []byte{}
+
+// render runs a request template; nil when it failed, and the response is written.
+func (x *exchange) render(t *template, raw bool) []byte {
+	if t.broken != "" {
+		x.misconfigured("Unable to transform request: " + t.broken)
+		return nil
+	}
+	if raw && !isText(x.body) {
+		x.misconfigured("Unable to transform request: the payload is binary; a template reads text")
+		return nil
+	}
+	out, err := t.code.Render(x.rendered[:0], &x.in, &x.overrides)
+	if err != nil {
+		x.misconfigured("Unable to transform request: " + err.Error())
+		return nil
+	}
+	x.rendered = out
+	if out == nil {
+		return nothing
+	}
+	return out
+}
+
+// mapParameters evaluates the parameters of the integration request.
+func (x *exchange) mapParameters() bool {
+	for i := range x.method.parameters {
+		p := &x.method.parameters[i]
+		value, ok, err := x.value(p)
+		if err != nil {
+			x.fail(errBadJSON, "Invalid JSON in request body: "+err.Error())
+			return false
+		}
+		if !ok {
+			continue
+		}
+		if p.place == toHeader && restapi.HeaderPresent(p.name, x.method.kind) {
+			return x.misconfigured(p.name + " header already present")
+		}
+		x.mapped = append(x.mapped, mapped{p.place, p.name, value})
+	}
+	return true
+}
+
+// override lets what templates left in $context.requestOverride win over mapped parameters.
+func (x *exchange) override() bool {
+	for _, h := range x.overrides.Header() {
+		if restapi.HeaderPresent(h.Name, x.method.kind) {
+			return x.misconfigured(h.Name + " header already present")
+		}
+		x.replace(toHeader, h.Name, strings.Join(h.Values, ","))
+	}
+	for _, q := range x.overrides.Query() {
+		x.replace(toQuery, q.Name, strings.Join(q.Values, ","))
+	}
+	for _, p := range x.overrides.Path() {
+		x.replace(toPath, p.Name, strings.Join(p.Values, ","))
+	}
+	return true
+}
+
+func (x *exchange) replace(to place, name, value string) {
+	for i := range x.mapped {
+		if m := &x.mapped[i]; m.place == to && (m.name == name || to == toHeader && strings.EqualFold(m.name, name)) {
+			m.value = value
+			return
+		}
+	}
+	x.mapped = append(x.mapped, mapped{to, name, value})
+}
+
+// mappedValue gives a parameter of the integration request.
+func (x *exchange) mappedValue(to place, name string) (string, bool) {
+	for i := range x.mapped {
+		if m := &x.mapped[i]; m.place == to && (m.name == name || to == toHeader && strings.EqualFold(m.name, name)) {
+			return m.value, true
+		}
+	}
+	return "", false
+}
+
+func (x *exchange) callMock(request []byte) bool {
+	status, ok := mockStatus(text(request))
+	if !ok {
+		return x.misconfigured("Unable to parse statusCode. It should be an integer that is defined in the request template.")
+	}
+	x.backendStatus = status
+	return true
+}
+
+func (x *exchange) callAction(ctx context.Context, request []byte) bool {
+	m := x.method
+	action, uri := m.action, m.uri
+	if action == nil {
+		uri = x.substitute(uri)
+		var why string
+		if action, why = lookUp(x.g.Actions, uri); action == nil {
+			return x.misconfigured(why)
+		}
+	}
+	x.call = Call{Body: request, ContentType: x.req.Header.Get("Content-Type"), Out: x.answer[:0]}
+	if v, ok := x.mappedValue(toHeader, "Content-Type"); ok {
+		x.call.ContentType = v
+	}
+	if x.informs() {
+		x.logRequest(uri, request)
+		begun := x.g.Now()
+		defer func() { x.latency = x.g.Now().Sub(begun) }()
+	}
+	limited := withTimeout(ctx, time.Duration(m.timeout)*time.Millisecond)
+	action(limited, &x.call)
+	late := errors.Is(limited.Err(), context.DeadlineExceeded) && ctx.Err() == nil
+	limited.release()
+	x.answer = x.call.Out
+	x.backendStatus = x.call.Status
+	if late && x.call.Outcome != OK {
+		x.fail(errTimeout, "Execution failed due to a timeout error")
+		return false
+	}
+	return true
+}
+
+// substitute fills the variables of a uri: {name} from mapped path parameters, then ${stageVariables.name}, unknown
+// ones by nothing. Other text in braces stays.
+func (x *exchange) substitute(uri string) string {
+	var b strings.Builder
+	for uri != "" {
+		i := strings.IndexByte(uri, '{')
+		end := strings.IndexByte(uri, '}')
+		if i < 0 || end < i {
+			break
+		}
+		name := uri[i+1 : end]
+		if i > 0 && uri[i-1] == '$' {
+			if variable, ok := strings.CutPrefix(name, "stageVariables."); ok {
+				b.WriteString(uri[:i-1])
+				value, _ := x.in.StageVariables.Get(variable)
+				b.WriteString(value)
+			} else {
+				b.WriteString(uri[:end+1])
+			}
+		} else if value, ok := x.mappedValue(toPath, name); ok {
+			b.WriteString(uri[:i])
+			b.WriteString(value)
+		} else {
+			b.WriteString(uri[:end+1])
+		}
+		uri = uri[end+1:]
+	}
+	b.WriteString(uri)
+	return b.String()
+}
+
+// misconfigured answers with the service's 500; why goes to the log. It returns false, so that callers can end with it.
+func (x *exchange) misconfigured(why string) bool {
+	x.fail(errInternal, "Execution failed due to configuration error: "+why)
+	return false
+}
+
+// fail writes a default gateway response; why goes to the execution log when there is one.
+func (x *exchange) fail(f *failure, why string) {
+	x.refused, x.masked = true, false
+	r := x.resp
+	clear(r.Header)
+	r.Status, r.Header, r.Body = f.status, r.Header[:0], r.Body[:0]
+	r.Header = append(r.Header,
+		Field{"Content-Type", typeJSON},
+		Field{"x-amzn-RequestId", x.requestID},
+		Field{"x-amz-apigw-id", x.extendedID},
+		Field{"x-amzn-ErrorType", f.errorType})
+	if f.retry {
+		r.Header = append(r.Header, Field{"Retry-After", retryAfterSeconds})
+	}
+	r.Body = append(r.Body, f.body...)
+	if x.method != nil {
+		x.logFailure(why)
+	}
+}
+
+func (x *exchange) statusText() string { return strconv.Itoa(x.backendStatus) }

@@ -1,0 +1,193 @@
+package dir
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"millrace/internal/fault"
+	"millrace/internal/object"
+)
+
+// loadBuckets reads the buckets and counts their uploads.
+func (s *Store) loadBuckets(op string) error {
+	err := s.scan(s.key(rowBucket), func(key, value []byte) error {
+		b, err := decodeBucket(string(key), value)
+		if err != nil {
+			return fault.New(fault.Corrupt, op, string(key), "%w", err)
+		}
+		s.buckets[b.Name] = &bucket{Bucket: b}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.scan(s.key(rowUpload), func(key, _ []byte) error {
+		name, _, _ := strings.Cut(string(key), "\x00")
+		if b := s.buckets[name]; b != nil {
+			b.uploads.Add(1)
+		}
+		return nil
+	})
+}
+
+func missingBucket(op, name string) error {
+	return fault.New(fault.NotFound, op, object.MissingBucket+name, "no such bucket")
+}
+
+// set makes one row durable.
+func (s *Store) set(op, resource string, key, value []byte) error {
+	if err := s.opts.DB.Set(key, value, pebble.Sync); err != nil {
+		return fault.New(fault.Unavailable, op, resource, "commit to the index: %w", err)
+	}
+	return nil
+}
+
+// CreateBucket makes a bucket and its folder.
+func (s *Store) CreateBucket(_ context.Context, b object.Bucket) error {
+	const op = "object.CreateBucket"
+	if err := s.writable(op); err != nil {
+		return err
+	}
+	if !object.ValidBucketName(b.Name) {
+		return fault.New(fault.Invalid, op, b.Name, "not a bucket name")
+	}
+	s.bucketsMu.Lock()
+	defer s.bucketsMu.Unlock()
+	if s.buckets[b.Name] != nil {
+		return fault.New(fault.InUse, op, b.Name, "%w", object.ErrBucketExists)
+	}
+	if len(s.buckets) >= MaxBuckets {
+		return fault.New(fault.LimitExceeded, op, b.Name, "there are %d buckets", MaxBuckets)
+	}
+	if b.Created.IsZero() {
+		b.Created = s.now()
+	}
+	if err := s.root.Mkdir(b.Name, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return s.unavailable(op, b.Name, err)
+	}
+	if err := s.syncFolder("."); err != nil {
+		return s.unavailable(op, b.Name, err)
+	}
+	b.Tags = maps.Clone(b.Tags)
+	if err := s.set(op, b.Name, s.key(rowBucket, b.Name), appendBucket(nil, &b)); err != nil {
+		return err
+	}
+	s.buckets[b.Name] = &bucket{Bucket: b}
+	return nil
+}
+
+// DeleteBucket removes an empty bucket. Of its folder stays what was put there by hand.
+func (s *Store) DeleteBucket(_ context.Context, name string) error {
+	const op = "object.DeleteBucket"
+	if s.closed.Load() || s.broken.Load() != nil {
+		return s.writable(op)
+	}
+	s.bucketsMu.Lock()
+	defer s.bucketsMu.Unlock()
+	b := s.buckets[name]
+	if b == nil {
+		return missingBucket(op, name)
+	}
+	empty := b.uploads.Load() == 0
+	err := s.scan(s.objectKey(name, ""), func(_, _ []byte) error {
+		empty = false
+		return errEnough
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return s.unavailable(op, name, err)
+	}
+	if !empty {
+		return fault.New(fault.InUse, op, name, "%w", object.ErrBucketNotEmpty)
+	}
+	if err := s.opts.DB.Delete(s.key(rowBucket, name), pebble.Sync); err != nil {
+		return fault.New(fault.Unavailable, op, name, "commit to the index: %w", err)
+	}
+	delete(s.buckets, name)
+	s.places.pruneBucket(name)
+	return nil
+}
+
+// errEnough ends a scan.
+var errEnough = errors.New("enough")
+
+// bucket finds a bucket.
+func (s *Store) bucket(op, name string) (*bucket, error) {
+	s.bucketsMu.RLock()
+	defer s.bucketsMu.RUnlock()
+	b := s.buckets[name]
+	if b == nil {
+		return nil, missingBucket(op, name)
+	}
+	return b, nil
+}
+
+// share keeps a bucket from being deleted, and the store from being closed, until the caller unlocks bucketsMu, which
+// is held unless there is an error.
+func (s *Store) share(op, name string) (*bucket, error) {
+	s.bucketsMu.RLock()
+	b := s.buckets[name]
+	switch {
+	case s.closed.Load():
+		s.bucketsMu.RUnlock()
+		return nil, s.writable(op)
+	case b == nil:
+		s.bucketsMu.RUnlock()
+		return nil, missingBucket(op, name)
+	}
+	return b, nil
+}
+
+// Bucket describes a bucket.
+func (s *Store) Bucket(_ context.Context, name string) (object.Bucket, error) {
+	s.bucketsMu.RLock()
+	defer s.bucketsMu.RUnlock()
+	b := s.buckets[name]
+	if b == nil {
+		return object.Bucket{}, missingBucket("object.Bucket", name)
+	}
+	return b.describe(), nil
+}
+
+func (b *bucket) describe() object.Bucket {
+	d := b.Bucket
+	d.Tags = maps.Clone(d.Tags)
+	return d
+}
+
+// Buckets lists all buckets.
+func (s *Store) Buckets(context.Context) ([]object.Bucket, error) {
+	s.bucketsMu.RLock()
+	defer s.bucketsMu.RUnlock()
+	list := make([]object.Bucket, 0, len(s.buckets))
+	for _, name := range slices.Sorted(maps.Keys(s.buckets)) {
+		list = append(list, s.buckets[name].describe())
+	}
+	return list, nil
+}
+
+// TagBucket replaces the tags of a bucket.
+func (s *Store) TagBucket(_ context.Context, name string, tags map[string]string) error {
+	const op = "object.TagBucket"
+	if err := s.writable(op); err != nil {
+		return err
+	}
+	s.bucketsMu.Lock()
+	defer s.bucketsMu.Unlock()
+	b := s.buckets[name]
+	if b == nil {
+		return missingBucket(op, name)
+	}
+	changed := b.Bucket
+	changed.Tags = maps.Clone(tags)
+	if err := s.set(op, name, s.key(rowBucket, name), appendBucket(nil, &changed)); err != nil {
+		return err
+	}
+	b.Bucket = changed
+	return nil
+}

@@ -1,0 +1,96 @@
+package restapi
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Problem is something in a definition that will not run as written.
+type Problem struct {
+	Path     string // of the resource: "/v1/{stream-name}"
+	Verb     string // of the method: "POST"
+	Property string // as the API reference spells it: "integration.uri"
+	Message  string
+}
+
+func (p Problem) String() string {
+	return p.Verb + " " + p.Path + ": " + p.Property + ": " + p.Message
+}
+
+// Check lists what a definition asks for and Millrace does not do. The service accepts all of it, so a refusal names
+// each place. What the service itself would refuse to run is [Lint]'s.
+func Check(d *Definition) []Problem {
+	var all []Problem
+	d.eachMethod(func(r *Resource, m *Method) {
+		tell := func(property, format string, args ...any) {
+			all = append(all, Problem{r.Path, m.HTTPMethod, property, fmt.Sprintf(format, args...)})
+		}
+		checkOpen(m, tell)
+		if m.Integration != nil {
+			checkServed(m.Integration, tell)
+		}
+	})
+	return all
+}
+
+// eachMethod walks over the methods in the order of paths and verbs.
+func (d *Definition) eachMethod(visit func(*Resource, *Method)) {
+	for _, r := range d.Sorted() {
+		for _, verb := range slices.Sorted(maps.Keys(r.Methods)) {
+			visit(r, r.Methods[verb])
+		}
+	}
+}
+
+type teller func(property, format string, args ...any)
+
+func checkOpen(m *Method, tell teller) {
+	if t := m.AuthorizationType; t != "" && t != "NONE" {
+		tell("authorizationType", "%s is not supported by this version of Millrace: every method is open; use NONE", t)
+	}
+	if m.APIKeyRequired {
+		tell("apiKeyRequired", "is not supported by this version of Millrace: there are no API keys")
+	}
+}
+
+func checkServed(i *Integration, tell teller) {
+	switch i.Type {
+	case Mock:
+	case AWS:
+		if action := i.action(); action != "" && !canBeServed(action) {
+			tell("integration.uri", "%s is not supported by this version of Millrace: the actions are %s", action, strings.Join(Actions, ", "))
+		}
+	default:
+		tell("integration.type", "%s is not supported by this version of Millrace: the types are AWS (Kinesis and Firehose actions) and MOCK", i.Type)
+	}
+	for _, code := range slices.Sorted(maps.Keys(i.Responses)) {
+		pattern := i.Responses[code].SelectionPattern
+		if pattern == "" {
+			continue
+		}
+		if _, err := CompileSelectionPattern(pattern); err != nil {
+			tell("integration.responses."+code+".selectionPattern", "%v", err)
+		}
+	}
+}
+
+// canBeServed reports whether a uri's action is one of [Actions], or can become one when a request fills in its
+// variables: "kinesis:action/{op}".
+func canBeServed(action string) bool {
+	fixed, _, hasVariable := strings.Cut(action, "{")
+	return slices.ContainsFunc(Actions, func(served string) bool {
+		return served == action || hasVariable && strings.HasPrefix(served, fixed)
+	})
+}
+
+// CompileSelectionPattern reads a selection pattern, which fits whole texts. What Java's expressions have beyond
+// Go's, looking around and possessive repetition, is refused.
+func CompileSelectionPattern(pattern string) (*regexp.Regexp, error) {
+	if _, err := regexp.Compile(pattern); err != nil { // alone first: "a)|(b" would fit into the brackets below
+		return nil, fmt.Errorf("the pattern %q is not supported: %w", pattern, err)
+	}
+	return regexp.Compile(`\A(?:` + pattern + `)\z`)
+}

@@ -1,0 +1,107 @@
+package restapi
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Lint lists what the service takes and its callers or owner will regret: integrations whose errors a default
+// response of 2xx hides, and what answers 500 to every call.
+func Lint(d *Definition) []Problem {
+	var all []Problem
+	d.eachMethod(func(r *Resource, m *Method) {
+		if m.Integration == nil {
+			return
+		}
+		tell := func(property, format string, args ...any) {
+			all = append(all, Problem{r.Path, m.HTTPMethod, property, fmt.Sprintf(format, args...)})
+		}
+		lintResponses(m, tell)
+		lintTargets(m.Integration, tell)
+	})
+	return all
+}
+
+// lintResponses looks at what becomes of the backend's statuses.
+func lintResponses(m *Method, tell teller) {
+	i := m.Integration
+	if len(i.Responses) == 0 {
+		tell("integration.responses", "there is none, so that every call is answered with 500")
+		return
+	}
+	codes := slices.Sorted(maps.Keys(i.Responses))
+	for _, code := range codes {
+		if m.Responses[code] == nil {
+			tell("integration.responses."+code, "the method has no response %s, so that such an answer becomes 500", code)
+		}
+	}
+	if i.Type == Mock {
+		return
+	}
+	for _, backend := range []string{"400", "500"} {
+		chosen := chosenFor(i.Responses, codes, backend)
+		if chosen == "" {
+			tell("integration.responses", "nothing fits a backend's %s, so that the caller gets 500 and not its cause", backend)
+			continue
+		}
+		pattern := i.Responses[chosen].SelectionPattern
+		if chosen[0] == '2' && (pattern == "" || pattern == ".*") {
+			tell("integration.responses."+chosen, "it takes every status, so that on AWS the caller gets %s when the record was refused (%s); "+
+				`add a response with a selectionPattern such as "[45]\\d{2}"`, chosen, backend)
+			return
+		}
+	}
+}
+
+// chosenFor gives the status code of the response that a backend's status selects, "" for none.
+func chosenFor(responses map[string]*IntegrationResponse, codes []string, status string) string {
+	fallback := ""
+	for _, code := range codes {
+		pattern := responses[code].SelectionPattern
+		if pattern == "" {
+			if fallback == "" {
+				fallback = code
+			}
+			continue
+		}
+		if re, err := CompileSelectionPattern(pattern); err == nil && re.MatchString(status) {
+			return code
+		}
+	}
+	return fallback
+}
+
+// lintTargets looks for headers that no mapping may set.
+func lintTargets(i *Integration, tell teller) {
+	for _, target := range slices.Sorted(maps.Keys(i.RequestParameters)) {
+		name, ok := strings.CutPrefix(target, "integration.request.header.")
+		if ok && HeaderPresent(name, i.Type) {
+			tell("integration.requestParameters."+target, "%s header already present, so that every call is answered with 500", name)
+		}
+	}
+}
+
+// headersPresent are the headers of an integration request that no mapping may set, for they are there already. On
+// integrations other than AWS and AWS_PROXY only the first four are.
+var headersPresent = []string{
+	"Content-Length", "Transfer-Encoding", "X-Amzn-Trace-Id", "X-Amzn-Apigateway-Api-Id",
+	"Authorization", "Connection", "Expect", "Proxy-Authenticate", "TE",
+}
+
+const headersPresentEverywhere = 4
+
+// HeaderPresent reports whether a mapping that sets a header of the integration request makes the call fail.
+func HeaderPresent(name, integrationType string) bool {
+	list := headersPresent
+	if integrationType != AWS && integrationType != AWSProxy {
+		list = list[:headersPresentEverywhere]
+	}
+	for _, h := range list {
+		if strings.EqualFold(h, name) {
+			return true
+		}
+	}
+	return false
+}
