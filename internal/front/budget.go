@@ -1,28 +1,35 @@
 package front
 
-import (
-	"errors"
-	"io"
-	"net/http"
-	"sync"
-	"sync/atomic"
-)
-
-// MaxBodyBytes bounds the payload of an event: API Gateway's 10 MB.
-const MaxBodyBytes = 10 << 20
+import "sync/atomic"
 
 // DefaultBodyBudget bounds the body bytes that a node holds in memory for callers at one time. 256 callers of
 // 10 MB each would otherwise take 2.5 GB.
 const DefaultBodyBudget = 64 << 20
 
-// Budget counts bytes that are held for callers, up to a bound.
+// MinBodyBudget is the least that [Listen] accepts: the share of large bodies must have room for the largest one.
+const MinBodyBudget = 32 << 20
+
+// largeShare of a budget, in quarters, is what bodies above smallBody may take together. The rest is left to small
+// ones, so that a few uploads, or callers who announce them, never shut out ordinary events.
+const largeShare = 3
+
+// smallBody is what nearly all events fit into.
+const smallBody = 64 << 10
+
+// Budget counts bytes that are held for callers, up to a bound. It is safe for concurrent use.
 type Budget struct {
-	max  int64
-	used atomic.Int64
+	max   int64
+	used  atomic.Int64 // large ones included
+	large atomic.Int64
 }
 
-// NewBudget makes a budget of max bytes.
-func NewBudget(max int64) *Budget { return &Budget{max: max} }
+// NewBudget makes a budget of max bytes; 0 means [DefaultBodyBudget].
+func NewBudget(max int64) *Budget {
+	if max == 0 {
+		max = DefaultBodyBudget
+	}
+	return &Budget{max: max}
+}
 
 // Take reserves n bytes, or reports that they are not to be had now.
 func (b *Budget) Take(n int64) bool {
@@ -36,93 +43,78 @@ func (b *Budget) Take(n int64) bool {
 // Give returns n bytes.
 func (b *Budget) Give(n int64) { b.used.Add(-n) }
 
-// Used tells how many bytes are out, and Max how many there are.
+// Used tells how many bytes are out.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
 // Max is the bound.
 func (b *Budget) Max() int64 { return b.max }
 
-var (
-	errTooLarge   = errors.New("body is larger than the service takes")
-	errOverBudget = errors.New("too many body bytes in flight")
-)
-
-// smallBody is what most events fit into. Buffers of this size are pooled; a larger body grows by doubling as its
-// bytes arrive, so that a caller who announces 10 MB and sends nothing holds nothing.
-const smallBody = 8 << 10
-
-var smallBodies = sync.Pool{New: func() any { b := make([]byte, 0, smallBody); return &b }}
-
-// body is the payload of one request, and what it holds of the budget.
-type body struct {
-	bytes    []byte
-	pooled   *[]byte
-	reserved int64
-	budget   *Budget
-}
-
-// readBody reads the whole payload of r. The caller releases it when the answer has been rendered, also after an
-// error.
-func readBody(r *http.Request, budget *Budget, maxBytes int64) (body, error) {
-	b := body{budget: budget}
-	if r.ContentLength > maxBytes {
-		return b, errTooLarge
-	}
-	if r.Body == nil || r.Body == http.NoBody {
-		return b, nil
-	}
-	if !b.reserve(smallBody) {
-		return b, errOverBudget
-	}
-	b.pooled = smallBodies.Get().(*[]byte)
-	b.bytes = (*b.pooled)[:0]
-	for {
-		if len(b.bytes) == cap(b.bytes) {
-			if err := b.grow(r.ContentLength); err != nil {
-				return b, err
-			}
-		}
-		n, err := r.Body.Read(b.bytes[len(b.bytes):cap(b.bytes)])
-		b.bytes = b.bytes[:len(b.bytes)+n]
-		if int64(len(b.bytes)) > maxBytes {
-			return b, errTooLarge
-		}
-		if err == io.EOF {
-			return b, nil
-		}
-		if err != nil {
-			return b, err
-		}
-	}
-}
-
-// grow doubles the buffer, but not beyond the announced length.
-func (b *body) grow(announced int64) error {
-	size := int64(2 * cap(b.bytes))
-	if announced > 0 && size > announced {
-		size = announced + 1 // one byte more, so that the read that meets EOF needs no growth
-	}
-	if !b.reserve(size - int64(cap(b.bytes))) {
-		return errOverBudget
-	}
-	larger := make([]byte, len(b.bytes), size)
-	copy(larger, b.bytes)
-	b.bytes = larger
-	return nil
-}
-
-func (b *body) reserve(n int64) bool {
-	if !b.budget.Take(n) {
+func (b *Budget) takeLarge(n int64) bool {
+	if b.large.Add(n) > b.max/4*largeShare {
+		b.large.Add(-n)
 		return false
 	}
-	b.reserved += n
+	if !b.Take(n) {
+		b.large.Add(-n)
+		return false
+	}
 	return true
 }
 
-func (b *body) release() {
-	if b.pooled != nil {
-		smallBodies.Put(b.pooled)
+func (b *Budget) giveLarge(n int64) {
+	b.large.Add(-n)
+	b.Give(n)
+}
+
+// reservation is what one body holds of a budget. Small bodies take what they need. A body that outgrows smallBody
+// takes at once all that it can come to: had callers of large bodies taken theirs step by step, many of them would
+// together use up the budget, and none would ever be whole.
+type reservation struct {
+	budget       *Budget
+	small, large int64
+}
+
+// smallStep is in what steps a small body takes of the budget; the first is what pooled buffers have.
+const smallStep = 8 << 10
+
+// cover makes sure that size bytes are reserved. most is what the body may come to: its announced length, or when
+// none was announced, the bound.
+func (r *reservation) cover(size, most int64) bool {
+	if size <= r.small || size <= r.large {
+		return true
 	}
-	b.budget.Give(b.reserved)
-	*b = body{}
+	if size <= smallBody {
+		more := (size+smallStep-1)/smallStep*smallStep - r.small
+		if !r.budget.Take(more) {
+			return false
+		}
+		r.small += more
+		return true
+	}
+	want := max(size, most)
+	if !r.budget.takeLarge(want - r.large) {
+		return false
+	}
+	r.large = want
+	r.budget.Give(r.small)
+	r.small = 0
+	return true
+}
+
+// settle gives back what a large body turned out not to need.
+func (r *reservation) settle(size int64) {
+	if over := r.large - size; r.large > 0 && over > 0 {
+		r.budget.giveLarge(over)
+		r.large = size
+	}
+}
+
+func (r *reservation) release() {
+	if r.small > 0 {
+		r.budget.Give(r.small)
+	}
+	if r.large > 0 {
+		r.budget.giveLarge(r.large)
+	}
+	r.small, r.large = 0, 0
 }

@@ -12,40 +12,45 @@ import (
 // can't point at this machine unnoticed, and only Origins of this machine. A hostile web page in a developer's
 // browser can reach 127.0.0.1; it can't choose these two headers.
 type guard struct {
-	next  http.Handler
-	hosts []string // further names that the operator trusts
+	hosts []string // further names that the operator trusts, in lower case
 }
 
-func (g guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func newGuard(hosts []string) guard {
+	var g guard
+	for _, h := range hosts {
+		g.hosts = append(g.hosts, strings.ToLower(strings.TrimSuffix(h, ".")))
+	}
+	return g
+}
+
+// refuses tells why a call is not admitted; "" when it is.
+func (g guard) refuses(r *http.Request) string {
 	if !g.trustedHost(r.Host) {
-		refuse(w, "The Host "+quoteShort(r.Host)+" is neither a loopback name nor an AWS name. "+
-			"Without credentials only those are served; configure credentials or name it with --allow-host.")
-		return
+		return "The Host " + quoteShort(r.Host) + " is neither a loopback name nor an AWS name. " +
+			"Without credentials only those are served; configure credentials, or name it with --allow-host."
 	}
-	if origin := r.Header.Get("Origin"); origin != "" && !g.trustedOrigin(origin) {
-		refuse(w, "Requests from the web origin "+quoteShort(origin)+" are refused while no credentials are configured.")
-		return
+	for _, origin := range r.Header["Origin"] {
+		if !g.trustedOrigin(origin) {
+			return "Requests from the web origin " + quoteShort(origin) + " are refused while no credentials are configured."
+		}
 	}
-	g.next.ServeHTTP(w, r)
+	return ""
 }
 
-func refuse(w http.ResponseWriter, why string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(http.StatusForbidden)
-	_, _ = w.Write([]byte(why + "\n")) // the caller may be gone; there is nobody else to tell
-}
+func quoteShort(s string) string { return `"` + short(s) + `"` }
 
-func quoteShort(s string) string {
+// short makes a text of a caller fit to be shown.
+func short(s string) string {
 	const enough = 100
 	if len(s) > enough {
 		s = s[:enough] + "..."
 	}
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if r < ' ' || r >= 0x7f {
 			return '?'
 		}
 		return r
-	}, `"`+s+`"`)
+	}, s)
 }
 
 // awsNames end the host names that AWS tools send when only the address of an endpoint is overridden, and those
@@ -53,11 +58,7 @@ func quoteShort(s string) string {
 var awsNames = []string{".amazonaws.com", ".amazonaws.com.cn", ".localhost", ".localhost.localstack.cloud"}
 
 func (g guard) trustedHost(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
-	}
-	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+	host := hostName(hostport)
 	if host == "" || host == "localhost" {
 		return true // HTTP/1.0 has no Host; a browser always sends one
 	}
@@ -65,31 +66,31 @@ func (g guard) trustedHost(hostport string) bool {
 		return ip.IsLoopback()
 	}
 	for _, suffix := range awsNames {
-		if strings.HasSuffix(host, suffix) {
+		if strings.HasSuffix(host, suffix) || host == suffix[1:] {
 			return true
 		}
 	}
 	// A virtual-host bucket on a loopback address: "bucket.127.0.0.1".
-	if i := strings.Index(host, ".127."); i >= 0 {
+	if i := strings.LastIndex(host, ".127."); i >= 0 {
 		if ip, err := netip.ParseAddr(host[i+1:]); err == nil {
 			return ip.IsLoopback()
 		}
 	}
 	for _, h := range g.hosts {
-		if host == strings.ToLower(h) || strings.HasSuffix(host, "."+strings.ToLower(h)) {
+		if host == h || strings.HasSuffix(host, "."+h) {
 			return true
 		}
 	}
 	return false
 }
 
+// trustedOrigin takes pages of this machine. An AWS name is no excuse here: anyone can serve a page from a bucket.
 func (g guard) trustedOrigin(origin string) bool {
 	u, err := url.Parse(origin)
-	if err != nil || u.Host == "" {
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return false // "null" among them: a sandboxed frame
 	}
-	// An AWS name is no excuse here: anyone can serve a page from a bucket.
-	host := u.Hostname()
+	host := hostName(u.Host)
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return ip.IsLoopback()
 	}
@@ -97,9 +98,28 @@ func (g guard) trustedOrigin(origin string) bool {
 		return true
 	}
 	for _, h := range g.hosts {
-		if strings.EqualFold(host, h) {
+		if host == h {
 			return true
 		}
 	}
 	return false
+}
+
+// sameOrigin reports whether a page of the endpoint itself calls, or no page at all.
+func sameOrigin(r *http.Request) bool {
+	for _, origin := range r.Header["Origin"] {
+		if u, err := url.Parse(origin); err != nil || !strings.EqualFold(u.Host, r.Host) {
+			return false
+		}
+	}
+	return true
+}
+
+// hostName is a Host in lower case without port, brackets and the dot of the root.
+func hostName(hostport string) string {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 }

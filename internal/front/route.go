@@ -5,16 +5,23 @@ import (
 	"strings"
 )
 
-// Service is an AWS service that the AWS endpoint tells apart.
+// Service is an AWS service that the AWS endpoint tells apart, by its signing name.
 type Service string
 
-// The services, by their signing names.
+// The services.
 const (
 	Kinesis    Service = "kinesis"
 	Firehose   Service = "firehose"
 	APIGateway Service = "apigateway"
 	S3         Service = "s3"
+	ExecuteAPI Service = "execute-api" // calls of deployed APIs
 )
+
+// operator is what /_millrace/ counts as: no AWS service.
+const operator Service = "millrace"
+
+// millracePath begins what belongs to the node itself: ledger, metrics, health. No bucket can bear this name.
+const millracePath = "/_millrace"
 
 // targets maps the first part of X-Amz-Target to its service.
 var targets = map[string]Service{
@@ -29,27 +36,34 @@ var apiGatewayPaths = []string{
 	"/vpclinks", "/clientcertificates", "/sdktypes",
 }
 
-// serviceOf decides which service a call on the AWS endpoint is for: by its target, else by the scope that it was
-// signed for, else by its path. What fits nothing else is S3, whose paths are free.
+// serviceOf decides which service a call on the AWS endpoint is for: an address of a deployed API, else by its
+// target, else by the scope that it was signed for, else by its path. What fits nothing else is S3, whose paths are
+// free. known is false for a service that Millrace does not have; service then names it as far as the call does.
 func serviceOf(r *http.Request, scope string) (service Service, known bool) {
+	if executeAPI(r) {
+		return ExecuteAPI, true
+	}
+	if (scope == "" || scope == string(operator)) && under(r.URL.Path, millracePath) {
+		return operator, true
+	}
 	if target := r.Header.Get("X-Amz-Target"); target != "" {
 		prefix, _, _ := strings.Cut(target, ".")
 		if s, ok := targets[prefix]; ok {
 			return s, true
 		}
 		if scope == "" {
-			return "", false
+			return Service(prefix), false
 		}
 	}
 	switch s := Service(scope); s {
-	case Kinesis, Firehose, APIGateway, S3:
+	case Kinesis, Firehose, APIGateway, S3, ExecuteAPI:
 		return s, true
 	case "":
 	default:
 		return s, false
 	}
 	for _, p := range apiGatewayPaths {
-		if rest, ok := strings.CutPrefix(r.URL.Path, p); ok && (rest == "" || rest[0] == '/') {
+		if under(r.URL.Path, p) {
 			return APIGateway, true
 		}
 	}
@@ -59,9 +73,16 @@ func serviceOf(r *http.Request, scope string) (service Service, known bool) {
 	return S3, true
 }
 
-// executeAPI reports whether a call on the AWS endpoint is for a deployed API, not for a control plane.
+// under reports whether path is base or lies below it.
+func under(path, base string) bool {
+	rest, ok := strings.CutPrefix(path, base)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// executeAPI reports whether a call on the AWS endpoint is for a deployed API, not for a control plane. It reads the
+// address as the gateway does, from the path as it was sent.
 func executeAPI(r *http.Request) bool {
-	path := r.URL.Path
+	path, _ := target(r.RequestURI)
 	if strings.HasPrefix(path, "/_aws/execute-api/") {
 		return true
 	}
@@ -70,6 +91,7 @@ func executeAPI(r *http.Request) bool {
 			return true
 		}
 	}
-	_, rest, found := strings.Cut(r.Host, ".execute-api.")
-	return found && rest != ""
+	const mark = ".execute-api."
+	i := strings.IndexByte(r.Host, '.')
+	return i > 0 && len(r.Host) > i+len(mark) && strings.EqualFold(r.Host[i:i+len(mark)], mark)
 }

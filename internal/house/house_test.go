@@ -42,6 +42,7 @@ var floors = []struct {
 	{"internal/gateway", 40, "engine"},
 	{"internal/catalog", 40, "engine"},
 	{"internal/stream/streamtest", 39, "the suite that backends share"},
+	{"internal/stream/limits", 41, "engine: limits before a backend"},
 	{"internal/stream/local", 40, "engine: a backend"},
 	{"internal/object/objecttest", 39, "the suite that stores share"},
 	{"internal/object/dir", 40, "engine: a store"},

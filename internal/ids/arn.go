@@ -9,6 +9,18 @@ type Account struct {
 	ID        string // "000000000000", 12 digits
 }
 
+// NewAccount gives the account of a region, in the region's partition.
+func NewAccount(region, id string) Account {
+	partition := "aws"
+	switch {
+	case strings.HasPrefix(region, "cn-"):
+		partition = "aws-cn"
+	case strings.HasPrefix(region, "us-gov-"):
+		partition = "aws-us-gov"
+	}
+	return Account{partition, region, id}
+}
+
 // Stream names a Kinesis data stream: arn:aws:kinesis:us-east-1:000000000000:stream/class-stream
 func (a Account) Stream(name string) string { return a.arn("kinesis", "stream/"+name) }
 

@@ -1,0 +1,37 @@
+//go:build failpoints
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+)
+
+// failpoint kills this process, as kill -9 does, when the step that MILLRACE_FAILPOINT names ("put-after", or
+// "put-after:3" for the third time) is reached.
+func failpoint() func(string) {
+	name, times, _ := strings.Cut(os.Getenv("MILLRACE_FAILPOINT"), ":")
+	if name == "" {
+		return nil
+	}
+	left := atomic.Int64{}
+	left.Store(1)
+	if times != "" {
+		n, err := strconv.ParseInt(times, 10, 64)
+		if err != nil {
+			panic("MILLRACE_FAILPOINT: " + err.Error())
+		}
+		left.Store(n)
+	}
+	return func(step string) {
+		if step == name && left.Add(-1) == 0 {
+			fmt.Fprintln(os.Stderr, "failpoint "+name)
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {} // until it has arrived
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"millrace/internal/api/apigateway"
+	"millrace/internal/api/firehose"
+	"millrace/internal/api/kinesis"
+	"millrace/internal/api/s3"
+	"millrace/internal/delivery"
+)
+
+var supportCommand = &command{name: "support", args: "[kinesis|firehose|apigateway|s3|delivery|template]", summary: "list what is implemented, refused, and accepted without effect", run: runSupport}
+
+// row is one line of a support table.
+type row struct {
+	what, status, note string
+}
+
+const (
+	served  = "served"
+	refused = "refused"
+)
+
+func status(isServed bool) string {
+	if isServed {
+		return served
+	}
+	return refused
+}
+
+// The tables come from the code that does the work: the routers' own lists, and the checks' own tables.
+var supportTables = []struct {
+	name, title string
+	rows        func() []row
+}{
+	{"kinesis", "Amazon Kinesis Data Streams: operations", func() (rows []row) {
+		for _, s := range kinesis.Support() {
+			rows = append(rows, row{s.Operation, status(s.Served), s.Note})
+		}
+		return rows
+	}},
+	{"firehose", "Amazon Data Firehose: operations", func() (rows []row) {
+		for _, s := range firehose.Support() {
+			rows = append(rows, row{s.Operation, status(s.Served), s.Note})
+		}
+		return rows
+	}},
+	{"apigateway", "Amazon API Gateway, REST APIs: operations", func() (rows []row) {
+		for _, s := range apigateway.Support() {
+			rows = append(rows, row{s.Operation, status(s.Served), s.Note})
+		}
+		return rows
+	}},
+	{"s3", "Amazon S3: operations", func() (rows []row) {
+		for _, s := range s3.Support() {
+			rows = append(rows, row{s.Operation, status(s.Served), s.Note})
+		}
+		return rows
+	}},
+	{"delivery", "Delivery streams: members that differ from the service", func() (rows []row) {
+		for _, f := range delivery.Features {
+			rows = append(rows, row{f.Member, string(f.Support), f.Note})
+		}
+		return rows
+	}},
+}
+
+func runSupport(_ context.Context, e *env, args []string) error {
+	c := find("support")
+	fs := e.flags(c, "Every operation of a service's model, and every property of a definition file, is in one of three states:\n"+
+		"served; refused, with an error that names it; or accepted without effect.")
+	rest, err := e.parse(fs, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) > 1 {
+		return e.misuse(c, "name one table or none")
+	}
+	found := false
+	for _, t := range supportTables {
+		if len(rest) == 1 && rest[0] != t.name {
+			continue
+		}
+		if found {
+			fmt.Fprintln(e.stdout)
+		}
+		found = true
+		printTable(e.stdout, t.title, t.rows())
+	}
+	if !found {
+		return e.misuse(c, "there is no table %q", rest[0])
+	}
+	if len(rest) == 0 {
+		fmt.Fprintln(e.stdout, "\nRoles and policies are checked and stored, not evaluated: who may call is decided by --credentials alone.")
+	}
+	return nil
+}
+
+func printTable(w io.Writer, title string, rows []row) {
+	fmt.Fprintf(w, "%s\n", title)
+	width := 0
+	for _, r := range rows {
+		width = max(width, len(r.what))
+	}
+	for _, r := range rows {
+		fmt.Fprintf(w, "  %-*s  %-8s  %s\n", width, r.what, r.status, r.note)
+	}
+}

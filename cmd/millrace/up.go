@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"millrace/internal/app"
+	"millrace/internal/config"
+	"millrace/internal/telemetry"
+)
+
+var upCommand = &command{name: "up", args: "[FILE] [OPTIONS]", summary: "start a node with a definition file, or with the built-in example", run: runUp}
+
+const upHelp = `
+FILE is CloudFormation, SAM or OpenAPI in YAML or JSON. Without one the built-in example runs: POST /prod/v1/{stream-name}
+-> class-stream -> objects in the bucket class-events. The plan is printed before anything is changed. Running it again
+after a change of FILE updates in place and keeps all data.
+
+Everything that is acknowledged is on disk in the data folder; stop with Ctrl-C, which drains, or by any other way.`
+
+// exactFlag takes a bare --aws-exact, and --aws-exact=responses,limits.
+type exactFlag struct{ c *config.Node }
+
+func (f exactFlag) String() string     { return "" }
+func (f exactFlag) Set(v string) error { return f.c.ParseExact(v) }
+func (f exactFlag) IsBoolFlag() bool   { return true }
+
+// upOptions is what the command line says of up.
+type upOptions struct {
+	node       config.Node
+	parameters list
+	stack      string
+	stage      string
+	prune      bool
+	planOnly   bool
+	file       string // empty: the example
+}
+
+func (o *upOptions) bind(fs *flag.FlagSet) {
+	n := &o.node
+	*n = config.Default()
+	fs.StringVar(&n.Data, "data", n.Data, "the data `FOLDER`; it is made when it does not exist")
+	fs.StringVar(&n.Listen, "listen", n.Listen, "the AWS endpoint, `HOST:PORT`, or off")
+	fs.StringVar(&n.Ingest, "ingest", n.Ingest, "the listener for events only, `HOST:PORT`, or off; the one to expose")
+	fs.Var(&o.parameters, "parameter", "a parameter of FILE, `NAME=VALUE`; can be repeated")
+	fs.StringVar(&o.stack, "stack", "", "the `NAME` that FILE's resources belong to (default: FILE's name)")
+	fs.StringVar(&o.stage, "stage", "prod", "the stage to deploy an OpenAPI file to (`NAME`)")
+	fs.BoolVar(&o.prune, "prune", false, "remove what has left FILE, except where its DeletionPolicy is Retain")
+	fs.BoolVar(&o.planOnly, "plan", false, "print what would be done, and do nothing")
+	fs.StringVar(&n.Credentials, "credentials", "", "a `FILE` like ~/.aws/credentials: calls of the AWS endpoint must be signed with its keys")
+	fs.Func("allow-host", "a further `HOST` name to trust when there are no credentials; can be repeated", func(v string) error {
+		n.AllowHosts = append(n.AllowHosts, v)
+		return nil
+	})
+	fs.Func("trusted-proxy", "`NETWORKS` whose X-Forwarded-For is believed: 10.0.0.0/8,192.0.2.7", n.ParseTrustedProxies)
+	fs.StringVar(&n.TLSCert, "tls-cert", "", "certificate `FILE` of the AWS endpoint; taken up again when it changes")
+	fs.StringVar(&n.TLSKey, "tls-key", "", "its key `FILE`")
+	fs.StringVar(&n.IngestTLSCert, "ingest-tls-cert", "", "certificate `FILE` of the ingest listener")
+	fs.StringVar(&n.IngestTLSKey, "ingest-tls-key", "", "its key `FILE`")
+	fs.Var(exactFlag{n}, "aws-exact", "do as the service does where that serves callers worse: `responses` (masked errors), limits (of throughput); bare: both")
+	fs.StringVar(&n.DefaultAPI, "default-api", "", "the id or name of the `API` that owns the short address http://INGEST/STAGE/PATH (default: the first created)")
+	fs.Func("low-space", "free `BYTES` (1GiB) below which writes are refused (default: the larger of 1GiB and 5 %)", func(v string) (err error) {
+		n.LowSpace, err = config.ParseSize(v)
+		return err
+	})
+	fs.Func("body-budget", "`BYTES` of bodies held in memory at one time; beyond it 503 (default 64MiB)", func(v string) error {
+		size, err := config.ParseSize(v)
+		n.BodyBudget = int64(size)
+		return err
+	})
+	fs.StringVar(&n.Region, "region", n.Region, "the `REGION` in ARNs")
+	fs.StringVar(&n.Account, "account", n.Account, "the account `ID` in ARNs")
+	fs.StringVar(&n.LogLevel, "log-level", "info", "`LEVEL`: debug, info, warn or error")
+	fs.StringVar(&n.LogFormat, "log-format", "text", "`FORMAT`: text or json")
+}
+
+func runUp(ctx context.Context, e *env, args []string) error {
+	c := find("up")
+	fs := e.flags(c, upHelp)
+	var o upOptions
+	o.bind(fs)
+	rest, err := e.parse(fs, args)
+	if err != nil {
+		return err
+	}
+	switch len(rest) {
+	case 0:
+	case 1:
+		o.file = rest[0]
+	default:
+		return e.misuse(c, "it takes one file; %q is a second one", rest[1])
+	}
+	if err := o.node.Check(); err != nil {
+		return err
+	}
+	log, err := telemetry.NewLogger(e.stderr, telemetry.LogOptions{Level: o.node.LogLevel, Format: o.node.LogFormat})
+	if err != nil {
+		return err
+	}
+	return o.up(ctx, e, log)
+}
+
+func (o *upOptions) up(ctx context.Context, e *env, log *slog.Logger) error {
+	definition, err := o.definition()
+	if err != nil {
+		return err // a file that can't be read must not make a data folder
+	}
+	n, err := app.Start(ctx, app.Options{Config: o.node, Version: version(), Log: log, Failpoint: failpoint()})
+	if err != nil {
+		return err
+	}
+	if err := o.apply(ctx, e, n, definition); err != nil || o.planOnly {
+		return joinStop(err, n)
+	}
+	o.announce(e.stdout, n)
+	return n.Run(ctx)
+}
+
+// relative shows a path as people would type it.
+func relative(path string) string {
+	wd, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	if rel, err := filepath.Rel(wd, path); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return path
+}
+
+// announce tells where everything is. Scripts wait for the line "ready".
+func (o *upOptions) announce(w io.Writer, n *app.Node) {
+	fmt.Fprintln(w)
+	show := func(what, value string) {
+		if value == "" {
+			value = "off"
+		}
+		fmt.Fprintf(w, "%-14s %s\n", what, value)
+	}
+	show("AWS endpoint", n.AWSURL())
+	show("ingest", n.IngestURL())
+	show("objects", relative(n.ObjectFolder())+string(filepath.Separator)+"BUCKET")
+	fmt.Fprintln(w)
+	for _, e := range n.Endpoints() {
+		fmt.Fprintf(w, "  %s\n", e)
+	}
+	if o.file == "" {
+		o.tryIt(w, n)
+	}
+	fmt.Fprintln(w, "\nready; Ctrl-C stops and drains")
+}
+
+// tryIt prints the first commands of a newcomer.
+func (o *upOptions) tryIt(w io.Writer, n *app.Node) {
+	if n.IngestURL() == "" {
+		return
+	}
+	url := n.IngestURL() + "/prod/v1/class-stream"
+	fmt.Fprintf(w, "\nTry it:\n  curl -H 'Content-Type: application/json' -d '{\"hello\": \"world\"}' %s\n  curl -d 'name=Ada&city=London' %s\n", url, url)
+	fmt.Fprintf(w, "Objects follow within seconds:\n  find %s -type f\n", filepath.Join(relative(n.ObjectFolder()), "class-events"))
+	if n.AWSURL() != "" {
+		fmt.Fprintf(w, "  aws --endpoint-url %s s3 ls --recursive s3://class-events\n", n.AWSURL())
+	}
+}

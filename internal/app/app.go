@@ -1,0 +1,341 @@
+// Package app wires a node: it is the only place that names concrete backends,
+// and it owns the order in which they start and stop.
+//
+//	data folder ─ stores (log, meta) ─ catalog ─ streams ─ objects ─ delivery ─ gateway ─ services ─ listeners
+//	     └───────────── opened from left to right, closed from right to left ─────────────┘
+//
+// A node that has started serves; [Node.Run] returns when it is told to stop or
+// can't go on. Stopping drains: no accepted request is cut, what delivery has
+// buffered is planned, and what is planned is put as far as time allows. What then
+// remains is finished by the next start; a kill -9 differs only in how much.
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"millrace/internal/api/apigateway"
+	"millrace/internal/api/firehose"
+	"millrace/internal/api/kinesis"
+	"millrace/internal/api/s3"
+	"millrace/internal/awswire"
+	"millrace/internal/catalog"
+	"millrace/internal/config"
+	"millrace/internal/delivery"
+	"millrace/internal/delivery/journal"
+	"millrace/internal/fault"
+	"millrace/internal/front"
+	"millrace/internal/gateway"
+	"millrace/internal/ids"
+	"millrace/internal/object/dir"
+	"millrace/internal/space"
+	"millrace/internal/store"
+	"millrace/internal/stream"
+	"millrace/internal/stream/limits"
+	"millrace/internal/stream/local"
+	"millrace/internal/telemetry"
+
+	_ "time/tzdata" // CustomTimeZone works on machines without a time zone database
+)
+
+// Options of a node.
+type Options struct {
+	Config  config.Node
+	Version string
+	Log     *slog.Logger
+	// Failpoint is called at the named steps of delivery; for crash tests.
+	Failpoint func(name string)
+}
+
+// Names within the data folder.
+const (
+	logFolder    = "log"  // records, in a store of the Log profile
+	metaFolder   = "meta" // catalog, delivery journal, object index
+	objectFolder = "s3"   // objects, as plain files
+)
+
+// Prefixes of the meta store: who keeps what in it.
+var (
+	catalogPrefix = []byte("c")
+	journalPrefix = []byte("d")
+	objectPrefix  = []byte("o")
+)
+
+// drainTime bounds what stopping waits for, in each of its steps.
+const drainTime = 30 * time.Second
+
+// Node is a running node.
+type Node struct {
+	opts    Options
+	log     *slog.Logger
+	account ids.Account
+	ids     *ids.Source
+
+	folder  *folder
+	space   *space.Watcher
+	meta    *pebble.DB
+	catalog *catalog.Catalog
+	streams *local.Backend
+	objects *dir.Store
+	engine  *delivery.Engine
+	gateway *gateway.Gateway
+	server  *front.Server
+	metrics *telemetry.Metrics
+	budget  *front.Budget
+
+	started time.Time
+	failed  chan error // a store that can't go on
+	closers []closer   // in the order of opening
+	stop    context.CancelFunc
+	loops   sync.WaitGroup
+}
+
+type closer struct {
+	name  string
+	close func(context.Context) error
+}
+
+// Start opens the data folder and all that lies in it, and binds the listeners. Requests are answered from
+// [Node.Run] on.
+func Start(ctx context.Context, opts Options) (*Node, error) {
+	n := &Node{
+		opts: opts, log: opts.Log, ids: ids.New(), started: time.Now(), failed: make(chan error, 1),
+		account: ids.NewAccount(opts.Config.Region, opts.Config.Account),
+		budget:  front.NewBudget(opts.Config.BodyBudget), metrics: telemetry.NewMetrics(),
+	}
+	if err := n.open(ctx); err != nil {
+		return nil, errors.Join(err, n.close())
+	}
+	return n, nil
+}
+
+// open opens the rooms, each on those before it.
+func (n *Node) open(ctx context.Context) error {
+	steps := []func(context.Context) error{
+		n.openFolder, n.openStores, n.openDelivery, n.openGateway,
+	}
+	for _, step := range steps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	n.metrics.Collect(n.collect)
+	return nil
+}
+
+// onClose registers what close is to undo.
+func (n *Node) onClose(name string, fn func(context.Context) error) {
+	n.closers = append(n.closers, closer{name, fn})
+}
+
+func (n *Node) openFolder(context.Context) error {
+	f, err := openFolder(n.opts.Config.Data)
+	if err != nil {
+		return err
+	}
+	n.folder = f
+	n.onClose("data folder", func(context.Context) error { return f.close() })
+
+	n.space = space.New(f.path, n.opts.Config.LowSpace, space.Statfs, n.log)
+	ctx, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	n.loops.Go(func() { n.space.Run(ctx) })
+	n.onClose("watch of disk space", func(context.Context) error { stop(); n.loops.Wait(); return nil })
+	return nil
+}
+
+// fatal is told by a store that it can't go on. What was acknowledged is safe; only a new start can say what else is.
+func (n *Node) fatal(err error) {
+	select {
+	case n.failed <- err:
+	default:
+	}
+}
+
+func (n *Node) openStores(ctx context.Context) error {
+	meta, err := store.Open(filepath.Join(n.folder.path, metaFolder), store.Options{Profile: store.Meta, Log: n.log, Fatal: n.fatal})
+	if err != nil {
+		return err
+	}
+	n.meta = meta
+	n.onClose("meta store", func(context.Context) error { return meta.Close() })
+	if n.catalog, err = catalog.Open(meta, catalogPrefix); err != nil {
+		return err
+	}
+
+	db, err := store.Open(filepath.Join(n.folder.path, logFolder), store.Options{Profile: store.Log, Log: n.log, Fatal: n.fatal})
+	if err != nil {
+		return err
+	}
+	n.streams, err = local.Open(local.Options{DB: db, IDs: n.ids, Now: time.Now, Log: n.log, Low: n.space.Low})
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	n.onClose("streams", n.streams.Close)
+
+	n.objects, err = dir.Open(dir.Options{
+		Root: filepath.Join(n.folder.path, objectFolder), DB: meta, Prefix: objectPrefix,
+		Now: time.Now, IDs: n.ids, Low: n.space.Low, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.onClose("objects", func(context.Context) error { return n.objects.Close() })
+	return nil
+}
+
+func (n *Node) openDelivery(ctx context.Context) error {
+	var err error
+	n.engine, err = delivery.New(delivery.Options{
+		Source: n.streams, Sink: n.objects, Definitions: definitions{n.catalog}, Journal: journal.Open(n.meta, journalPrefix),
+		Account: n.account, IDs: n.ids, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint,
+	})
+	if err != nil {
+		return err
+	}
+	if err := n.engine.Start(ctx); err != nil {
+		return err
+	}
+	n.onClose("delivery", n.engine.Close)
+	n.streams.StartTrimming() // after the engine has said what it holds
+	return nil
+}
+
+// services makes the surfaces. They are given the same credentials as the front.
+func (n *Node) services(credentials awswire.Lookup, kin *kinesis.Service, fire *firehose.Service) (map[front.Service]http.Handler, error) {
+	gw, err := apigateway.New(apigateway.Options{
+		Catalog: n.catalog, Account: n.account, IDs: n.ids, Now: time.Now, Credentials: credentials, Log: n.log, Import: importOpenAPI,
+	})
+	if err != nil {
+		return nil, err
+	}
+	objects, err := s3.New(s3.Options{
+		Store: n.objects, Account: n.account, IDs: n.ids, Now: time.Now, Credentials: credentials,
+		Hosts: n.opts.Config.AllowHosts, Budget: n.budget, Log: n.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return map[front.Service]http.Handler{
+		front.Kinesis: kin, front.Firehose: fire, front.APIGateway: gw, front.S3: objects,
+	}, nil
+}
+
+func (n *Node) openGateway(ctx context.Context) error {
+	kin, fire, credentials, err := n.openStreamServices()
+	if err != nil {
+		return err
+	}
+	handlers, err := n.services(credentials, kin, fire)
+	if err != nil {
+		return err
+	}
+	n.gateway, err = gateway.New(gateway.Options{
+		Actions: actions{kin, fire}, Account: n.account, IDs: n.ids, Now: time.Now,
+		TrustedProxies: n.opts.Config.TrustedProxies, ExactResponses: n.opts.Config.ExactResponses,
+		Budget: n.budget, Log: gateway.NewSlogSink(n.log, time.Now), Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.followAPIs()
+	return n.bind(ctx, handlers, credentials)
+}
+
+func (n *Node) openStreamServices() (*kinesis.Service, *firehose.Service, awswire.Lookup, error) {
+	credentials, err := loadCredentials(n.opts.Config.Credentials)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	var backend stream.Backend = n.streams
+	if n.opts.Config.ExactLimits {
+		backend = limits.Of(n.streams, time.Now)
+	}
+	kin, err := kinesis.New(kinesis.Options{
+		Backend: backend, Account: n.account, IDs: n.ids, Now: time.Now, TokenKey: n.folder.tokenKey, Credentials: credentials, Log: n.log,
+	})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	fire, err := firehose.New(firehose.Options{
+		Engine: n.engine, Account: n.account, IDs: n.ids, Now: time.Now, Credentials: credentials, Log: n.log,
+	})
+	return kin, fire, credentials, err
+}
+
+func loadCredentials(file string) (awswire.Lookup, error) {
+	if file == "" {
+		return nil, nil
+	}
+	keys, err := config.LoadCredentials(file)
+	if err != nil {
+		return nil, err
+	}
+	return func(id string) (string, bool) { secret, ok := keys[id]; return secret, ok }, nil
+}
+
+func (n *Node) bind(ctx context.Context, handlers map[front.Service]http.Handler, credentials awswire.Lookup) error {
+	c := &n.opts.Config
+	server, err := front.Listen(ctx, front.Options{
+		AWS:     front.Listener{Addr: c.Listen, TLSCert: c.TLSCert, TLSKey: c.TLSKey},
+		Ingest:  front.Listener{Addr: c.Ingest, TLSCert: c.IngestTLSCert, TLSKey: c.IngestTLSKey},
+		Gateway: n.gateway, Services: handlers, Millrace: n.operator(), Credentials: credentials,
+		AllowHosts: c.AllowHosts, Budget: n.budget, IDs: n.ids, Now: time.Now, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.server = server
+	n.onClose("listeners", server.Shutdown)
+	return nil
+}
+
+// Run serves until ctx ends, then drains and closes. It returns nil after an orderly stop.
+func (n *Node) Run(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() { served <- n.server.Serve() }()
+	var err error
+	select {
+	case <-ctx.Done():
+		n.log.Info("stopping: requests in flight are answered, buffers are planned")
+	case err = <-served:
+	case err = <-n.failed:
+		// No drain: the store can't make anything durable any more, and nobody may be told that it did.
+		return err
+	}
+	return errors.Join(err, n.close())
+}
+
+// close closes in the reverse order of opening.
+func (n *Node) close() error {
+	var all error
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		c := n.closers[i]
+		ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+		if err := c.close(ctx); err != nil {
+			all = errors.Join(all, fault.New(fault.KindOf(err), "app.Close", c.name, "%w", err))
+		}
+		cancel()
+	}
+	n.closers = nil
+	return all
+}
+
+// AWSURL and IngestURL are where the node listens; "" where it does not.
+func (n *Node) AWSURL() string { return n.server.AWSURL() }
+
+// IngestURL is the ingest listener.
+func (n *Node) IngestURL() string { return n.server.IngestURL() }
+
+// ObjectFolder is where objects land as plain files.
+func (n *Node) ObjectFolder() string { return filepath.Join(n.folder.path, objectFolder) }

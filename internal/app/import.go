@@ -1,0 +1,5 @@
+package app
+
+import "millrace/internal/api/apigateway"
+
+var importOpenAPI apigateway.Importer

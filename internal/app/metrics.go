@@ -1,0 +1,55 @@
+package app
+
+import (
+	"context"
+	"runtime"
+
+	"millrace/internal/telemetry"
+)
+
+// collect bridges the rooms' counters to the metrics page.
+func (n *Node) collect(emit telemetry.Emit) {
+	emit(telemetry.Info, 1, n.opts.Version, runtime.Version())
+	n.server.Collect(emit)
+	n.collectStreams(emit)
+	n.collectDelivery(emit)
+	emit(telemetry.SpaceFree, float64(n.space.Free()))
+	emit(telemetry.SpaceLow, truth(n.space.Low()))
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (n *Node) collectStreams(emit telemetry.Emit) {
+	st := n.streams.Stats()
+	emit(telemetry.Fsyncs, float64(st.Groups))
+	emit(telemetry.FsyncSeconds, st.GroupTime.Seconds())
+	emit(telemetry.AppendQueueBytes, float64(st.QueuedBytes))
+	emit(telemetry.AppendQueueBound, float64(st.QueueBound))
+	for _, s := range st.Streams {
+		emit(telemetry.StreamRecords, float64(s.Records), s.Stream)
+		emit(telemetry.StreamBytes, float64(s.Bytes), s.Stream)
+	}
+}
+
+func (n *Node) collectDelivery(emit telemetry.Emit) {
+	m := n.engine.Metrics(context.Background())
+	emit(telemetry.DeliveryBuffered, float64(m.BufferBytes))
+	emit(telemetry.DeliveryBufferBound, float64(m.BufferBudgetBytes))
+	for i := range m.DeliveryStreams {
+		d := &m.DeliveryStreams[i]
+		emit(telemetry.DeliveryRecords, float64(d.DeliveredRecords), d.Name)
+		emit(telemetry.DeliveryBytes, float64(d.DeliveredBytes), d.Name)
+		emit(telemetry.DeliveryObjects, float64(d.Objects), d.Name)
+		emit(telemetry.DeliveryLost, float64(d.ExpiredRecords), d.Name, "expired")
+		emit(telemetry.DeliveryLost, float64(d.DiscardedRecords), d.Name, "discarded")
+		emit(telemetry.DeliveryLagRecords, float64(d.LagRecords), d.Name)
+		emit(telemetry.DeliveryLagSeconds, d.LagSeconds, d.Name)
+		emit(telemetry.DeliveryErrors, float64(d.PutErrors), d.Name)
+		emit(telemetry.DeliveryManifests, float64(d.Manifests), d.Name)
+	}
+}

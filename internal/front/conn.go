@@ -1,0 +1,91 @@
+package front
+
+import (
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// maxConnections bounds the open connections of one listener. Each costs some 20 KiB; beyond the bound callers wait
+// in the kernel's queue until another has gone.
+const maxConnections = 8192
+
+// limited is a listener with a bound on open connections. Its connections bound the time that writes take.
+type limited struct {
+	net.Listener
+	slots  chan struct{}
+	stats  *stats
+	log    *slog.Logger
+	closed chan struct{}
+	once   sync.Once
+}
+
+func limit(l net.Listener, most int, s *stats, log *slog.Logger) *limited {
+	return &limited{Listener: l, slots: make(chan struct{}, most), stats: s, log: log, closed: make(chan struct{})}
+}
+
+func (l *limited) Accept() (net.Conn, error) {
+	if err := l.slot(); err != nil {
+		return nil, err
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.slots
+		return nil, err
+	}
+	l.stats.connections.Add(1)
+	return &conn{Conn: c, of: l}, nil
+}
+
+// slot waits until there may be one connection more.
+func (l *limited) slot() error {
+	select {
+	case l.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	l.stats.connectionWaits.Add(1)
+	l.log.Warn("all connections are taken; further callers wait", "listener", l.Addr().String(), "most", cap(l.slots))
+	select {
+	case l.slots <- struct{}{}:
+		return nil
+	case <-l.closed:
+		return net.ErrClosed
+	}
+}
+
+func (l *limited) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+// conn is an accepted connection.
+type conn struct {
+	net.Conn
+	of   *limited
+	once sync.Once
+}
+
+// Write sends p in pieces, each within writeTime: who does not read its answer loses the connection, however long
+// the answer is.
+func (c *conn) Write(p []byte) (n int, err error) {
+	for {
+		piece := p[n:min(n+writeStep, len(p))]
+		if err := c.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+			return n, err
+		}
+		m, err := c.Conn.Write(piece)
+		if n += m; err != nil || n == len(p) {
+			return n, err
+		}
+	}
+}
+
+func (c *conn) Close() error {
+	c.once.Do(func() {
+		c.of.stats.connections.Add(-1)
+		<-c.of.slots
+	})
+	return c.Conn.Close()
+}

@@ -1,0 +1,244 @@
+package front
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// pipes is a listener in memory, so that time can be the test's own.
+type pipes struct {
+	dialled chan net.Conn
+	closed  chan struct{}
+	once    sync.Once
+}
+
+func newPipes() *pipes { return &pipes{dialled: make(chan net.Conn), closed: make(chan struct{})} }
+
+func (l *pipes) listen(context.Context, string, string) (net.Listener, error) { return l, nil }
+
+func (l *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.dialled:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipes) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080} }
+
+func (l *pipes) dial(t testing.TB) *client {
+	here, there := net.Pipe()
+	l.dialled <- there
+	return &client{here, t, nil}
+}
+
+// onPipes runs a test on one listener, in its own time.
+func onPipes(t *testing.T, o Options, test func(t *testing.T, n *node, l *pipes)) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipes()
+		o := o
+		o.listen = l.listen
+		o.Now = time.Now
+		n := serve(t, o)
+		test(t, n, l)
+	})
+}
+
+// awsOnly and ingestOnly leave one listener.
+var (
+	awsOnly    = Options{Ingest: Listener{Addr: Off}}
+	ingestOnly = Options{AWS: Listener{Addr: Off}}
+)
+
+// outcome reads what the server says until it closes the connection, and tells when that was.
+func (c *client) outcome(start time.Time) string {
+	b, _ := io.ReadAll(c.Conn)
+	line, _, _ := strings.Cut(string(b), "\r\n")
+	return fmt.Sprintf("%s after %v", line, time.Since(start).Round(time.Second))
+}
+
+// Callers who send slowly lose their connection: each kind after its time.
+func TestSlowCallersAreCut(t *testing.T) {
+	f := func(o Options, want string, send func(c *client)) {
+		t.Helper()
+		o.Services = map[Service]http.Handler{}
+		for _, s := range []Service{Kinesis, S3} {
+			o.Services[s] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if _, err := io.Copy(io.Discard, r.Body); err != nil {
+					w.WriteHeader(400)
+				}
+			})
+		}
+		onPipes(t, o, func(t *testing.T, n *node, l *pipes) {
+			c := l.dial(t)
+			start := time.Now()
+			sent := make(chan bool)
+			go func() {
+				defer close(sent)
+				send(c)
+			}()
+			if got := c.outcome(start); got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+			c.Close()
+			<-sent
+		})
+	}
+	write := func(c *client, text string) bool {
+		_, err := io.WriteString(c, text)
+		return err == nil
+	}
+	trickle := func(head string, piece int, every time.Duration) func(*client) {
+		return func(c *client) {
+			write(c, head)
+			for write(c, strings.Repeat("x", piece)) {
+				time.Sleep(every)
+			}
+		}
+	}
+	const post = "POST /b/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n"
+	const kinesis = "X-Amz-Target: Kinesis_20131202.PutRecord\r\n"
+	for _, o := range []Options{ingestOnly, awsOnly} {
+		f(o, " after 10s", func(c *client) {}) // no word
+		f(o, " after 10s", func(c *client) { write(c, "POST / HTTP/1.1\r\nHost: local") })
+		f(o, "HTTP/1.1 408 Request Timeout after 30s", trickle(post+kinesis+"\r\n", 1, time.Second))
+		f(o, "HTTP/1.1 408 Request Timeout after 30s", trickle(post+kinesis+"\r\n", 10<<10, time.Second)) // 10 KB/s is too slow
+		// fast at first, then hardly a byte: 15 s after the last half MiB
+		f(o, "HTTP/1.1 408 Request Timeout after 20s", func(c *client) {
+			write(c, post+kinesis+"\r\n")
+			time.Sleep(5 * time.Second)
+			trickle(strings.Repeat("x", paceStep), 1, time.Second)(c)
+		})
+	}
+	// 512 KiB every 10 s is fast enough
+	f(ingestOnly, "HTTP/1.1 200 OK after 190s", func(c *client) {
+		write(c, "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 10000000\r\n\r\n")
+		for left := 10_000_000; left > 0; left -= paceStep {
+			write(c, strings.Repeat("x", min(left, paceStep)))
+			if left > paceStep {
+				time.Sleep(10 * time.Second)
+			}
+		}
+	})
+	// an object may take any time, but no silence
+	f(awsOnly, "HTTP/1.1 200 OK after 1000s", func(c *client) {
+		write(c, "PUT /b/k HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 101\r\n\r\n")
+		for i := range 101 {
+			write(c, "x")
+			if i < 100 {
+				time.Sleep(10 * time.Second)
+			}
+		}
+	})
+	f(awsOnly, "HTTP/1.1 400 Bad Request after 35s", func(c *client) {
+		write(c, "PUT /b/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 101\r\n\r\n")
+		time.Sleep(5 * time.Second)
+		write(c, "x")
+	})
+	f(ingestOnly, "HTTP/1.1 200 OK after 75s", func(c *client) { write(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n") }) // idle since
+}
+
+// A handler may work longer than its caller may send.
+func TestLongCallsAreNotCut(t *testing.T) {
+	o := awsOnly
+	o.Services = map[Service]http.Handler{S3: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := io.Copy(io.Discard, r.Body)
+		time.Sleep(10 * time.Minute)
+		fmt.Fprint(w, err, r.Context().Err())
+	})}
+	onPipes(t, o, func(t *testing.T, n *node, l *pipes) {
+		for _, head := range []string{"GET /b/k HTTP/1.1\r\nHost: localhost\r\n\r\n", "PUT /b/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi"} {
+			c := l.dial(t)
+			c.send(strings.Replace(head, "\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1))
+			b, _ := io.ReadAll(c.Conn)
+			if !strings.HasSuffix(string(b), "\r\n\r\n<nil> <nil>") {
+				t.Errorf("%q", b)
+			}
+			c.Close()
+		}
+	})
+}
+
+// A caller who does not read its answer loses the connection, however long the answer is.
+func TestCallerWhoDoesNotReadIsCut(t *testing.T) {
+	o := awsOnly
+	ended := make(chan time.Duration, 1)
+	o.Services = map[Service]http.Handler{S3: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		var err error
+		for err == nil {
+			_, err = w.Write(make([]byte, 1<<20))
+		}
+		ended <- time.Since(start)
+	})}
+	onPipes(t, o, func(t *testing.T, n *node, l *pipes) {
+		c := l.dial(t)
+		c.send("GET /b/k HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		for range 20 { // each within its time
+			time.Sleep(50 * time.Second)
+			if _, err := io.CopyN(io.Discard, c.Conn, writeStep); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := (<-ended).Round(time.Second); got != 20*50*time.Second+writeTime {
+			t.Errorf("cut after %v", got)
+		}
+		c.Close()
+	})
+}
+
+// Beyond the bound on connections callers wait until another has gone.
+func TestConnectionsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		n := serve(t, Options{AWS: Listener{Addr: Off}, listen: p.listen})
+		l := limit(newPipes(), 2, n.stats, n.Server.log)
+		in := l.Listener.(*pipes)
+		accepted := make(chan net.Conn, 3)
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					close(accepted)
+					return
+				}
+				accepted <- c
+			}
+		}()
+		one, two := in.dial(t), in.dial(t)
+		first, second := <-accepted, <-accepted
+		synctest.Wait()
+		select {
+		case in.dialled <- nil:
+			t.Fatal("a third caller was let in")
+		default:
+		}
+		first.Close()
+		first.Close() // counts once
+		three := in.dial(t)
+		third := <-accepted
+		synctest.Wait()
+		if got := n.Stats(); got.Connections != 2 || got.ConnectionWaits != 2 {
+			t.Errorf("%+v", got)
+		}
+		l.Close() // also while Accept waits for a slot
+		<-accepted
+		for _, c := range []net.Conn{one, two, three, second, third} {
+			c.Close()
+		}
+	})
+}
