@@ -90,11 +90,10 @@ type Node struct {
 	metrics *telemetry.Metrics
 	budget  *front.Budget
 
-	started time.Time
-	failed  chan error // a store that can't go on
-	closers []closer   // in the order of opening
-	stop    context.CancelFunc
-	loops   sync.WaitGroup
+	started  time.Time
+	failed   chan error      // a store that can't go on
+	stopping context.Context // ends when close begins: answers without end, such as a tail, end then
+	closers  []closer        // in the order of opening
 }
 
 type closer struct {
@@ -148,9 +147,9 @@ func (n *Node) openFolder(context.Context) error {
 
 	n.space = space.New(f.path, n.opts.Config.LowSpace, space.Statfs, n.log)
 	ctx, stop := context.WithCancel(context.Background())
-	n.stop = stop
-	n.loops.Go(func() { n.space.Run(ctx) })
-	n.onClose("watch of disk space", func(context.Context) error { stop(); n.loops.Wait(); return nil })
+	var watch sync.WaitGroup
+	watch.Go(func() { n.space.Run(ctx) })
+	n.onClose("watch of disk space", func(context.Context) error { stop(); watch.Wait(); return nil })
 	return nil
 }
 
@@ -297,6 +296,9 @@ func (n *Node) bind(ctx context.Context, handlers map[front.Service]http.Handler
 	}
 	n.server = server
 	n.onClose("listeners", server.Shutdown)
+	stopping, stop := context.WithCancel(context.Background())
+	n.stopping = stopping
+	n.onClose("answers without end", func(context.Context) error { stop(); return nil })
 	return nil
 }
 
@@ -315,6 +317,9 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	return errors.Join(err, n.close())
 }
+
+// Close stops a node that [Node.Run] was not called on.
+func (n *Node) Close() error { return n.close() }
 
 // close closes in the reverse order of opening.
 func (n *Node) close() error {

@@ -46,6 +46,7 @@ func (n *Node) serveTail(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
+	defer context.AfterFunc(n.stopping, cancel)()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := &tailWriter{w: w, rc: http.NewResponseController(w)}
 	out.flush()
