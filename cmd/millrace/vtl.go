@@ -5,4 +5,3 @@ import (
 )
 
 var vtlCommand = &command{name: "vtl", args: "render|lint|test ...", summary: "render, check and test mapping templates", run: func(_ context.Context, e *env, args []string) error { return nil }}
-var benchCommand = &command{name: "bench", args: "", summary: "make load and measure", run: func(_ context.Context, e *env, args []string) error { return nil }}

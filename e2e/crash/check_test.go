@@ -21,9 +21,9 @@ type source struct {
 
 // report is what the check found. Each list holds the first offences, in words.
 type report struct {
-	objects, lines                         int
-	lost, duplicated, reordered, mangled   int
-	details                                []string
+	objects, lines                       int
+	lost, duplicated, reordered, mangled int
+	details                              []string
 	keys                                 map[string][]string // by bucket
 }
 
@@ -206,8 +206,8 @@ func (c *checker) neighbours(lost int) string {
 
 // anonymousLines are those of events that are too short for a number.
 var anonymousLines = map[string][]kind{
-	"{}\n":           {anonymousJSONEmpty, anonymousFormEmpty},
-	"7\n":            {anonymousJSONByte},
+	"{}\n":             {anonymousJSONEmpty, anonymousFormEmpty},
+	"7\n":              {anonymousJSONByte},
 	"{\"a\" : \"\"}\n": {anonymousFormByte},
 }
 

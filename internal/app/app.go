@@ -176,7 +176,7 @@ func (n *Node) openStores(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.streams, err = local.Open(local.Options{DB: db, IDs: n.ids, Now: time.Now, Log: n.log, Low: n.space.Low})
+	n.streams, err = local.Open(local.Options{DB: db, IDs: n.ids, Now: time.Now, Log: n.log, Low: n.space.Low, Fatal: n.fatal})
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}

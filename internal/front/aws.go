@@ -20,10 +20,12 @@ type endpoint struct {
 	ids      *ids.Source
 	stats    *stats
 	faults   *faults
-	ctx      context.Context // of the server
+	ctx      context.Context // of the server: ends when requests are to give up
+	stopping context.Context // ends when a stop begins
 }
 
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	startClock(w, r)
 	service, known := serviceOf(r, awswire.Scope(r))
 	if e.open {
 		if why := e.guard.refuses(r); why != "" {
@@ -62,16 +64,28 @@ func (e *endpoint) call(w http.ResponseWriter, r *http.Request, service Service,
 			e.refuse(w, r, service, http.StatusInternalServerError, "InternalFailure", "")
 		}
 	}()
-	// A caller who goes away ends an upload or a download, but no call that has arrived: half of it may be done.
-	ctx := r.Context()
-	if service != S3 {
-		ctx = e.ctx
-	}
+	ctx, cancel := e.context(r, service)
+	defer cancel()
 	own := r.WithContext(ctx) // net/http looks at its own request again, when the handler has returned
 	if r.Body != http.NoBody {
 		own.Body = body
 	}
 	handler.ServeHTTP(a, own)
+}
+
+// context is what a call runs under. A caller who goes away ends an upload, a download or a look at the node, but no
+// call that has arrived: half of it may be done. A stop of the server ends what only looks at the node, which may
+// follow it for hours.
+func (e *endpoint) context(r *http.Request, service Service) (context.Context, context.CancelFunc) {
+	switch service {
+	case S3:
+		return r.Context(), func() {}
+	case operator:
+		ctx, cancel := context.WithCancel(r.Context())
+		stop := context.AfterFunc(e.stopping, cancel)
+		return ctx, func() { stop(); cancel() }
+	}
+	return e.ctx, func() {}
 }
 
 // refuseBody answers a call whose body the front has not let through.

@@ -24,17 +24,13 @@ type callBody struct {
 	cut      error     // why the front reads no further
 }
 
-// newCallBody wraps the body of r, and starts its clock. Also for one that nobody will read: net/http reads on to
-// the end of a short one, to use the connection again.
+// newCallBody wraps the body of r, whose clock has been started.
 func newCallBody(w http.ResponseWriter, r *http.Request, budget *Budget, streams bool) *callBody {
 	b := &callBody{from: r.Body, streams: streams, reserved: reservation{budget: budget}, pace: paceOf(w)}
 	b.to = b.pace.to
 	b.most = maxCallBytes
 	if r.ContentLength >= 0 {
 		b.most = min(r.ContentLength, maxCallBytes)
-	}
-	if r.Body != http.NoBody {
-		b.deadline(time.Now().Add(bodyTime))
 	}
 	return b
 }

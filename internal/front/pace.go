@@ -34,10 +34,19 @@ type pace struct {
 	next int64     // how many bytes renew the deadline
 }
 
-// paceOf sets the pace of a body whose deadline for the first bytes the server has set, as ReadTimeout.
+// paceOf sets the pace of a body whose first bytes have a deadline, by the server's ReadTimeout or by startClock.
 func paceOf(w http.ResponseWriter) pace {
 	to, _ := w.(deadliner)
 	return pace{to: to, next: paceStep}
+}
+
+// startClock bounds the first bytes of a body on a server that has no ReadTimeout, since bodies that stream may take
+// any time. It counts also when nobody reads the body: net/http reads a short one to its end, to use the connection
+// again.
+func startClock(w http.ResponseWriter, r *http.Request) {
+	if to, ok := w.(deadliner); ok && r.Body != nil && r.Body != http.NoBody {
+		_ = to.SetReadDeadline(time.Now().Add(bodyTime)) // fails when the connection is gone; the first read tells
+	}
 }
 
 // received notes that n bytes are there.

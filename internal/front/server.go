@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"millrace/internal/awswire"
@@ -59,8 +58,9 @@ type Server struct {
 	ctx         context.Context
 	cancel      context.CancelFunc // tells what still runs to give up
 
-	draining atomic.Bool
-	idle     chan struct{} // a hint, once draining, that no request is in flight
+	stopping context.Context // ends when a stop begins
+	stop     context.CancelFunc
+	idle     chan struct{} // a hint, once stopping, that no request is in flight
 }
 
 // port is one listener and its server.
@@ -91,6 +91,7 @@ func Listen(ctx context.Context, o Options) (*Server, error) {
 	}
 	s := &Server{budget: o.Budget, stats: new(stats), log: o.Log, idle: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	s.stopping, s.stop = context.WithCancel(s.ctx)
 	err := s.listen(ctx, &o)
 	if err != nil {
 		s.cancel()
@@ -145,7 +146,7 @@ func (s *Server) listen(ctx context.Context, o *Options) (err error) {
 	s.aws.server.Handler = s.counted(&endpoint{
 		services: o.Services, events: handler(gateway.AWS, s.aws),
 		operator: newOperators(o.Millrace, o.Credentials, g, s.stats, o.Now),
-		guard:    g, open: o.Credentials == nil, budget: o.Budget, ids: o.IDs, stats: s.stats, faults: f, ctx: s.ctx,
+		guard:    g, open: o.Credentials == nil, budget: o.Budget, ids: o.IDs, stats: s.stats, faults: f, ctx: s.ctx, stopping: s.stopping,
 	})
 	return nil
 }
@@ -158,6 +159,7 @@ func (s *Server) bind(ctx context.Context, name string, l Listener, o *Options) 
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeadBytes,
 		ErrorLog:          serverLog(o.Log, name),
+		BaseContext:       func(net.Listener) context.Context { return s.ctx },
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          maxStreams,
 			MaxReceiveBufferPerConnection: windowBytes,
@@ -273,7 +275,7 @@ func (s *Server) counted(next http.Handler) http.Handler {
 }
 
 func (s *Server) left() {
-	if s.stats.inFlight.Add(-1) == 0 && s.draining.Load() {
+	if s.stats.inFlight.Add(-1) == 0 && s.stopping.Err() != nil {
 		select {
 		case s.idle <- struct{}{}:
 		default:
@@ -288,7 +290,7 @@ const forcedTime = 5 * time.Second
 // has ended. When ctx ends first, requests are told to give up and connections are cut; what even then does not end
 // is the error.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.draining.Store(true)
+	s.stop()
 	defer s.cancel()
 	var each sync.WaitGroup
 	for _, p := range s.ports() {

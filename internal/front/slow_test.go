@@ -1,6 +1,7 @@
 package front
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -64,11 +65,18 @@ var (
 	ingestOnly = Options{AWS: Listener{Addr: Off}}
 )
 
-// outcome reads what the server says until it closes the connection, and tells when that was.
+// outcome reads what the server says until it closes the connection, and tells when it began to, or, when it said
+// nothing, when it closed.
 func (c *client) outcome(start time.Time) string {
-	b, _ := io.ReadAll(c.Conn)
-	line, _, _ := strings.Cut(string(b), "\r\n")
-	return fmt.Sprintf("%s after %v", line, time.Since(start).Round(time.Second))
+	b := make([]byte, 1)
+	_, err := io.ReadFull(c.Conn, b)
+	after := time.Since(start).Round(time.Second)
+	if err != nil {
+		return fmt.Sprint("nothing after ", after)
+	}
+	rest, _ := io.ReadAll(c.Conn)
+	line, _, _ := strings.Cut(string(b)+string(rest), "\r\n")
+	return fmt.Sprintf("%s after %v", line, after)
 }
 
 // Callers who send slowly lose their connection: each kind after its time.
@@ -113,8 +121,8 @@ func TestSlowCallersAreCut(t *testing.T) {
 	const post = "POST /b/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n"
 	const kinesis = "X-Amz-Target: Kinesis_20131202.PutRecord\r\n"
 	for _, o := range []Options{ingestOnly, awsOnly} {
-		f(o, " after 10s", func(c *client) {}) // no word
-		f(o, " after 10s", func(c *client) { write(c, "POST / HTTP/1.1\r\nHost: local") })
+		f(o, "nothing after 10s", func(c *client) {}) // no word
+		f(o, "nothing after 10s", func(c *client) { write(c, "POST / HTTP/1.1\r\nHost: local") })
 		f(o, "HTTP/1.1 408 Request Timeout after 30s", trickle(post+kinesis+"\r\n", 1, time.Second))
 		f(o, "HTTP/1.1 408 Request Timeout after 30s", trickle(post+kinesis+"\r\n", 10<<10, time.Second)) // 10 KB/s is too slow
 		// fast at first, then hardly a byte: 15 s after the last half MiB
@@ -124,8 +132,11 @@ func TestSlowCallersAreCut(t *testing.T) {
 			trickle(strings.Repeat("x", paceStep), 1, time.Second)(c)
 		})
 	}
+	// a deployed API's address on the AWS endpoint, and a call that is refused before its body is read
+	f(awsOnly, "HTTP/1.1 408 Request Timeout after 30s", trickle("POST /_aws/execute-api/a/b/c HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", 1, time.Second))
+	f(awsOnly, "HTTP/1.1 403 Forbidden after 30s", trickle("POST / HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 1000\r\n\r\n", 1, time.Second))
 	// 512 KiB every 10 s is fast enough
-	f(ingestOnly, "HTTP/1.1 200 OK after 190s", func(c *client) {
+	f(ingestOnly, "HTTP/1.1 200 OK after 3m10s", func(c *client) {
 		write(c, "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 10000000\r\n\r\n")
 		for left := 10_000_000; left > 0; left -= paceStep {
 			write(c, strings.Repeat("x", min(left, paceStep)))
@@ -135,7 +146,7 @@ func TestSlowCallersAreCut(t *testing.T) {
 		}
 	})
 	// an object may take any time, but no silence
-	f(awsOnly, "HTTP/1.1 200 OK after 1000s", func(c *client) {
+	f(awsOnly, "HTTP/1.1 200 OK after 16m40s", func(c *client) {
 		write(c, "PUT /b/k HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 101\r\n\r\n")
 		for i := range 101 {
 			write(c, "x")
@@ -149,7 +160,23 @@ func TestSlowCallersAreCut(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		write(c, "x")
 	})
-	f(ingestOnly, "HTTP/1.1 200 OK after 75s", func(c *client) { write(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n") }) // idle since
+}
+
+// A connection is kept for its next request for a while.
+func TestIdleConnectionsAreClosed(t *testing.T) {
+	onPipes(t, ingestOnly, func(t *testing.T, n *node, l *pipes) {
+		c := l.dial(t)
+		c.in = bufio.NewReader(c)
+		for range 2 {
+			c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").answer("GET")
+			time.Sleep(idleTime - time.Second)
+		}
+		start := time.Now()
+		if !c.ended() || time.Since(start) != time.Second {
+			t.Errorf("kept for %v more", time.Since(start))
+		}
+		c.Close()
+	})
 }
 
 // A handler may work longer than its caller may send.
@@ -176,7 +203,7 @@ func TestLongCallsAreNotCut(t *testing.T) {
 // A caller who does not read its answer loses the connection, however long the answer is.
 func TestCallerWhoDoesNotReadIsCut(t *testing.T) {
 	o := awsOnly
-	ended := make(chan time.Duration, 1)
+	var ended chan time.Duration
 	o.Services = map[Service]http.Handler{S3: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		var err error
@@ -186,6 +213,7 @@ func TestCallerWhoDoesNotReadIsCut(t *testing.T) {
 		ended <- time.Since(start)
 	})}
 	onPipes(t, o, func(t *testing.T, n *node, l *pipes) {
+		ended = make(chan time.Duration, 1) // one of the test's own time
 		c := l.dial(t)
 		c.send("GET /b/k HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		for range 20 { // each within its time

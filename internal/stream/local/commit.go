@@ -230,11 +230,9 @@ func (b *Backend) runFinisher() {
 // finish publishes what a group made durable and answers its callers.
 func (b *Backend) finish(g *group) {
 	if g.err != nil {
-		// Pebble has told Options.Fatal of the store when its log can't be written; the process is about to end.
-		// What the records' fate is shows the next start: no caller was told a success.
+		// No caller was told a success. What became of the records shows the next start.
 		g.err = fault.New(fault.Unavailable, "local.Append", "", "%w", g.err)
-		err := g.err
-		b.broken.CompareAndSwap(nil, &err)
+		b.fail(g.err)
 	} else {
 		for i := range g.touched {
 			g.touched[i].publish()
@@ -252,6 +250,14 @@ func (b *Backend) finish(g *group) {
 	clear(g.calls)
 	clear(g.touched)
 	g.calls, g.touched, g.batch, g.bytes = g.calls[:0], g.touched[:0], nil, 0
+}
+
+// fail ends all writing: after a failed write or fsync of the log its end is unknown.
+func (b *Backend) fail(err error) {
+	if b.broken.CompareAndSwap(nil, &err) {
+		b.opts.Log.Error("records could not be made durable; nothing is taken any more, restart to recover", "error", err)
+		b.opts.Fatal(err)
+	}
 }
 
 // publish shows the records to readers.

@@ -37,6 +37,9 @@ type Options struct {
 	Log *slog.Logger
 	// Low reports that disk space is below the low-space mark; nil: never.
 	Low func() bool
+	// Fatal is told once that a group could not be made durable. Nobody can know what the disk holds then: every later
+	// write is refused, and only opening the store again tells. Nil: nobody is told.
+	Fatal func(error)
 	// TrimEvery is how often retention is looked at; 0: 30 s.
 	TrimEvery time.Duration
 	// BucketBytes and BucketAge end a bucket; 0: 32 MiB, 1 h.
@@ -190,6 +193,9 @@ func Open(opts Options) (*Backend, error) {
 	}
 	if opts.Low == nil {
 		opts.Low = func() bool { return false }
+	}
+	if opts.Fatal == nil {
+		opts.Fatal = func(error) {}
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)

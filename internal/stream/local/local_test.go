@@ -371,4 +371,6 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+func seeded() *ids.Source { return ids.Seeded(1) }
+
 func rng(seed int) *rand.Rand { return rand.New(rand.NewPCG(uint64(seed), 0)) }
