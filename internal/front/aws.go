@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"millrace/internal/awswire"
 	"millrace/internal/ids"
 )
 
@@ -26,7 +25,7 @@ type endpoint struct {
 
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	startClock(w, r)
-	service, known := serviceOf(r, awswire.Scope(r))
+	service, known := serviceOf(r)
 	if e.open {
 		if why := e.guard.refuses(r); why != "" {
 			e.stats.guarded.Add(1)
@@ -91,15 +90,10 @@ func (e *endpoint) context(r *http.Request, service Service) (context.Context, c
 // refuseBody answers a call whose body the front has not let through.
 func (e *endpoint) refuseBody(w http.ResponseWriter, r *http.Request, service Service, err error) {
 	why := doorFailure(err, e.stats)
-	code := why.code
-	w.Header()["Connection"] = []string{"close"}
-	if why.status == http.StatusServiceUnavailable {
-		w.Header()["Retry-After"] = []string{retryAfterSeconds}
-	}
 	if service == S3 { // the service's own words
 		e.refuse(w, r, service, http.StatusBadRequest, "RequestTimeout",
 			"Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.")
 		return
 	}
-	e.refuse(w, r, service, why.status, code, why.text)
+	e.refuse(w, r, service, why.status, why.code, why.text)
 }

@@ -40,7 +40,7 @@ func TestServiceOf(t *testing.T) {
 	f := func(want Service, lines ...string) {
 		t.Helper()
 		r := request(lines...)
-		got, known := serviceOf(r, awswire.Scope(r))
+		got, known := serviceOf(r)
 		if !known {
 			got = "not " + got
 		}

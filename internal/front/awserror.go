@@ -39,10 +39,16 @@ func protocolOf(r *http.Request, service Service) protocol {
 	return jsonProtocol
 }
 
-// refuse answers a call of the AWS endpoint in place of its service, in the service's form.
+// refuse answers a call of the AWS endpoint in place of its service, in the service's form. The body may be unread;
+// the connection is not used again, so that nobody waits for the rest.
 func (e *endpoint) refuse(w http.ResponseWriter, r *http.Request, service Service, status int, code, message string) {
 	h := w.Header()
+	clear(h) // of what a service has meant for its own answer
+	if status == http.StatusServiceUnavailable {
+		h["Retry-After"] = []string{retryAfterSeconds}
+	}
 	id := awswire.SetRequestID(h, e.ids)
+	h["Connection"] = []string{"close"}
 	switch protocolOf(r, service) {
 	case s3Protocol:
 		switch code { // S3 has names of its own

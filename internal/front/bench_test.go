@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"millrace/internal/gateway"
+	"millrace/internal/ids"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -69,6 +70,28 @@ func TestEventsAllocateLittle(t *testing.T) {
 	const most = 2 // the values of the headers, and the length as a text
 	if got := testing.AllocsPerRun(1000, run); got > most {
 		t.Errorf("%v allocations an event, want at most %v", got, most)
+	}
+}
+
+// BenchmarkCall measures what the AWS endpoint adds to a call: routing, accounting, a context of its own.
+func BenchmarkCall(b *testing.B) {
+	n := serve(b, Options{AWS: Listener{Addr: "127.0.0.1:0"}, Now: time.Now})
+	buffer := make([]byte, 0, 1024)
+	e := &endpoint{
+		services: map[Service]http.Handler{Kinesis: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = bytes.NewBuffer(buffer[:0]).ReadFrom(r.Body)
+			w.WriteHeader(200)
+		})},
+		open: true, budget: n.budget, ids: ids.Seeded(1), stats: n.stats, ctx: b.Context(), stopping: b.Context(),
+	}
+	body := strings.NewReader(jsonBody)
+	r := request("POST /", "Host: kinesis.us-east-1.amazonaws.com", "X-Amz-Target: Kinesis_20131202.PutRecord", "Authorization: "+signed("kinesis"))
+	r.Body, r.ContentLength = io.NopCloser(body), int64(len(jsonBody))
+	w := &recorder{header: http.Header{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		body.Reset(jsonBody)
+		e.ServeHTTP(w, r)
 	}
 }
 

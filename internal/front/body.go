@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// MaxBodyBytes bounds the payload of an event: API Gateway's 10 MB.
-const MaxBodyBytes = 10 << 20
+// maxBodyBytes bounds the payload of an event: API Gateway's 10 MB.
+const maxBodyBytes = 10 << 20
 
 var (
 	errTooLarge   = errors.New("body is larger than the service takes")
@@ -34,7 +34,7 @@ type body struct {
 // read takes the whole payload of r. The caller releases b when the answer has been sent, also after an error.
 func (b *body) read(w http.ResponseWriter, r *http.Request, budget *Budget) error {
 	b.reserved.budget = budget
-	if r.ContentLength > MaxBodyBytes {
+	if r.ContentLength > maxBodyBytes {
 		return errTooLarge
 	}
 	if r.Body == nil || r.Body == http.NoBody {
@@ -53,7 +53,7 @@ func (b *body) read(w http.ResponseWriter, r *http.Request, budget *Budget) erro
 		}
 		n, err := r.Body.Read(b.bytes[len(b.bytes):cap(b.bytes)])
 		b.bytes = b.bytes[:len(b.bytes)+n]
-		if len(b.bytes) > MaxBodyBytes {
+		if len(b.bytes) > maxBodyBytes {
 			return errTooLarge
 		}
 		if err == io.EOF {
@@ -91,7 +91,7 @@ func (b *body) grow(announced int64) error {
 		b.borrow(&smallBuffers)
 		return nil
 	}
-	const most = MaxBodyBytes + 1 // the byte that shows that there are too many
+	const most = maxBodyBytes + 1 // the byte that shows that there are too many
 	size := min(2*int64(cap(b.bytes)), most)
 	reserve := int64(most)
 	if announced > 0 {

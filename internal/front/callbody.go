@@ -45,6 +45,9 @@ func (b *callBody) Read(p []byte) (int, error) {
 	if b.cut != nil {
 		return 0, b.cut
 	}
+	if b.streams {
+		b.renew() // now: how long the disk took for what came before is not the caller's fault
+	}
 	n, err := b.from.Read(p)
 	b.size += int64(n)
 	switch {
@@ -55,9 +58,7 @@ func (b *callBody) Read(p []byte) (int, error) {
 			b.cut = err
 		}
 		return n, err
-	case b.streams:
-		b.renew()
-	default:
+	case !b.streams:
 		b.pace.received(b.size)
 	}
 	if !b.streams {

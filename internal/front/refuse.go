@@ -52,6 +52,7 @@ func doorFailure(err error, s *stats) *refusal {
 // the connection is not used again, for nobody is to wait for the rest.
 func (h *events) refuse(w http.ResponseWriter, why *refusal) {
 	header := w.Header()
+	clear(header)
 	header["x-amzn-RequestId"] = []string{h.ids.UUID()}
 	header["x-amz-apigw-id"] = []string{h.ids.ExtendedRequestID()}
 	header["x-amzn-ErrorType"] = []string{why.code}

@@ -3,6 +3,8 @@ package front
 import (
 	"net/http"
 	"strings"
+
+	"millrace/internal/awswire"
 )
 
 // Service is an AWS service that the AWS endpoint tells apart, by its signing name.
@@ -39,21 +41,20 @@ var apiGatewayPaths = []string{
 // serviceOf decides which service a call on the AWS endpoint is for: an address of a deployed API, else by its
 // target, else by the scope that it was signed for, else by its path. What fits nothing else is S3, whose paths are
 // free. known is false for a service that Millrace does not have; service then names it as far as the call does.
-func serviceOf(r *http.Request, scope string) (service Service, known bool) {
+func serviceOf(r *http.Request) (service Service, known bool) {
 	if executeAPI(r) {
 		return ExecuteAPI, true
 	}
+	prefix, _, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	if s, ok := targets[prefix]; ok {
+		return s, true
+	}
+	scope := awswire.Scope(r)
 	if (scope == "" || scope == string(operator)) && under(r.URL.Path, millracePath) {
 		return operator, true
 	}
-	if target := r.Header.Get("X-Amz-Target"); target != "" {
-		prefix, _, _ := strings.Cut(target, ".")
-		if s, ok := targets[prefix]; ok {
-			return s, true
-		}
-		if scope == "" {
-			return Service(prefix), false
-		}
+	if scope == "" && prefix != "" {
+		return Service(prefix), false
 	}
 	switch s := Service(scope); s {
 	case Kinesis, Firehose, APIGateway, S3, ExecuteAPI:

@@ -170,7 +170,7 @@ func (s *Server) bind(ctx context.Context, name string, l Listener, o *Options) 
 	}
 	p.server.Protocols.SetHTTP1(true)
 	if p.tls {
-		config, err := LoadTLS(l.TLSCert, l.TLSKey, o.Log, o.Now)
+		config, err := loadTLS(l.TLSCert, l.TLSKey, o.Log, o.Now)
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "front.Listen", l.Addr, "%w", err)
 		}

@@ -304,7 +304,7 @@ func TestUnencryptedHTTP2(t *testing.T) {
 	transport := &http.Transport{Protocols: new(http.Protocols)}
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	defer transport.CloseIdleConnections()
-	for _, size := range []int{0, 300, 1 << 20, MaxBodyBytes} {
+	for _, size := range []int{0, 300, 1 << 20, maxBodyBytes} {
 		resp, err := (&http.Client{Transport: transport}).Post(n.IngestURL()+"/prod/v1", "text/plain", strings.NewReader(strings.Repeat("x", size)))
 		if err != nil {
 			t.Fatal(err)

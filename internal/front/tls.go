@@ -24,8 +24,8 @@ type certificate struct {
 	checked time.Time
 }
 
-// LoadTLS reads a key pair and gives a configuration that follows its renewal.
-func LoadTLS(certFile, keyFile string, log *slog.Logger, now func() time.Time) (*tls.Config, error) {
+// loadTLS reads a key pair and gives a configuration that follows its renewal.
+func loadTLS(certFile, keyFile string, log *slog.Logger, now func() time.Time) (*tls.Config, error) {
 	c := &certificate{certFile: certFile, keyFile: keyFile, log: log, now: now}
 	if err := c.load(); err != nil {
 		return nil, err
