@@ -30,6 +30,15 @@ type book struct {
 	byPlace  map[string]uint16
 	refusals []string // the first of them
 	refused  int
+	drained  [][2]int // numbers, from and before, of what was sent to nodes that ended in the orderly way
+}
+
+// drains notes that the events from a number on were sent to a node that has drained: what it took it must have
+// answered.
+func (b *book) drains(from int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.drained = append(b.drained, [2]int{from, len(b.entries)})
 }
 
 func newBook() *book { return &book{byPlace: map[string]uint16{}} }

@@ -23,6 +23,7 @@ type source struct {
 type report struct {
 	objects, lines                       int
 	lost, duplicated, reordered, mangled int
+	cut                                  int // delivered, and not answered by a node that ended in the orderly way
 	details                              []string
 	keys                                 map[string][]string // by bucket
 }
@@ -36,7 +37,7 @@ func (r *report) tell(format string, args ...any) {
 	}
 }
 
-func (r *report) bad() bool { return r.lost+r.duplicated+r.reordered+r.mangled > 0 }
+func (r *report) bad() bool { return r.lost+r.duplicated+r.reordered+r.mangled+r.cut > 0 }
 
 func (r *report) String() string {
 	return fmt.Sprintf("%d lost, %d duplicated, %d reordered", r.lost, r.duplicated, r.reordered)
@@ -84,6 +85,7 @@ func check(b *book, buckets map[string][]source) (*report, error) {
 		}
 	}
 	c.absent()
+	c.cut()
 	c.anonymous()
 	c.sequences()
 	c.report.objects = len(c.keys)
@@ -172,8 +174,21 @@ func (c *checker) absent() {
 	for id := range c.book.entries {
 		e := &c.book.entries[id]
 		if e.state == answered && !e.kind.anonymous() && c.seen[id].times == 0 {
-			c.report.lost++
-			c.report.tell("lost: %s; %s", c.describe(id), c.neighbours(id))
+			if c.report.lost++; len(c.report.details) < detailsKept { // to look for neighbours takes time
+				c.report.tell("lost: %s; %s", c.describe(id), c.neighbours(id))
+			}
+		}
+	}
+}
+
+// cut counts what a node that drained has stored without answering.
+func (c *checker) cut() {
+	for _, d := range c.book.drained {
+		for id := d[0]; id < d[1]; id++ {
+			if s := c.seen[id]; c.book.entries[id].state == unanswered && s.times > 0 {
+				c.report.cut++
+				c.report.tell("cut: %s was sent to a node that drained, and is in %s line %d", c.describe(id), c.keys[s.object], s.line)
+			}
 		}
 	}
 }

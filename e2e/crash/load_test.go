@@ -21,7 +21,7 @@ import (
 // Shape of the load: enough to keep group commit, several shards and both delivery streams busy, little enough that
 // a hundred rounds fit a laptop's disk.
 const (
-	thinkTime   = 6 * time.Millisecond   // mean pause of a worker between two requests is half of it
+	thinkTime   = 16 * time.Millisecond  // mean pause of a worker between two requests is half of it
 	largeEvery  = 200                    // requests of a worker between two bodies of 1 MB
 	batchMost   = 20                     // records of a PutRecords or PutRecordBatch
 	answerTime  = 30 * time.Second       // an answer later than this is none
@@ -45,8 +45,8 @@ var workers = []struct {
 	send  func(w *worker, c *conn, n int) error
 	kinds []kind
 }{
-	{6, (*worker).post, []kind{jsonSmall}},
-	{4, (*worker).post, []kind{formSmall}},
+	{16, (*worker).post, []kind{jsonSmall}},
+	{8, (*worker).post, []kind{formSmall}},
 	{1, (*worker).post, []kind{taggedEmpty, taggedByte, taggedText, taggedForm}},
 	{1, (*worker).post, []kind{anonymousJSONEmpty, anonymousJSONByte, anonymousFormEmpty, anonymousFormByte}},
 	{1, (*worker).putRecord, []kind{wireRecord}},

@@ -50,7 +50,7 @@ type Options struct {
 	Config  config.Node
 	Version string
 	Log     *slog.Logger
-	// Failpoint is called at the named steps of delivery; for crash tests.
+	// Failpoint is called at the named steps of delivery and of the object store; for crash tests.
 	Failpoint func(name string)
 }
 
@@ -184,7 +184,7 @@ func (n *Node) openStores(ctx context.Context) error {
 
 	n.objects, err = dir.Open(dir.Options{
 		Root: filepath.Join(n.folder.path, objectFolder), DB: meta, Prefix: objectPrefix,
-		Now: time.Now, IDs: n.ids, Low: n.space.Low, Log: n.log,
+		Now: time.Now, IDs: n.ids, Low: n.space.Low, Log: n.log, Failpoint: n.opts.Failpoint,
 	})
 	if err != nil {
 		return err

@@ -110,8 +110,8 @@ func setAttributes(h http.Header, info *object.Info) {
 	if info.ContentType == "" {
 		h["Content-Type"] = []string{"binary/octet-stream"}
 	}
-	for name, value := range info.Metadata {
-		h[http.CanonicalHeaderKey(metaPrefix+name)] = []string{value}
+	for name, value := range info.Metadata { // spelled as the service does: clients show names as they come
+		h[strings.ToLower(metaPrefix)+name] = []string{value}
 	}
 	if len(info.Tags) > 0 {
 		h["X-Amz-Tagging-Count"] = []string{strconv.Itoa(len(info.Tags))}

@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"millrace/e2e/node"
+)
+
+// posted is an event that a definition takes, and the line that must be in an object when the node has stopped.
+type posted struct {
+	path, contentType, body string
+	answer                  string // what the answer of 200 matches
+	line                    string // empty: not looked for
+}
+
+// Whole definition files, as people deploy them: they start, and what is posted is in a bucket.
+func TestDefinitionsThatStart(t *testing.T) {
+	const form, json = "application/x-www-form-urlencoded", "application/json; charset=utf-8"
+	f := func(file string, events ...posted) {
+		t.Run(file, func(t *testing.T) { starts(t, file, events) })
+	}
+	f("01-collector-openapi3.yaml") // it names streams that others make: nothing is posted
+	f("02-collector-cfn.yaml",
+		posted{"/prod/v1/class-stream", json, `{"a": "ü"}`, `"ShardId"`, `{"a":"ü"}`},
+		posted{"/prod/v1/class-stream", form, `a=%2522`, `"SequenceNumber"`, `{"a" : """}`},
+		posted{"/prod/v2/class-stream", json, `[1, 2]`, `"ShardId"`, `"sourceIp":"127.0.0.1"`},
+		posted{"/prod/v2/class-stream", form, `a=%22`, `"ShardId"`, `{"a":"\""}`})
+	f("03-collector-sam.yaml",
+		posted{"/live/v1", json, `{"sam": true}`, `"ShardId"`, `{"sam":true}`},
+		posted{"/live/v1", form, `b=c+d`, `"ShardId"`, `{"b" : "c d"}`})
+	f("04-collector-cdk.json")
+	f("09-direct-firehose-sam.yaml",
+		posted{"/v1/logs/direct-logs", json, `{"n": 1}`, `^\{"id":".+"\}\s*$`, `{"n":1}`},
+		posted{"/v1/logs/direct-logs", "text/plain", `plain text`, `^\{"id":".+"\}\s*$`, `plain text`},
+		posted{"/v1/logs/direct-logs/batch", json, `{"lines": ["one", "two"]}`, `"FailedPutCount":0`, "one\ntwo\n"})
+}
+
+func binaryFor(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("the node is another process: a short run, as with the race detector, learns nothing here")
+	}
+	binary, err := node.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary
+}
+
+func starts(t *testing.T, file string, events []posted) {
+	data := filepath.Join(t.TempDir(), "data")
+	n, err := node.Start(t.Context(), node.Options{Binary: binaryFor(t), Data: data, File: filepath.Join("testdata/definitions", file)})
+	if n != nil {
+		t.Cleanup(n.Kill)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		status, answer, err := send(t.Context(), n.Ingest+e.path, e.contentType, e.body)
+		if err != nil || status != http.StatusOK || !regexp.MustCompile(e.answer).MatchString(answer) {
+			t.Errorf("POST %s %s: %d %s %v, want 200 and %s", e.path, e.body, status, answer, err, e.answer)
+		}
+	}
+	if err := n.Stop(); err != nil { // which delivers what is buffered
+		t.Fatal(err)
+	}
+	text, err := everything(filepath.Join(data, "s3"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		if !strings.Contains(text, e.line) {
+			t.Errorf("%q is in no object; they hold %q", e.line, text)
+		}
+	}
+}
+
+func send(ctx context.Context, url, contentType, body string) (int, string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	req.Header.Set("Content-Type", contentType)
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(answer), err
+}
+
+// everything reads all objects of all buckets.
+func everything(folder string) (string, error) {
+	var b strings.Builder
+	err := filepath.WalkDir(folder, func(name string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := readObject(name)
+		b.Write(text)
+		return err
+	})
+	return b.String(), err
+}
+
+// Definition files that need more than is built are refused with file and line, and leave nothing behind.
+func TestDefinitionsThatAreRefused(t *testing.T) {
+	binary := binaryFor(t)
+	for file, names := range map[string][]string{
+		"05-cors-cfn.yaml":                    {},
+		"06-api-key-usage-plan-cfn.yaml":      {"ApiKey"},
+		"07-request-validation-openapi3.json": {"validator"},
+		"08-put-records-batch-cfn.yaml":       {},
+		"10-mock-health-swagger2.json":        {},
+	} {
+		t.Run(file, func(t *testing.T) {
+			data := filepath.Join(t.TempDir(), "data")
+			out, err := exec.CommandContext(t.Context(), binary, "up", filepath.Join("testdata/definitions", file),
+				"--data", data, "--listen", "127.0.0.1:0", "--ingest", "127.0.0.1:0").CombinedOutput()
+			if err == nil {
+				t.Fatalf("it started\n%s", out)
+			}
+			if !regexp.MustCompile(regexp.QuoteMeta(file) + `:\d+`).Match(out) {
+				t.Errorf("the refusal names no line of the file:\n%s", out)
+			}
+			for _, name := range names {
+				if !strings.Contains(string(out), name) {
+					t.Errorf("the refusal does not name %s:\n%s", name, out)
+				}
+			}
+			if _, err := os.Stat(data); err == nil {
+				t.Error("a data folder was made all the same")
+			}
+			if t.Failed() {
+				return
+			}
+			t.Log(fmt.Sprintf("%.400s", out))
+		})
+	}
+}

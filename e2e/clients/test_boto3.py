@@ -1,0 +1,322 @@
+"""boto3 against the built binary: what a user's scripts do, and what they are told when they err."""
+
+import io
+import json
+import os
+import pathlib
+import tempfile
+import unittest
+import uuid
+
+from botocore.exceptions import ClientError
+
+from node import Node, NodeTest
+
+ROLE = "arn:aws:iam::000000000000:role/collector"
+
+
+class Code:
+    """Asserts that a call is refused with an error code."""
+
+    def __init__(self, test, code):
+        self.test, self.code = test, code
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, _):
+        self.test.assertIsInstance(error, ClientError)
+        self.test.assertEqual(error.response["Error"]["Code"], self.code)
+        return True
+
+
+class Kinesis(NodeTest):
+    def setUp(self):
+        self.kinesis = self.node.client("kinesis")
+        self.name = "s-" + uuid.uuid4().hex
+        self.kinesis.create_stream(StreamName=self.name, ShardCount=2)
+        self.kinesis.get_waiter("stream_exists").wait(StreamName=self.name)
+
+    def test_records_come_back_in_order(self):
+        put = [self.kinesis.put_record(StreamName=self.name, PartitionKey="one", Data=f"n{i}".encode()) for i in range(5)]
+        self.assertEqual(len({p["ShardId"] for p in put}), 1)
+        numbers = [int(p["SequenceNumber"]) for p in put]
+        self.assertEqual(numbers, sorted(set(numbers)))
+        iterator = self.kinesis.get_shard_iterator(
+            StreamName=self.name, ShardId=put[0]["ShardId"], ShardIteratorType="AFTER_SEQUENCE_NUMBER",
+            StartingSequenceNumber=put[1]["SequenceNumber"])["ShardIterator"]
+        records = self.kinesis.get_records(ShardIterator=iterator)["Records"]
+        self.assertEqual([r["Data"] for r in records], [b"n2", b"n3", b"n4"])
+        self.assertEqual([r["SequenceNumber"] for r in records], [p["SequenceNumber"] for p in put[2:]])
+
+    def test_put_records_spreads_over_shards(self):
+        answer = self.kinesis.put_records(StreamName=self.name, Records=[
+            {"PartitionKey": f"k{i}", "Data": os.urandom(200)} for i in range(100)])
+        self.assertEqual(answer["FailedRecordCount"], 0)
+        self.assertEqual({r["ShardId"] for r in answer["Records"]}, {"shardId-000000000000", "shardId-000000000001"})
+
+    def test_explicit_hash_key_decides(self):
+        for shard, key in (("shardId-000000000000", "0"), ("shardId-000000000001", str(2**128 - 1))):
+            put = self.kinesis.put_record(StreamName=self.name, PartitionKey="k", ExplicitHashKey=key, Data=b"x")
+            self.assertEqual(put["ShardId"], shard)
+
+    def test_tags_and_lists(self):
+        self.kinesis.add_tags_to_stream(StreamName=self.name, Tags={"cost-centre": "web"})
+        self.assertEqual(self.kinesis.list_tags_for_stream(StreamName=self.name)["Tags"], [{"Key": "cost-centre", "Value": "web"}])
+        pages = self.kinesis.get_paginator("list_streams").paginate(PaginationConfig={"PageSize": 1})
+        self.assertIn(self.name, [n for page in pages for n in page["StreamNames"]])
+        summary = self.kinesis.describe_stream_summary(StreamName=self.name)["StreamDescriptionSummary"]
+        self.assertEqual((summary["StreamStatus"], summary["OpenShardCount"], summary["RetentionPeriodHours"]), ("ACTIVE", 2, 24))
+
+    def test_mistakes(self):
+        with Code(self, "ResourceNotFoundException"):
+            self.kinesis.put_record(StreamName="nobody", PartitionKey="k", Data=b"x")
+        with Code(self, "ResourceInUseException"):
+            self.kinesis.create_stream(StreamName=self.name, ShardCount=1)
+        with self.assertRaises(ClientError):
+            self.kinesis.get_records(ShardIterator="A" * 200)
+        with Code(self, "ValidationException"):
+            self.kinesis.put_records(StreamName=self.name, Records=[{"PartitionKey": "k", "Data": b"x"}] * 501)
+
+    def test_delete(self):
+        self.kinesis.delete_stream(StreamName=self.name)
+        self.kinesis.get_waiter("stream_not_exists").wait(StreamName=self.name, WaiterConfig={"Delay": 1})
+
+
+class Firehose(NodeTest):
+    def setUp(self):
+        self.firehose, self.s3 = self.node.client("firehose"), self.node.client("s3")
+        self.name = "d-" + uuid.uuid4().hex
+        self.s3.create_bucket(Bucket=self.name)
+        self.destination = {
+            "RoleARN": ROLE, "BucketARN": "arn:aws:s3:::" + self.name, "Prefix": "in/!{timestamp:yyyy/MM}/",
+            "ErrorOutputPrefix": "failed/!{firehose:error-output-type}/",
+            "BufferingHints": {"IntervalInSeconds": 0, "SizeInMBs": 1}, "CompressionFormat": "GZIP"}
+
+    def create(self, **more):
+        self.firehose.create_delivery_stream(
+            DeliveryStreamName=self.name, ExtendedS3DestinationConfiguration=self.destination, **more)
+
+    def test_direct_put(self):
+        self.create(Tags=[{"Key": "cost-centre", "Value": "push"}])
+        for i in range(3):
+            answer = self.firehose.put_record_batch(DeliveryStreamName=self.name, Records=[
+                {"Data": f"{i}.{j}\n".encode()} for j in range(4)])
+            self.assertEqual(answer["FailedPutCount"], 0)
+        self.firehose.put_record(DeliveryStreamName=self.name, Record={"Data": "letzte Zeile: größer\n".encode()})
+        self.node.settled()
+        want = "".join(f"{i}.{j}\n" for i in range(3) for j in range(4)) + "letzte Zeile: größer\n"
+        self.assertEqual(self.node.content(self.s3, self.name).decode(), want)
+        keys = [o["Key"] for o in self.s3.list_objects_v2(Bucket=self.name)["Contents"]]
+        for key in keys:
+            self.assertRegex(key, r"^in/\d{4}/\d\d/" + self.name + r"-1-\d{4}(-\d\d){5}-[0-9a-f-]{36}\.gz$")
+        tags = self.firehose.list_tags_for_delivery_stream(DeliveryStreamName=self.name)["Tags"]
+        self.assertEqual(tags, [{"Key": "cost-centre", "Value": "push"}])
+
+    def test_stream_as_source(self):
+        kinesis = self.node.client("kinesis")
+        kinesis.create_stream(StreamName=self.name, ShardCount=1)
+        arn = kinesis.describe_stream_summary(StreamName=self.name)["StreamDescriptionSummary"]["StreamARN"]
+        self.create(DeliveryStreamType="KinesisStreamAsSource",
+                    KinesisStreamSourceConfiguration={"KinesisStreamARN": arn, "RoleARN": ROLE})
+        for i in range(10):
+            kinesis.put_record(StreamName=self.name, PartitionKey=str(i), Data=f"{i}\n".encode())
+        self.node.settled()
+        self.assertEqual(self.node.content(self.s3, self.name), b"".join(b"%d\n" % i for i in range(10)))
+        described = self.firehose.describe_delivery_stream(DeliveryStreamName=self.name)["DeliveryStreamDescription"]
+        self.assertEqual(described["Source"]["KinesisStreamSourceDescription"]["KinesisStreamARN"], arn)
+        with Code(self, "InvalidArgumentException"):
+            self.firehose.put_record(DeliveryStreamName=self.name, Record={"Data": b"x"})
+
+    def test_what_is_not_built_is_refused_by_name(self):
+        self.destination["DynamicPartitioningConfiguration"] = {"Enabled": True}
+        with self.assertRaisesRegex(ClientError, "(?i)dynamic ?partitioning"):
+            self.create()
+        self.assertNotIn(self.name, self.firehose.list_delivery_streams()["DeliveryStreamNames"])
+
+    def test_mistakes(self):
+        with Code(self, "ResourceNotFoundException"):
+            self.firehose.put_record(DeliveryStreamName="nobody", Record={"Data": b"x"})
+        self.create()
+        with Code(self, "ResourceInUseException"):
+            self.create()
+        self.firehose.delete_delivery_stream(DeliveryStreamName=self.name)
+
+
+class S3(NodeTest):
+    def setUp(self):
+        self.s3 = self.node.client("s3")
+        self.bucket = "b-" + uuid.uuid4().hex
+        self.s3.create_bucket(Bucket=self.bucket)
+
+    def put(self, key, body, **more):
+        return self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, **more)
+
+    def test_put_get_head_delete(self):
+        self.put("a b/ü+%.txt", "grüße".encode(), ContentType="text/plain", Metadata={"from": "here"})
+        got = self.s3.get_object(Bucket=self.bucket, Key="a b/ü+%.txt")
+        self.assertEqual((got["Body"].read().decode(), got["ContentType"], got["Metadata"]), ("grüße", "text/plain", {"from": "here"}))
+        plain = self.node.data / "s3" / self.bucket
+        self.assertEqual([p.read_bytes().decode() for p in plain.rglob("*") if p.is_file()], ["grüße"])
+        self.s3.delete_object(Bucket=self.bucket, Key="a b/ü+%.txt")
+        with Code(self, "404"):
+            self.s3.head_object(Bucket=self.bucket, Key="a b/ü+%.txt")
+        with Code(self, "NoSuchKey"):
+            self.s3.get_object(Bucket=self.bucket, Key="a b/ü+%.txt")
+
+    def test_transfer_in_parts(self):
+        text = os.urandom(1 << 20) * 20  # boto3 sends it in parts of 8 MiB
+        self.s3.upload_fileobj(io.BytesIO(text), self.bucket, "large")
+        back = io.BytesIO()
+        self.s3.download_fileobj(self.bucket, "large", back)
+        self.assertEqual(back.getvalue(), text)
+        self.assertRegex(self.s3.head_object(Bucket=self.bucket, Key="large")["ETag"], r'^"[0-9a-f]{32}-3"$')
+        ranged = self.s3.get_object(Bucket=self.bucket, Key="large", Range="bytes=-10")
+        self.assertEqual(ranged["Body"].read(), text[-10:])
+
+    def test_listing(self):
+        keys = ["a", "a/b", "a/c/d", "b", "ä"]
+        for key in keys:
+            self.put(key, b"")
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, PaginationConfig={"PageSize": 2})
+        self.assertEqual([o["Key"] for p in pages for o in p["Contents"]], sorted(keys, key=lambda k: k.encode()))
+        folded = self.s3.list_objects_v2(Bucket=self.bucket, Delimiter="/")
+        self.assertEqual([p["Prefix"] for p in folded["CommonPrefixes"]], ["a/"])
+        self.assertEqual([o["Key"] for o in folded["Contents"]], ["a", "b", "ä"])
+
+    def test_conditions(self):
+        self.put("once", b"1", IfNoneMatch="*")
+        with Code(self, "PreconditionFailed"):
+            self.put("once", b"2", IfNoneMatch="*")
+        self.assertEqual(self.s3.get_object(Bucket=self.bucket, Key="once")["Body"].read(), b"1")
+
+    def test_checksums_are_checked(self):
+        self.put("sum", b"hello", ChecksumAlgorithm="SHA256")
+        with self.assertRaises(ClientError):
+            self.put("sum", b"hello", ChecksumSHA256="A" * 43 + "=")
+        self.assertEqual(self.s3.get_object(Bucket=self.bucket, Key="sum", ChecksumMode="ENABLED")["Body"].read(), b"hello")
+
+    def test_buckets(self):
+        self.assertIn(self.bucket, [b["Name"] for b in self.s3.list_buckets()["Buckets"]])
+        self.put("x", b"x")
+        with Code(self, "BucketNotEmpty"):
+            self.s3.delete_bucket(Bucket=self.bucket)
+        self.s3.delete_objects(Bucket=self.bucket, Delete={"Objects": [{"Key": "x"}]})
+        self.s3.delete_bucket(Bucket=self.bucket)
+        with Code(self, "NoSuchBucket"):
+            self.s3.list_objects_v2(Bucket=self.bucket)
+
+    def test_presigned_url(self):
+        import urllib.request
+        self.put("shared", b"by link")
+        url = self.s3.generate_presigned_url("get_object", Params={"Bucket": self.bucket, "Key": "shared"})
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            self.assertEqual(answer.read(), b"by link")
+
+
+JSON_TEMPLATE = """#set ( $enter = "
+")
+#set($json = "$input.json('$')$enter")
+{
+"Data": "$util.base64Encode("$json")",
+"PartitionKey": "$input.params('X-Amzn-Trace-Id')",
+"StreamName": "$input.params('stream-name')"
+}
+"""
+
+
+class APIGateway(NodeTest):
+    def make(self, uri="arn:aws:apigateway:us-east-1:kinesis:action/PutRecord"):
+        """POST /v1/{stream-name} with the reference's JSON template, deployed to the stage test."""
+        gateway = self.node.client("apigateway")
+        api = gateway.create_rest_api(name="collector-" + uuid.uuid4().hex)
+        at = dict(restApiId=api["id"])
+        v1 = gateway.create_resource(**at, parentId=api["rootResourceId"], pathPart="v1")["id"]
+        stream = gateway.create_resource(**at, parentId=v1, pathPart="{stream-name}")["id"]
+        method = dict(**at, resourceId=stream, httpMethod="POST")
+        gateway.put_method(**method, authorizationType="NONE", requestParameters={"method.request.path.stream-name": True})
+        gateway.put_method_response(**method, statusCode="200")
+        gateway.put_method_response(**method, statusCode="400")
+        gateway.put_integration(**method, type="AWS", integrationHttpMethod="POST", uri=uri, credentials=ROLE,
+                                passthroughBehavior="NEVER", requestTemplates={"application/json": JSON_TEMPLATE})
+        gateway.put_integration_response(**method, statusCode="200")
+        gateway.put_integration_response(**method, statusCode="400", selectionPattern="4\\d{2}",
+                                         responseTemplates={"application/json": "{\"error\":\"$input.path('$.__type')\"}"})
+        gateway.create_deployment(**at, stageName="test")
+        return gateway, api["id"], stream
+
+    def test_api_made_by_script(self):
+        kinesis = self.node.client("kinesis")
+        kinesis.create_stream(StreamName="made-by-script", ShardCount=1)
+        gateway, api, stream = self.make()
+        status, answer = self.node.post(f"/{api}/test/v1/made-by-script", '{"a": 1}', "application/json; charset=utf-8")
+        self.assertEqual(status, 200, answer)
+        self.assertEqual(json.loads(answer)["ShardId"], "shardId-000000000000")
+        iterator = kinesis.get_shard_iterator(StreamName="made-by-script", ShardId="shardId-000000000000",
+                                              ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
+        records = kinesis.get_records(ShardIterator=iterator)["Records"]
+        self.assertEqual([r["Data"] for r in records], [b'{"a":1}\n'])
+        self.assertRegex(records[0]["PartitionKey"], "^Root=1-")
+
+        self.assertEqual(self.node.post(f"/{api}/test/v1/nobody", "{}", "application/json"),
+                         (400, '{"error":"ResourceNotFoundException"}'))
+        self.assertEqual(self.node.post(f"/{api}/test/v1/made-by-script", "a,b", "text/csv")[0], 415)
+        self.assertEqual(self.node.post(f"/{api}/test/other", "{}", "application/json")[0], 403)
+        self.assertEqual([s["stageName"] for s in gateway.get_stages(restApiId=api)["item"]], ["test"])
+
+    def test_a_change_needs_a_deployment(self):
+        self.node.client("kinesis").create_stream(StreamName="changing", ShardCount=1)
+        gateway, api, stream = self.make()
+        path = f"/{api}/test/v1/changing"
+        self.assertEqual(self.node.post(path, "{}", "application/json")[0], 200)
+        gateway.delete_method(restApiId=api, resourceId=stream, httpMethod="POST")
+        self.assertEqual(self.node.post(path, "{}", "application/json")[0], 200)
+        gateway.put_method(restApiId=api, resourceId=stream, httpMethod="PUT", authorizationType="NONE")
+        gateway.put_method_response(restApiId=api, resourceId=stream, httpMethod="PUT", statusCode="200")
+        gateway.put_integration(restApiId=api, resourceId=stream, httpMethod="PUT", type="MOCK",
+                                requestTemplates={"application/json": '{"statusCode": 200}'})
+        gateway.put_integration_response(restApiId=api, resourceId=stream, httpMethod="PUT", statusCode="200")
+        gateway.create_deployment(restApiId=api, stageName="test")
+        self.assertEqual(self.node.post(path, "{}", "application/json")[0], 403)
+        gateway.delete_stage(restApiId=api, stageName="test")
+        gateway.delete_rest_api(restApiId=api)
+        with Code(self, "NotFoundException"):
+            gateway.get_rest_api(restApiId=api)
+
+    def test_integration_that_is_not_built_is_refused(self):
+        with Code(self, "BadRequestException"):
+            self.make(uri="arn:aws:apigateway:us-east-1:sqs:path/000000000000/queue")
+
+
+class Example(NodeTest):
+    """The built-in example: what a newcomer's two curl lines do."""
+
+    def test_both_content_types_land_in_the_bucket(self):
+        s3 = self.node.client("s3")
+        self.assertEqual(self.node.post("/prod/v1/class-stream", '{"hello": "wörld"}', "application/json")[0], 200)
+        self.assertEqual(self.node.post("/prod/v1/class-stream", "name=Ada&city=New+York", "application/x-www-form-urlencoded")[0], 200)
+        ledger = self.node.settled()
+        lines = sorted(self.node.content(s3, "class-events").decode().splitlines())
+        self.assertEqual(lines, ['{"hello":"wörld"}', '{"name" : "Ada","city" : "New York"}'])
+        self.assertEqual([d["delivered"] for d in ledger["deliveryStreams"]], [2])
+
+
+class Credentials(unittest.TestCase):
+    def test_only_the_right_key_may_call(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "credentials"
+            file.write_text("[default]\naws_access_key_id = AKIDOURS\naws_secret_access_key = s3cr3t/+x\n")
+            file.chmod(0o600)
+            node = Node("--credentials", str(file))
+            self.addCleanup(node.stop)
+        for service, call in (("kinesis", "list_streams"), ("firehose", "list_delivery_streams"),
+                              ("s3", "list_buckets"), ("apigateway", "get_rest_apis")):
+            with self.subTest(service):
+                getattr(node.client(service, "AKIDOURS", "s3cr3t/+x"), call)()
+                for key, secret in (("AKIDOURS", "guess"), ("AKIDOTHER", "s3cr3t/+x")):
+                    with self.assertRaises(ClientError):
+                        getattr(node.client(service, key, secret), call)()
+
+
+if __name__ == "__main__":
+    unittest.main()

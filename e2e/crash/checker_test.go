@@ -1,0 +1,74 @@
+package crash
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// The judge is tested, too: it must find each offence in objects that a test has spoilt.
+func TestCheckerFindsEachOffence(t *testing.T) {
+	f := func(name string, spoil func(lines []string) []string, want report) {
+		t.Helper()
+		b := newBook()
+		var lines []string
+		for i, k := range []kind{jsonSmall, formSmall, taggedEmpty, taggedText, wireRecord, anonymousJSONByte, anonymousFormByte, jsonSmall} {
+			id := b.sends(k, 1)
+			b.answers(id, "class-stream shardId-000000000000", fmt.Sprintf("%056d", 100+i))
+			lines = append(lines, string(k.event(id).line))
+		}
+		b.sends(jsonSmall, 1) // sent and not answered
+		b.sends(jsonSmall, 1) // the same, by a node that drained
+		b.drains(9)
+		lines = spoil(lines)
+		half := len(lines) / 2
+		object := func(key string, lines []string) source {
+			return source{key, func() ([]byte, error) { return []byte(strings.Join(lines, "")), nil }}
+		}
+		// Out of order, as a folder may list them.
+		r, err := check(b, map[string][]source{"class-events": {object("p2/b", lines[half:]), object("p1/a", lines[:half])}})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		got := report{lost: r.lost, duplicated: r.duplicated, reordered: r.reordered, mangled: r.mangled}
+		if got.String() != want.String() || got.mangled != want.mangled || r.cut != want.cut {
+			t.Errorf("%s: %s, %d mangled, %d cut; want %s, %d mangled, %d cut\n%s", name, r, r.mangled, r.cut, &want, want.mangled, want.cut, strings.Join(r.details, "\n"))
+		}
+		if r.bad() && len(r.details) == 0 {
+			t.Errorf("%s: an offence without a word about it", name)
+		}
+	}
+	swap := func(i, j int) func([]string) []string {
+		return func(l []string) []string { l[i], l[j] = l[j], l[i]; return l }
+	}
+	f("all is well", func(l []string) []string { return l }, report{})
+	f("an unanswered event arrived", func(l []string) []string { return append(l, string(jsonSmall.event(8).line)) }, report{})
+	f("an event arrived that a node has cut", func(l []string) []string { return append(l, string(jsonSmall.event(9).line)) }, report{cut: 1})
+	f("it arrived twice", func(l []string) []string {
+		return append(l, string(jsonSmall.event(8).line), string(jsonSmall.event(8).line))
+	}, report{duplicated: 1})
+	f("the first is lost", func(l []string) []string { return l[1:] }, report{lost: 1})
+	f("the last is lost", func(l []string) []string { return l[:7] }, report{lost: 1})
+	f("one without a number is lost", func(l []string) []string { return append(l[:5:5], l[6:]...) }, report{lost: 1})
+	f("one without a number is there twice", func(l []string) []string { return append(l, l[5]) }, report{duplicated: 1})
+	f("one is in both objects", func(l []string) []string { return append(l, l[0]) }, report{duplicated: 1})
+	f("two have changed places", swap(0, 1), report{reordered: 1})
+	f("one is in the object before its own", swap(3, 4), report{reordered: 1})
+	f("a byte differs", func(l []string) []string { l[0] = strings.Replace(l[0], "quote", "quota", 1); return l }, report{mangled: 1})
+	f("an empty body was shown as empty", func(l []string) []string { l[2] = idText(2) + " \n"; return l }, report{mangled: 1})
+	f("nobody sent it", func(l []string) []string { return append(l, "8\n") }, report{mangled: 1})
+	f("nobody gave its number", func(l []string) []string { return append(l, string(jsonSmall.event(99).line)) }, report{mangled: 1})
+	f("the end of the last is missing", func(l []string) []string { l[7] = l[7][:20]; return l }, report{mangled: 2})
+}
+
+func TestBodiesAreAsLargeAsIntended(t *testing.T) {
+	for _, k := range []kind{jsonLarge, formLarge} {
+		if n := len(k.event(1).body); n != largeBody {
+			t.Errorf("kind %d: %d bytes", k, n)
+		}
+	}
+	// The double decoding, as the reference tells it: a plus that was encoded is lost, and a quote comes out bare.
+	if got, want := string(formLine("a=1%2B1&q=%2522&b&c==&d=%C3%A9")), "{\"a\" : \"1 1\",\"q\" : \"\"\",\"b\" : \"\",\"c\" : \"\",\"d\" : \"é\"}\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
