@@ -18,19 +18,14 @@ func (e *Engine) Apply(ctx context.Context, req *CreateRequest) (def *Definition
 	if err != nil {
 		return nil, false, err
 	}
-	have, err := e.Describe(want.Name)
-	if fault.Is(err, fault.NotFound) {
+	have, equal, err := e.compare(op, want)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case have == nil:
 		def, err = e.Create(ctx, req)
 		return def, err == nil, err
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	if member := want.replaces(have); member != "" {
-		return nil, false, fault.New(fault.Unsupported, op, want.Name,
-			"%s can't change in place; CloudFormation would replace the delivery stream. Delete it first, or give the new one another name", member)
-	}
-	if same(&have.Destination, &want.Destination) && maps.Equal(have.Tags, want.Tags) && have.hint() == want.hint() {
+	case equal:
 		return have, false, nil
 	}
 	def, err = e.change(ctx, op, want.Name, func(def *Definition) error {
@@ -43,6 +38,31 @@ func (e *Engine) Apply(ctx context.Context, req *CreateRequest) (def *Definition
 		return nil
 	})
 	return def, err == nil, err
+}
+
+// Compare tells what Apply would do: make the delivery stream (have is nil), nothing (equal), change it, or refuse.
+func (e *Engine) Compare(req *CreateRequest) (have *Definition, equal bool, err error) {
+	want, err := req.Definition()
+	if err != nil {
+		return nil, false, err
+	}
+	return e.compare("delivery.Compare", want)
+}
+
+func (e *Engine) compare(op string, want *Definition) (have *Definition, equal bool, err error) {
+	have, err = e.Describe(want.Name)
+	if fault.Is(err, fault.NotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if member := want.replaces(have); member != "" {
+		return nil, false, fault.New(fault.Unsupported, op, want.Name,
+			"%s can't change in place; CloudFormation would replace the delivery stream. Delete it first, or give the new one another name", member)
+	}
+	equal = same(&have.Destination, &want.Destination) && maps.Equal(have.Tags, want.Tags) && have.hint() == want.hint()
+	return have, equal, nil
 }
 
 // replaces names the first member that is fixed for life and differs.

@@ -1,0 +1,401 @@
+package template
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"millrace/internal/catalog"
+	"millrace/internal/delivery"
+	"millrace/internal/fault"
+	"millrace/internal/ids"
+	"millrace/internal/object"
+	"millrace/internal/restapi/openapi"
+	"millrace/internal/stream"
+)
+
+// Streams is what keeps streams; every stream.Backend is one.
+type Streams interface {
+	Stream(name string) (*stream.Stream, bool)
+	CreateStream(ctx context.Context, spec stream.CreateStream) (*stream.Stream, error)
+	UpdateStream(ctx context.Context, name string, change stream.UpdateStream) (*stream.Stream, error)
+	DeleteStream(ctx context.Context, name string) error
+}
+
+// Buckets is what keeps buckets; every object.Store is one.
+type Buckets interface {
+	Bucket(ctx context.Context, name string) (object.Bucket, error)
+	CreateBucket(ctx context.Context, bucket object.Bucket) error
+	TagBucket(ctx context.Context, name string, tags map[string]string) error
+	DeleteBucket(ctx context.Context, name string) error
+}
+
+// DeliveryStreams runs delivery streams; a *delivery.Engine is one.
+type DeliveryStreams interface {
+	Compare(req *delivery.CreateRequest) (have *delivery.Definition, equal bool, err error)
+	Apply(ctx context.Context, req *delivery.CreateRequest) (def *delivery.Definition, changed bool, err error)
+	Delete(ctx context.Context, name string) error
+}
+
+// Target is the node that a file is applied to.
+type Target struct {
+	Streams         Streams
+	Buckets         Buckets
+	DeliveryStreams DeliveryStreams
+	Catalog         *catalog.Catalog
+	IDs             *ids.Source
+	Now             func() time.Time
+}
+
+// Verb says what a step does.
+type Verb string
+
+// The verbs.
+const (
+	Create Verb = "+" // makes something
+	Update Verb = "~" // changes it in place
+	Keep   Verb = "=" // leaves it as it is
+	Remove Verb = "-" // removes what has left the file
+	Leave  Verb = "?" // keeps what has left the file
+)
+
+// Step is one line of a plan.
+type Step struct {
+	Verb                            Verb
+	Logical, Type, Physical, Detail string
+
+	run func(ctx context.Context) error // nil: nothing
+}
+
+func (s *Step) String() string {
+	line := fmt.Sprintf("%s %s %s", s.Verb, strings.TrimPrefix(s.Type, "AWS::"), s.Logical)
+	if s.Physical != s.Logical {
+		line += " (" + s.Physical + ")"
+	}
+	if s.Detail != "" {
+		line += ": " + s.Detail
+	}
+	return line
+}
+
+// Plan is what applying a file would do. It holds for the moment at which it was made.
+type Plan struct {
+	Stack string
+	Steps []*Step
+	Notes []string // what works and its owner may regret
+
+	target  Target
+	had     *Record
+	record  *Record
+	outputs []Output
+	tokens  *strings.Replacer
+	build   *build
+}
+
+// Changes counts the steps that change something.
+func (p *Plan) Changes() (n int) {
+	for _, s := range p.Steps {
+		if s.run != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// Write prints the plan.
+func (p *Plan) Write(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Plan for stack %s (+ create, ~ update, = keep, - remove, ? has left the file and is kept):\n", p.Stack)
+	for _, s := range p.Steps {
+		fmt.Fprintf(&b, "  %s\n", s)
+	}
+	for _, n := range p.Notes {
+		fmt.Fprintf(&b, "  note: %s\n", n)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Plan compares the file with the node. Errors are yamldoc.Problems where they are about the file.
+func (t *Template) Plan(ctx context.Context, target Target, prune bool) (*Plan, error) {
+	view := target.Catalog.Snapshot()
+	had, found, err := Stacks.Get(view, t.Stack())
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		had = newRecord(t.Stack())
+		had.ID = target.IDs.UUID()
+	}
+	b := newBuild(t, had.clone(), target.IDs)
+	b.run()
+	if err := b.err(); err != nil {
+		return nil, err
+	}
+	p := &planner{
+		Plan: &Plan{Stack: t.Stack(), Notes: b.notes, target: target, had: had, outputs: b.outputs, build: b,
+			record: &Record{Stack: had.Stack, ID: had.ID, Resources: map[string]*RecordEntry{}}},
+		ctx: ctx, b: b, view: view, prune: prune,
+	}
+	if err := p.claim(); err != nil {
+		return nil, err
+	}
+	p.plan()
+	if err := b.err(); err != nil {
+		return nil, err
+	}
+	return p.Plan, nil
+}
+
+// planner makes a plan.
+type planner struct {
+	*Plan
+	ctx    context.Context
+	b      *build
+	view   *catalog.Snapshot
+	prune  bool
+	owners map[string]string // stacks by "TYPE PHYSICAL"
+}
+
+// claim reads what belongs to other stacks.
+func (p *planner) claim() error {
+	p.owners = map[string]string{}
+	all, err := Stacks.All(p.view)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		if r.Stack == p.Stack {
+			continue
+		}
+		for _, e := range r.Resources {
+			p.owners[e.Type+" "+e.Physical] = r.Stack
+		}
+	}
+	return nil
+}
+
+func (p *planner) plan() {
+	for _, s := range p.b.buckets {
+		p.bucket(s)
+	}
+	for _, s := range p.b.streams {
+		p.stream(s)
+	}
+	for _, r := range p.b.others {
+		p.keepRecord(r, p.b.names[r.logical])
+	}
+	for _, s := range p.b.deliveries {
+		p.delivery(s)
+	}
+	var tokens []string
+	for _, s := range p.b.apis {
+		tokens = append(tokens, p.api(s)...)
+	}
+	p.tokens = strings.NewReplacer(tokens...)
+	p.left()
+}
+
+func (p *planner) add(verb Verb, r *resource, physical, detail string, run func(context.Context) error) {
+	p.Steps = append(p.Steps, &Step{verb, r.logical, r.kind.name, physical, detail, run})
+}
+
+// refuse tells of a change that can't be made in place.
+func (p *planner) refuse(r *resource, property, format string, args ...any) {
+	n, where := r.key, "Resources."+r.logical
+	if property != "" {
+		n, where = locate(r.properties, where+".Properties", property)
+		if n == nil {
+			n = r.key
+		}
+	}
+	p.b.tell(n, where, format, args...)
+}
+
+// own records a resource, and refuses one that belongs to another stack or was replaced by a new name.
+func (p *planner) own(r *resource, physical string) bool {
+	p.keepRecord(r, physical)
+	if owner := p.owners[r.kind.name+" "+physical]; owner != "" {
+		p.refuse(r, r.kind.nameProperty, "%s %s belongs to the stack %s; give it another name, or apply the file with --stack %s", r.kind.name, physical, owner, owner)
+		return false
+	}
+	if had := p.had.Resources[r.logical]; had != nil && had.Type == r.kind.name && had.Physical != physical {
+		p.refuse(r, r.kind.nameProperty, "the name can't change from %s to %s in place; CloudFormation would replace the resource. Give the new one another logical id", had.Physical, physical)
+		return false
+	}
+	return true
+}
+
+func (p *planner) keepRecord(r *resource, physical string) {
+	named := false
+	if r.kind.nameProperty != "" && r.properties != nil {
+		for _, c := range r.properties.Content {
+			named = named || c.Value == r.kind.nameProperty
+		}
+	}
+	p.record.Resources[r.logical] = &RecordEntry{Type: r.kind.name, Physical: physical, Named: named, Retain: r.retain}
+}
+
+func (p *planner) bucket(s *bucketSpec) {
+	if !p.own(s.resource, s.name) {
+		return
+	}
+	have, err := p.target.Buckets.Bucket(p.ctx, s.name)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		p.add(Create, s.resource, s.name, "", func(ctx context.Context) error {
+			return p.target.Buckets.CreateBucket(ctx, object.Bucket{
+				Name: s.name, Region: p.b.t.opts.Account.Region, Created: p.target.Now(), Tags: s.tags})
+		})
+	case err != nil:
+		p.refuse(s.resource, "", "%v", err)
+	case !maps.Equal(have.Tags, s.tags):
+		p.add(Update, s.resource, s.name, "tags", func(ctx context.Context) error { return p.target.Buckets.TagBucket(ctx, s.name, s.tags) })
+	default:
+		p.add(Keep, s.resource, s.name, "", nil)
+	}
+}
+
+func (p *planner) stream(s *streamSpec) {
+	if !p.own(s.resource, s.name) {
+		return
+	}
+	have, found := p.target.Streams.Stream(s.name)
+	if !found {
+		p.add(Create, s.resource, s.name, s.describe(), func(ctx context.Context) error {
+			_, err := p.target.Streams.CreateStream(ctx, stream.CreateStream{
+				Name: s.name, Mode: s.mode, Shards: s.shards, Retention: s.retention, Tags: s.tags})
+			return err
+		})
+		return
+	}
+	wanted := max(s.shards, 1)
+	if have.Mode != s.mode {
+		p.refuse(s.resource, "StreamModeDetails", "the mode can't change from %s to %s in this version of Millrace", have.Mode, s.mode)
+		return
+	}
+	if s.mode == stream.Provisioned && have.OpenShards() != wanted {
+		p.refuse(s.resource, "ShardCount", "the number of shards can't change from %d to %d: resharding is not supported by this version of Millrace", have.OpenShards(), wanted)
+		return
+	}
+	var change stream.UpdateStream
+	var what []string
+	if have.Retention != s.retention {
+		change.Retention = &s.retention
+		what = append(what, fmt.Sprintf("retention from %v to %v", have.Retention, s.retention))
+	}
+	if !maps.Equal(have.Tags, s.tags) {
+		change.Tags = maps.Clone(s.tags)
+		if change.Tags == nil {
+			change.Tags = map[string]string{}
+		}
+		what = append(what, "tags")
+	}
+	if what == nil {
+		p.add(Keep, s.resource, s.name, "", nil)
+		return
+	}
+	p.add(Update, s.resource, s.name, strings.Join(what, ", "), func(ctx context.Context) error {
+		_, err := p.target.Streams.UpdateStream(ctx, s.name, change)
+		return err
+	})
+}
+
+func (s *streamSpec) describe() string {
+	if s.mode == stream.OnDemand {
+		return "on demand"
+	}
+	if s.shards <= 1 {
+		return "1 shard"
+	}
+	return fmt.Sprintf("%d shards", s.shards)
+}
+
+func (p *planner) delivery(s *deliverySpec) {
+	if !p.own(s.resource, s.name) {
+		return
+	}
+	have, equal, err := p.target.DeliveryStreams.Compare(s.req)
+	run := func(ctx context.Context) error {
+		_, _, err := p.target.DeliveryStreams.Apply(ctx, s.req)
+		return err
+	}
+	switch {
+	case err != nil:
+		p.refuse(s.resource, openapi.Reason(err), "%s", openapi.Reason(err))
+	case have == nil:
+		p.add(Create, s.resource, s.name, "", run)
+	case equal:
+		p.add(Keep, s.resource, s.name, "", nil)
+	default:
+		p.add(Update, s.resource, s.name, "what is buffered is delivered as it was", run)
+	}
+}
+
+// removalOrder takes away readers before what they read.
+var removalOrder = []string{"AWS::KinesisFirehose::DeliveryStream", "AWS::ApiGateway::Stage", "AWS::ApiGateway::RestApi",
+	"AWS::Serverless::Api", "AWS::Kinesis::Stream", "AWS::S3::Bucket"}
+
+// left plans what becomes of resources that have left the file.
+func (p *planner) left() {
+	gone := slices.DeleteFunc(slices.Sorted(maps.Keys(p.had.Resources)), func(logical string) bool {
+		now, had := p.record.Resources[logical], p.had.Resources[logical]
+		return now != nil && now.Type == had.Type && now.Physical == had.Physical
+	})
+	for _, kind := range append(removalOrder, "") {
+		for _, logical := range gone {
+			e := p.had.Resources[logical]
+			if (kind == "" && !slices.Contains(removalOrder, e.Type)) || kind == e.Type {
+				p.leave(logical, e)
+			}
+		}
+	}
+}
+
+func (p *planner) leave(logical string, e *RecordEntry) {
+	step := &Step{Leave, logical, e.Type, e.Physical, "kept; --prune removes it", nil}
+	switch {
+	case !slices.Contains(removalOrder, e.Type): // nothing on the node; it leaves the record
+		step.Verb, step.Detail = Remove, ""
+	case !p.prune:
+		p.carry(logical, e)
+	case e.Retain:
+		step.Detail = "kept, as its DeletionPolicy says"
+	default:
+		step.Verb, step.Detail = Remove, ""
+		step.run = func(ctx context.Context) error { return p.remove(ctx, e) }
+	}
+	p.Steps = append(p.Steps, step)
+}
+
+// carry keeps a resource in the record that the file no longer has.
+func (p *planner) carry(logical string, e *RecordEntry) {
+	for p.record.Resources[logical] != nil {
+		logical += "x" // its logical id has a new meaning
+	}
+	p.record.Resources[logical] = e
+}
+
+func (p *planner) remove(ctx context.Context, e *RecordEntry) error {
+	var err error
+	switch e.Type {
+	case "AWS::KinesisFirehose::DeliveryStream":
+		err = p.target.DeliveryStreams.Delete(ctx, e.Physical)
+	case "AWS::Kinesis::Stream":
+		err = p.target.Streams.DeleteStream(ctx, e.Physical)
+	case "AWS::S3::Bucket":
+		err = p.target.Buckets.DeleteBucket(ctx, e.Physical)
+	case "AWS::ApiGateway::Stage":
+		err = p.removeStage(ctx, e.Physical)
+	default:
+		err = p.target.Catalog.Update(ctx, func(tx *catalog.Tx) error { catalog.APIs{}.Delete(tx, e.Physical); return nil })
+	}
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
+}

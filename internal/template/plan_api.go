@@ -1,0 +1,264 @@
+package template
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"millrace/internal/catalog"
+	"millrace/internal/fault"
+	"millrace/internal/restapi"
+	"millrace/internal/restapi/openapi"
+)
+
+// deployedBy marks the deployments that this package makes, and may remove.
+const deployedBy = "made by millrace up"
+
+// api plans an API with its stages. It gives pairs of tokens and what they stand for.
+func (p *planner) api(s *apiSpec) (tokens []string) {
+	if !p.own(s.resource, s.id) {
+		return nil
+	}
+	have, found, err := catalog.APIs{}.Get(p.view, s.id)
+	if err != nil {
+		p.refuse(s.resource, "", "%v", err)
+		return nil
+	}
+	next := s.api
+	next.Created = p.target.Now().UTC().Truncate(1e9)
+	ids := map[string]string{}
+	if found {
+		next.Created, next.Deployments = have.Created, have.Deployments
+		next.Stages = have.Clone().Stages
+		ids = adopt(&next.Definition, &have.Definition)
+	}
+	changed := !found || !equalJSON(header(next), header(have)) || !equalJSON(&next.Definition, &have.Definition)
+	var what []string
+	if found && changed {
+		what = append(what, "definition")
+	}
+	deploy, ok := p.stages(s, next, &what)
+	if !ok {
+		return nil
+	}
+	put := func(ctx context.Context) error {
+		return p.target.Catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.APIs{}.Put(tx, next) })
+	}
+	switch {
+	case !found:
+		p.add(Create, s.resource, s.id, next.Name+"; "+strings.Join(what, ", "), put)
+	case changed || len(what) > 0:
+		p.add(Update, s.resource, s.id, next.Name+"; "+strings.Join(what, ", "), put)
+	default:
+		p.add(Keep, s.resource, s.id, next.Name, nil)
+	}
+	for logical, id := range s.resources {
+		if was := ids[id]; was != "" {
+			id = was
+		}
+		kind := "resource"
+		if logical == "" {
+			kind, logical = "root", s.logical
+		}
+		tokens = append(tokens, token(kind, logical), id)
+	}
+	for _, r := range p.b.t.resources {
+		if r.kind == deploymentType || r.kind == serverlessType {
+			tokens = append(tokens, token("deployment", r.logical), deploy)
+		}
+	}
+	return tokens
+}
+
+// header gives what an API is beside its definition, stages and deployments.
+func header(a *restapi.API) *restapi.API {
+	h := *a
+	h.Definition, h.Deployments, h.Stages = restapi.Definition{}, nil, nil
+	return &h
+}
+
+func equalJSON(a, b any) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}
+
+// stages brings the stages of the file to a deployment of the present definition, a new one where there is none.
+func (p *planner) stages(s *apiSpec, next *restapi.API, what *[]string) (deployment string, ok bool) {
+	if len(s.stages) == 0 {
+		return "", true
+	}
+	deployment = p.deploymentOf(next)
+	if deployment == "" {
+		d, err := next.CreateDeployment(restapi.NewDeployment{Description: deployedBy}, p.b.source, p.target.Now())
+		if err != nil {
+			p.refuse(s.resource, "", "can't be deployed: %s", openapi.Reason(err))
+			return "", false
+		}
+		deployment = d.ID
+	}
+	for _, spec := range s.stages {
+		p.record.Resources[spec.logical] = &RecordEntry{Type: stageType.name, Physical: s.id + "/" + spec.name, Named: true, Retain: spec.retain}
+		if err := p.stage(next, spec, deployment, what); err != nil {
+			r := s.resource
+			if own := p.b.t.resource(spec.logical); own != nil {
+				r = own
+			}
+			p.refuse(r, "", "stage %s: %s", spec.name, openapi.Reason(err))
+			return "", false
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(next.Deployments)) {
+		used := false
+		for _, st := range next.Stages {
+			used = used || st.DeploymentID == id
+		}
+		if !used && next.Deployments[id].Description == deployedBy {
+			delete(next.Deployments, id)
+		}
+	}
+	return deployment, true
+}
+
+// deploymentOf finds a deployment in use that is what the working copy is.
+func (p *planner) deploymentOf(next *restapi.API) string {
+	for _, name := range slices.Sorted(maps.Keys(next.Stages)) {
+		id := next.Stages[name].DeploymentID
+		d, err := catalog.APIs{}.Deployment(p.view, next, id)
+		if err == nil && equalJSON(&d.Definition, &next.Definition) {
+			return id
+		}
+	}
+	return ""
+}
+
+func (p *planner) stage(next *restapi.API, spec *stageSpec, deployment string, what *[]string) error {
+	have := next.Stages[spec.name]
+	if have == nil {
+		*what = append(*what, "deploys to the new stage "+spec.name)
+		_, err := next.CreateStage(restapi.NewStage{
+			Name: spec.name, DeploymentID: deployment, Description: spec.description, Variables: spec.variables,
+			TracingEnabled: spec.tracing, Tags: spec.tags, MethodSettings: spec.settings,
+		}, p.target.Now())
+		return err
+	}
+	// The rules of a stage are CreateStage's: one is made on the side, and takes the old one's place.
+	delete(next.Stages, spec.name)
+	made, err := next.CreateStage(restapi.NewStage{
+		Name: spec.name, DeploymentID: deployment, Description: spec.description, Variables: spec.variables,
+		TracingEnabled: spec.tracing, Tags: spec.tags, MethodSettings: spec.settings,
+	}, p.target.Now())
+	if err != nil {
+		return err
+	}
+	made.Created = have.Created
+	if have.DeploymentID != deployment {
+		*what = append(*what, "deploys to the stage "+spec.name)
+		return nil
+	}
+	updated := made.Updated
+	made.Updated = have.Updated
+	if !equalJSON(made, have) {
+		made.Updated = updated
+		*what = append(*what, "settings of the stage "+spec.name)
+	}
+	return nil
+}
+
+// adopt gives the resources and models of a definition the ids that an earlier one had for the same paths and names,
+// and returns what became of the new ones.
+func adopt(next, have *restapi.Definition) map[string]string {
+	ids := map[string]string{}
+	for id, r := range next.Resources {
+		if was, ok := have.ByPath(r.Path); ok {
+			ids[id] = was.ID
+		}
+	}
+	renamed := func(id string) string {
+		if was := ids[id]; was != "" {
+			return was
+		}
+		return id
+	}
+	resources := make(map[string]*restapi.Resource, len(next.Resources))
+	for id, r := range next.Resources {
+		r.ID, r.ParentID = renamed(id), renamed(r.ParentID)
+		for _, m := range r.Methods {
+			if m.Integration != nil {
+				m.Integration.CacheNamespace = renamed(m.Integration.CacheNamespace)
+			}
+		}
+		resources[r.ID] = r
+	}
+	next.Resources, next.RootResourceID = resources, renamed(next.RootResourceID)
+	for name, m := range next.Models {
+		if was := have.Models[name]; was != nil {
+			m.ID = was.ID
+		}
+	}
+	return ids
+}
+
+func (p *planner) removeStage(ctx context.Context, physical string) error {
+	id, name, _ := strings.Cut(physical, "/")
+	return p.target.Catalog.Update(ctx, func(tx *catalog.Tx) error {
+		api, ok, err := catalog.APIs{}.Get(tx, id)
+		if err != nil || !ok {
+			return err
+		}
+		if err := api.DeleteStage(name); err != nil {
+			return err
+		}
+		return catalog.APIs{}.Put(tx, api)
+	})
+}
+
+// Apply does what the plan says, step by step; progress is told of each step that changes something. After an error
+// what was done stays done, and the next plan goes on from there.
+func (p *Plan) Apply(ctx context.Context, progress func(*Step)) ([]Output, error) {
+	if err := p.saveRecord(ctx, p.both()); err != nil {
+		return nil, err
+	}
+	for _, s := range p.Steps {
+		if s.run == nil {
+			continue
+		}
+		progress(s)
+		if err := s.run(ctx); err != nil {
+			return nil, fault.New(fault.KindOf(err), "template.Apply", s.Logical, "%s %s: %w", s.Type, s.Physical, err)
+		}
+	}
+	if p.build.account != nil {
+		if err := p.target.Catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.APIs{}.PutAccount(tx, *p.build.account) }); err != nil {
+			return nil, err
+		}
+	}
+	p.record.Applied = p.target.Now().UTC()
+	if err := p.saveRecord(ctx, p.record); err != nil {
+		return nil, err
+	}
+	for i := range p.outputs {
+		p.outputs[i].Value = p.tokens.Replace(p.outputs[i].Value)
+	}
+	return p.outputs, nil
+}
+
+// both is the record while the plan is being applied: what was there, and what is to be.
+func (p *Plan) both() *Record {
+	r := p.had.clone()
+	maps.Copy(r.Resources, p.record.Resources)
+	for logical, e := range p.had.Resources {
+		if now := p.record.Resources[logical]; now != nil && (now.Type != e.Type || now.Physical != e.Physical) {
+			r.Resources[fmt.Sprintf("%sx", logical)] = e
+		}
+	}
+	return r
+}
+
+func (p *Plan) saveRecord(ctx context.Context, r *Record) error {
+	return p.target.Catalog.Update(ctx, func(tx *catalog.Tx) error { return Stacks.Put(tx, r.Stack, r) })
+}

@@ -1,0 +1,308 @@
+package template
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"millrace/internal/catalog"
+	"millrace/internal/delivery"
+	"millrace/internal/delivery/journal"
+	"millrace/internal/ids"
+	"millrace/internal/object/dir"
+	"millrace/internal/store"
+	"millrace/internal/stream"
+	"millrace/internal/stream/local"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write what the files give instead of comparing")
+
+var account = ids.NewAccount("us-east-1", "000000000000")
+
+// node is the engines of a node.
+type node struct {
+	t *testing.T
+	Target
+	streams *local.Backend
+	objects *dir.Store
+	engine  *delivery.Engine
+}
+
+type definitions struct{ c *catalog.Catalog }
+
+var deliveryDocs = catalog.NewCollection[delivery.Definition]("deliverystream")
+
+func (d definitions) Put(ctx context.Context, def *delivery.Definition) error {
+	return d.c.Update(ctx, func(tx *catalog.Tx) error { return deliveryDocs.Put(tx, def.Name, def) })
+}
+func (d definitions) Delete(ctx context.Context, name string) error {
+	return d.c.Update(ctx, func(tx *catalog.Tx) error { deliveryDocs.Delete(tx, name); return nil })
+}
+func (d definitions) All(context.Context) ([]*delivery.Definition, error) {
+	return deliveryDocs.All(d.c.Snapshot())
+}
+
+func newNode(t *testing.T) *node {
+	t.Helper()
+	folder := t.TempDir()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	source := ids.Seeded(7)
+	meta, err := store.Open(filepath.Join(folder, "meta"), store.Options{Profile: store.Meta})
+	check(err)
+	log, err := store.Open(filepath.Join(folder, "log"), store.Options{Profile: store.Log})
+	check(err)
+	cat, err := catalog.Open(meta, []byte("c"))
+	check(err)
+	n := &node{t: t}
+	n.streams, err = local.Open(local.Options{DB: log, IDs: source, Now: time.Now})
+	check(err)
+	n.objects, err = dir.Open(dir.Options{Root: filepath.Join(folder, "s3"), DB: meta, Prefix: []byte("o"), Now: time.Now, IDs: source})
+	check(err)
+	n.engine, err = delivery.New(delivery.Options{Source: n.streams, Sink: n.objects, Definitions: definitions{cat},
+		Journal: journal.Open(meta, []byte("d")), Account: account, IDs: source})
+	check(err)
+	check(n.engine.Start(t.Context()))
+	t.Cleanup(func() {
+		ctx := context.Background()
+		for _, err := range []error{n.engine.Close(ctx), n.objects.Close(), n.streams.Close(ctx), meta.Close()} {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	n.Target = Target{Streams: n.streams, Buckets: n.objects, DeliveryStreams: n.engine, Catalog: cat, IDs: source, Now: time.Now}
+	return n
+}
+
+// up does what the command does, and returns the plan as it is printed, without what is random.
+func (n *node) up(file, body string, o Options, prune bool) (string, []Output, error) {
+	n.t.Helper()
+	o.Account = account
+	t, err := Load(file, []byte(body), o)
+	if err != nil {
+		return "", nil, err
+	}
+	p, err := t.Plan(n.t.Context(), n.Target, prune)
+	if err != nil {
+		return "", nil, err
+	}
+	var text strings.Builder
+	if err := p.Write(&text); err != nil {
+		n.t.Fatal(err)
+	}
+	outputs, err := p.Apply(n.t.Context(), func(*Step) {})
+	return text.String(), outputs, err
+}
+
+func (n *node) mustUp(body string, o Options, prune bool) string {
+	n.t.Helper()
+	plan, _, err := n.up("t.yaml", body, o, prune)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return plan
+}
+
+// Each conformance file gives the text beside it: its plans, first and second, or what is wrong with it.
+func TestConformance(t *testing.T) {
+	files, err := filepath.Glob("testdata/[0-9]*.*[nl]")
+	if err != nil || len(files) != 10 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			body, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := newNode(t)
+			var got strings.Builder
+			for range 2 {
+				plan, outputs, err := n.up(filepath.Base(file), string(body), Options{Stack: "conformance"}, false)
+				if err != nil {
+					got.WriteString(err.Error() + "\n")
+					break
+				}
+				got.WriteString(plan)
+				for _, o := range outputs {
+					got.WriteString(o.Name + " = " + o.Value + "\n")
+				}
+			}
+			compare(t, file+".want", got.String())
+		})
+	}
+}
+
+func compare(t *testing.T, golden, got string) {
+	t.Helper()
+	if *rewrite {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+const small = `
+Parameters:
+  Hours: {Type: Number, Default: 24}
+Resources:
+  B: {Type: AWS::S3::Bucket, Properties: {BucketName: events}}
+  S: {Type: AWS::Kinesis::Stream, Properties: {RetentionPeriodHours: !Ref Hours}}
+  R: {Type: AWS::IAM::Role, Properties: {AssumeRolePolicyDocument: {}}}
+  D:
+    Type: AWS::KinesisFirehose::DeliveryStream
+    Properties:
+      DeliveryStreamType: KinesisStreamAsSource
+      KinesisStreamSourceConfiguration: {KinesisStreamARN: !GetAtt S.Arn, RoleARN: !GetAtt R.Arn}
+      ExtendedS3DestinationConfiguration:
+        BucketARN: !GetAtt B.Arn
+        RoleARN: !GetAtt R.Arn
+        BufferingHints: {SizeInMBs: "1", IntervalInSeconds: "60"}
+`
+
+func TestSecondRunKeepsNamesAndData(t *testing.T) {
+	n := newNode(t)
+	n.mustUp(small, Options{}, false)
+	var name string
+	for _, s := range n.streams.Streams() {
+		name = s.Name
+	}
+	if err := n.streams.Append(t.Context(), name, []stream.Entry{{PartitionKey: "k", Data: []byte("d")}}, make([]stream.Result, 1)); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := n.streams.Stream(name)
+	plan := n.mustUp(small, Options{Parameters: map[string]string{"Hours": "48"}}, false)
+	after, ok := n.streams.Stream(name)
+	if !ok || after.ID != before.ID || after.Retention != 48*time.Hour {
+		t.Errorf("after the second run: %+v\n%s", after, plan)
+	}
+	if !strings.Contains(plan, "~ Kinesis::Stream S") || !strings.Contains(plan, "= S3::Bucket B (events)") {
+		t.Errorf("the second plan:\n%s", plan)
+	}
+}
+
+func TestWhatLeavesTheFile(t *testing.T) {
+	n := newNode(t)
+	n.mustUp(small, Options{}, false)
+	rest := "Resources:\n  B: {Type: AWS::S3::Bucket, DeletionPolicy: Retain, Properties: {BucketName: events}}\n"
+	plan := n.mustUp(rest, Options{}, false)
+	if !strings.Contains(plan, "? Kinesis::Stream S") || len(n.streams.Streams()) != 1 {
+		t.Errorf("without --prune:\n%s", plan)
+	}
+	plan = n.mustUp(rest, Options{}, true)
+	if !strings.Contains(plan, "- Kinesis::Stream S") || len(n.streams.Streams()) != 0 {
+		t.Errorf("with --prune:\n%s", plan)
+	}
+	empty := "Resources:\n  C: {Type: AWS::S3::Bucket, Properties: {BucketName: other}}\n"
+	plan = n.mustUp(empty, Options{}, true)
+	if _, err := n.objects.Bucket(t.Context(), "events"); err != nil || !strings.Contains(plan, "kept, as its DeletionPolicy says") {
+		t.Errorf("a retained bucket: %v\n%s", err, plan)
+	}
+}
+
+func TestReplacementIsRefused(t *testing.T) {
+	n := newNode(t)
+	n.mustUp(small, Options{}, false)
+	for _, c := range []struct{ from, to, want string }{
+		{"BucketName: events", "BucketName: other", "t.yaml:5:55: Resources.B.Properties.BucketName: the name can't change from events to other in place"},
+		{"Properties: {RetentionPeriodHours: !Ref Hours}", "Properties: {ShardCount: 2}", "Resources.S.Properties.ShardCount: the number of shards can't change from 1 to 2"},
+		{"Properties: {RetentionPeriodHours: !Ref Hours}", "Properties: {StreamModeDetails: {StreamMode: ON_DEMAND}}", "the mode can't change from PROVISIONED to ON_DEMAND"},
+		{"DeliveryStreamType: KinesisStreamAsSource\n      KinesisStreamSourceConfiguration: {KinesisStreamARN: !GetAtt S.Arn, RoleARN: !GetAtt R.Arn}", "DeliveryStreamType: DirectPut", "DeliveryStreamType can't change in place"},
+	} {
+		if !strings.Contains(small, c.from) {
+			t.Fatalf("the file has no %q", c.from)
+		}
+		_, _, err := n.up("t.yaml", strings.Replace(small, c.from, c.to, 1), Options{}, false)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v; want %q", c.to, err, c.want)
+		}
+	}
+	_, _, err := n.up("t.yaml", small, Options{Stack: "another"}, false)
+	if err == nil || !strings.Contains(err.Error(), "belongs to the stack t") {
+		t.Errorf("another stack: %v", err)
+	}
+}
+
+func TestFunctions(t *testing.T) {
+	n := newNode(t)
+	_, outputs, err := n.up("t.yaml", `
+Parameters:
+  List: {Type: CommaDelimitedList, Default: "a, b,c"}
+  Env: {Type: String, Default: dev, AllowedValues: [dev, live]}
+Mappings:
+  M: {dev: {Size: 1}, live: {Size: 5}}
+Conditions:
+  Live: !Equals [!Ref Env, live]
+  NotLive: !Not [!Condition Live]
+  Both: {"Fn::And": [{Condition: NotLive}, !Or [!Condition Live, !Equals [1, "1"]]]}
+Resources:
+  B: {Type: AWS::S3::Bucket, Properties: {BucketName: !Sub "b-${Env}", Tags: [!If [Live, {Key: k, Value: v}, !Ref AWS::NoValue]]}}
+  Gone: {Type: AWS::S3::Bucket, Condition: Live}
+Outputs:
+  Join: {Value: !Join ["-", !Ref List]}
+  Select: {Value: !Select [1, !Split [",", "x,y"]]}
+  Sub: {Value: !Sub ["${A}:${B.Arn}:${!Literal}:${AWS::Region}:${AWS::AccountId}", {A: !Ref B}]}
+  Map: {Value: !FindInMap [M, !Ref Env, Size]}
+  Base64: {Value: {"Fn::Base64": hello}}
+  If: {Value: !If [Both, both, neither]}
+  Never: {Condition: Live, Value: !Ref Gone}
+`, Options{}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := ""
+	for _, o := range outputs {
+		got += o.Name + "=" + o.Value + "\n"
+	}
+	want := "Join=a-b-c\nSelect=y\nSub=b-dev:arn:aws:s3:::b-dev:${Literal}:us-east-1:000000000000\nMap=1\nBase64=aGVsbG8=\nIf=both\n"
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	body, err := os.ReadFile("testdata/refusals.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got strings.Builder
+	for i, doc := range strings.Split(string(body), "\n---\n") {
+		_, err := Load("refusals.yaml", []byte(doc), Options{Account: account})
+		if err == nil {
+			t.Fatalf("document %d has nothing wrong:\n%s", i, doc)
+		}
+		got.WriteString(err.Error() + "\n\n")
+	}
+	compare(t, "testdata/refusals.want", got.String())
+}
+
+func FuzzLoad(f *testing.F) {
+	files, _ := filepath.Glob("testdata/*.*[nl]")
+	for _, file := range files {
+		body, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(body)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		_, _ = Load("f", body, Options{Stack: "f", Account: account}) // must not panic or hang
+	})
+}

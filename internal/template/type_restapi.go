@@ -1,0 +1,327 @@
+package template
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"millrace/internal/gateway/mapping"
+	"millrace/internal/ids"
+	"millrace/internal/restapi"
+	"millrace/internal/restapi/openapi"
+	"millrace/internal/yamldoc"
+)
+
+// apiSpec is a REST API as the file says it: built anew each time, and brought under the ids of the one that is there
+// when the plan is made.
+type apiSpec struct {
+	*resource
+	id        string
+	api       *restapi.API
+	resources map[string]string // resource ids by logical id; "" is the root
+	deployed  bool
+	tags      map[string]string
+	stages    []*stageSpec
+}
+
+type stageSpec struct {
+	logical, name, description string
+	variables                  map[string]string
+	settings                   map[string]*restapi.MethodSetting
+	tracing                    bool
+	tags                       map[string]string
+	retain                     bool
+}
+
+// Ids of resources and deployments are the node's to give. Until it has, a token stands for each: where a property
+// names a resource it is read by its token, and in outputs tokens are replaced at the end.
+func token(kind, logical string) string { return "{{millrace:" + kind + ":" + logical + "}}" }
+
+func fromToken(kind, text string) (logical string, ok bool) {
+	rest, ok := strings.CutPrefix(text, "{{millrace:"+kind+":")
+	logical, closed := strings.CutSuffix(rest, "}}")
+	return logical, ok && closed
+}
+
+const apiIDLength = 10
+
+// newAPI begins an API.
+func (b *build) newAPI(r *resource, id string, spec restapi.NewAPI) *apiSpec {
+	api, err := restapi.New(spec, b.source, zeroTime)
+	if err != nil {
+		b.tell(r.key, "Resources."+r.logical, "%s", openapi.Reason(err))
+		return nil
+	}
+	api.ID = id
+	s := &apiSpec{resource: r, id: id, api: api, resources: map[string]string{"": api.RootResourceID}, tags: spec.Tags}
+	b.apis = append(b.apis, s)
+	return s
+}
+
+// importBody reads an OpenAPI document into an API.
+func (b *build) importBody(s *apiSpec, doc openapi.Document) {
+	warnings, err := openapi.Import(context.Background(), doc, s.api)
+	var problems yamldoc.Problems
+	if errors.As(err, &problems) {
+		b.problems = append(b.problems, problems...)
+	}
+	b.notes = append(b.notes, warnings...)
+}
+
+func apiWithID(b *build, id string) *apiSpec {
+	for _, s := range b.apis {
+		if s.id == id {
+			return s
+		}
+	}
+	return nil
+}
+
+// api finds the API that RestApiId names.
+func (p *properties) api() *apiSpec {
+	id := p.text("RestApiId")
+	s := apiWithID(p.b, id)
+	if s == nil && id != "" {
+		p.tell("RestApiId", "%q is no REST API of this file", id)
+	}
+	return s
+}
+
+var restAPIType = &resourceType{
+	name: "AWS::ApiGateway::RestApi", phase: phaseAPI,
+	properties: map[string]string{
+		"Name": served, "Description": served, "Body": served, "BinaryMediaTypes": served, "ApiKeySourceType": served,
+		"DisableExecuteApiEndpoint": served, "Tags": served, "FailOnWarnings": served, "Mode": "a body always takes the place of the one before",
+		"EndpointConfiguration": "kept and shown: the endpoint is this node",
+	},
+	generate: func(b *build, _ *resource) string { return b.source.String(ids.LowerAlnum, apiIDLength) },
+	attributes: map[string]func(*build, *resource, string) string{
+		"RestApiId":      func(_ *build, _ *resource, id string) string { return id },
+		"RootResourceId": func(_ *build, r *resource, _ string) string { return token("root", r.logical) },
+	},
+	make: func(b *build, r *resource, p *properties) bool {
+		id, ok := b.physical(r)
+		if !ok {
+			return true
+		}
+		spec := restapi.NewAPI{
+			Name: p.text("Name"), Description: p.text("Description"), BinaryMediaTypes: p.texts("BinaryMediaTypes"),
+			APIKeySource: p.text("ApiKeySourceType"), DisableExecuteAPIEndpoint: p.boolean("DisableExecuteApiEndpoint"), Tags: p.tags("Tags"),
+			NoModels: p.has("Body"),
+		}
+		if e := p.nested("EndpointConfiguration"); e != nil {
+			e.only("Types", "IpAddressType")
+			spec.EndpointTypes, spec.IPAddressType = e.texts("Types"), e.text("IpAddressType")
+		}
+		if spec.Name == "" {
+			spec.Name, _ = yamldoc.Text(yamldoc.Get(yamldoc.Get(yamldoc.Get(p.node, "Body"), "info"), "title"))
+		}
+		if spec.Name == "" {
+			p.tell("Name", "is required")
+			return true
+		}
+		s := b.newAPI(r, id, spec)
+		if s != nil && p.has("Body") {
+			b.importBody(s, openapi.Document{Root: yamldoc.Get(p.node, "Body"), File: b.file, Where: p.at("Body"), Source: b.source})
+			if p.has("Name") {
+				s.api.Name = spec.Name
+			}
+		}
+		return true
+	},
+}
+
+var apiResourceType = &resourceType{
+	name: "AWS::ApiGateway::Resource", phase: phaseResource,
+	properties: map[string]string{"RestApiId": served, "ParentId": served, "PathPart": served},
+	required:   []string{"RestApiId", "ParentId", "PathPart"},
+	generate:   func(_ *build, r *resource) string { return token("resource", r.logical) },
+	attributes: map[string]func(*build, *resource, string) string{"ResourceId": func(_ *build, r *resource, id string) string { return id }},
+	make: func(b *build, r *resource, p *properties) bool {
+		s, token := p.api(), p.text("ParentId")
+		if s == nil || token == "" {
+			return true
+		}
+		parent, known := s.resourceID(token)
+		if !known {
+			return false // it may follow
+		}
+		made, err := s.api.AddResource(parent, p.text("PathPart"), b.source)
+		if err != nil {
+			p.tell("PathPart", "%s", openapi.Reason(err))
+			s.resources[r.logical] = parent // what lies below has its own problems
+			return true
+		}
+		s.resources[r.logical] = made.ID
+		return true
+	},
+}
+
+// resourceID gives the id that a token stands for.
+func (s *apiSpec) resourceID(text string) (id string, known bool) {
+	if logical, ok := fromToken("root", text); ok && logical == s.logical {
+		return s.resources[""], true
+	}
+	logical, ok := fromToken("resource", text)
+	if !ok {
+		return "", false
+	}
+	id, known = s.resources[logical]
+	return id, known
+}
+
+var modelType = &resourceType{
+	name: "AWS::ApiGateway::Model", phase: phaseModel, nameProperty: "Name", note: "kept and shown; nothing validates by it yet",
+	properties: map[string]string{"RestApiId": served, "Name": served, "ContentType": served, "Description": served, "Schema": served},
+	required:   []string{"RestApiId"},
+	generate:   func(b *build, r *resource) string { return r.logical },
+	make: func(b *build, r *resource, p *properties) bool {
+		s := p.api()
+		name, ok := b.physical(r)
+		if s == nil || !ok {
+			return true
+		}
+		m := restapi.Model{Name: name, ContentType: p.text("ContentType"), Description: p.text("Description"), Schema: "{}"}
+		if m.ContentType == "" {
+			m.ContentType = "application/json"
+		}
+		if schema := yamldoc.Get(p.node, "Schema"); schema != nil {
+			if text, isText := yamldoc.Text(schema); isText {
+				m.Schema = text
+			} else {
+				m.Schema = string(yamldoc.JSON(schema))
+			}
+		}
+		if _, err := s.api.AddModel(m, b.source); err != nil {
+			p.tell("Schema", "%s", openapi.Reason(err))
+		}
+		return true
+	},
+}
+
+var accountType = &resourceType{
+	name:       "AWS::ApiGateway::Account",
+	properties: map[string]string{"CloudWatchRoleArn": "kept and shown: logs go to the node's own log"},
+	attributes: map[string]func(*build, *resource, string) string{"Id": func(_ *build, _ *resource, id string) string { return id }},
+	make: func(b *build, r *resource, p *properties) bool {
+		b.account = &restapi.Account{CloudWatchRoleARN: p.text("CloudWatchRoleArn")}
+		return keepRecord(b, r, p)
+	},
+}
+
+var deploymentType = &resourceType{
+	name: "AWS::ApiGateway::Deployment", phase: phaseDeployment,
+	note:       "a change of the API is deployed at the next up, also when the logical id has not changed",
+	properties: map[string]string{"RestApiId": served, "StageName": served, "Description": "the node words its own"},
+	required:   []string{"RestApiId"},
+	generate:   func(_ *build, r *resource) string { return token("deployment", r.logical) },
+	attributes: map[string]func(*build, *resource, string) string{"DeploymentId": func(_ *build, _ *resource, id string) string { return id }},
+	make: func(b *build, r *resource, p *properties) bool {
+		s := p.api()
+		if s == nil {
+			return true
+		}
+		s.deployed = true
+		if name := p.text("StageName"); name != "" {
+			s.stages = append(s.stages, &stageSpec{logical: r.logical, name: name, retain: r.retain})
+		}
+		return true
+	},
+}
+
+var stageType = &resourceType{
+	name: "AWS::ApiGateway::Stage", phase: phaseStage, nameProperty: "StageName",
+	properties: map[string]string{
+		"RestApiId": served, "DeploymentId": served, "StageName": served, "Description": served, "Variables": served, "MethodSettings": served,
+		"Tags": served, "TracingEnabled": "kept and shown: traces are not collected",
+	},
+	required: []string{"RestApiId", "StageName", "DeploymentId"},
+	make: func(b *build, r *resource, p *properties) bool {
+		s := p.api()
+		if s == nil {
+			return true
+		}
+		if _, ok := fromToken("deployment", p.text("DeploymentId")); !ok && p.has("DeploymentId") {
+			p.tell("DeploymentId", "%q is no deployment of this file", p.text("DeploymentId"))
+		}
+		s.stages = append(s.stages, &stageSpec{
+			logical: r.logical, name: p.text("StageName"), description: p.text("Description"), variables: p.textMap("Variables"),
+			settings: p.methodSettings(), tracing: p.boolean("TracingEnabled"), tags: p.tags("Tags"), retain: r.retain,
+		})
+		return true
+	},
+}
+
+func (p *properties) methodSettings() map[string]*restapi.MethodSetting {
+	var all map[string]*restapi.MethodSetting
+	for _, m := range p.list("MethodSettings") {
+		m.only("ResourcePath", "HttpMethod", "LoggingLevel", "DataTraceEnabled", "MetricsEnabled")
+		if all == nil {
+			all = map[string]*restapi.MethodSetting{}
+		}
+		all[restapi.SettingKey(strings.ReplaceAll(m.text("ResourcePath"), "/*", "*"), m.text("HttpMethod"))] = &restapi.MethodSetting{
+			LoggingLevel: m.text("LoggingLevel"), DataTraceEnabled: m.boolean("DataTraceEnabled"), MetricsEnabled: m.boolean("MetricsEnabled"),
+		}
+	}
+	return all
+}
+
+// finishAPIs checks the APIs as a whole, and notes what will not run.
+func (b *build) finishAPIs() {
+	for _, s := range b.apis {
+		for _, p := range restapi.Lint(&s.api.Definition) {
+			b.notes = append(b.notes, fmt.Sprintf("%s: %s", s.api.Name, p))
+		}
+		for _, e := range embedded(&s.api.Definition) {
+			if _, err := mapping.Compile(e.where, e.text); err != nil {
+				b.notes = append(b.notes, fmt.Sprintf("%s: %s: %v; the method answers 500", s.api.Name, e.where, err))
+			}
+		}
+		if len(s.stages) == 0 {
+			b.notes = append(b.notes, s.api.Name+": no stage: nothing of it can be called")
+		}
+	}
+}
+
+type templateText struct{ where, text string }
+
+// embedded gives the templates of a definition.
+func embedded(d *restapi.Definition) (all []templateText) {
+	for _, r := range d.Sorted() {
+		for verb, m := range r.Methods {
+			if m.Integration == nil {
+				continue
+			}
+			for mediaType, text := range m.Integration.RequestTemplates {
+				all = append(all, templateText{verb + " " + r.Path + " request " + mediaType, text})
+			}
+			for code, resp := range m.Integration.Responses {
+				for mediaType, text := range resp.ResponseTemplates {
+					all = append(all, templateText{verb + " " + r.Path + " response " + code + " " + mediaType, text})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// nodeOf gives the node of a property for a problem of package restapi: "integration.uri" is Integration.Uri.
+func (p *properties) nodeOf(property string) (*yaml.Node, string) {
+	names := map[string]string{"integration.uri": "Integration.Uri", "integration.type": "Integration.Type"}
+	path, ok := names[property]
+	if !ok {
+		path = strings.ToUpper(property[:1]) + property[1:]
+	}
+	at, where := p.node, p.where
+	for part := range strings.SplitSeq(path, ".") {
+		next := yamldoc.Get(at, part)
+		if next == nil {
+			break
+		}
+		at, where = next, where+"."+part
+	}
+	return at, where
+}
