@@ -89,7 +89,6 @@ func TestCrash(t *testing.T) {
 		t.Skip("the node is another process: a short run, as with the race detector, learns nothing here")
 	}
 	c := newCampaign(t, *seed, "failpoints")
-	tmpFirst(c)
 	if *rounds > len(ways) {
 		fmt.Printf("seed %d\n", *seed)
 	}
@@ -142,7 +141,6 @@ func TestFaultIsFound(t *testing.T) {
 	}
 	found := func(ways ...round) *report {
 		c := newCampaign(t, *seed, "failpoints", "faulty")
-		tmpFirst(c)
 		for i, way := range ways {
 			c.round(i, way)
 		}
@@ -178,7 +176,6 @@ func TestBucketOutages(t *testing.T) {
 		t.Skip("the node is another process: a short run, as with the race detector, learns nothing here")
 	}
 	c := newCampaign(t, *seed, "failpoints")
-	tmpFirst(c)
 	n, err := c.up()
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/feature/s3/manager"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -29,9 +28,8 @@ func TestObjects(t *testing.T) {
 	if _, err := c.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket}); err != nil {
 		t.Fatal(err)
 	}
-	large := pattern(11 << 20) // three parts of the manager's
-	up := manager.NewUploader(c, func(u *manager.Uploader) { u.PartSize = 5 << 20 })
-	if _, err := up.Upload(ctx, &s3.PutObjectInput{Bucket: bucket, Key: key, Body: bytes.NewReader(large)}); err != nil {
+	large := pattern(11 << 20) // three parts
+	if err := putInParts(ctx, c, bucket, key, large, 5<<20); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: aws.String("small"), Body: bytes.NewReader([]byte("hello")),
@@ -74,6 +72,28 @@ func TestObjects(t *testing.T) {
 	if _, err := c.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: bucket}); err != nil {
 		t.Error(err)
 	}
+}
+
+func putInParts(ctx context.Context, c *s3.Client, bucket, key *string, text []byte, part int) error {
+	upload, err := c.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: bucket, Key: key})
+	if err != nil {
+		return err
+	}
+	var parts []types.CompletedPart
+	for n := int32(1); len(text) > 0; n++ {
+		size := min(part, len(text))
+		out, err := c.UploadPart(ctx, &s3.UploadPartInput{Bucket: bucket, Key: key, UploadId: upload.UploadId,
+			PartNumber: &n, Body: bytes.NewReader(text[:size])})
+		if err != nil {
+			return err
+		}
+		number := n
+		parts = append(parts, types.CompletedPart{PartNumber: &number, ETag: out.ETag})
+		text = text[size:]
+	}
+	_, err = c.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{Bucket: bucket, Key: key, UploadId: upload.UploadId,
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: parts}})
+	return err
 }
 
 func isNoSuchKey(err error) bool {

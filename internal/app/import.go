@@ -1,5 +1,14 @@
 package app
 
-import "millrace/internal/api/apigateway"
+import (
+	"context"
 
-var importOpenAPI apigateway.Importer
+	"millrace/internal/api/apigateway"
+	"millrace/internal/restapi"
+	"millrace/internal/restapi/openapi"
+)
+
+// importOpenAPI reads OpenAPI files for ImportRestApi and PutRestApi.
+func importOpenAPI(ctx context.Context, doc apigateway.ImportDocument, into *restapi.API) (warnings []string, err error) {
+	return openapi.ImportBytes(ctx, doc.Body, doc.BasePath, doc.Overwrite, doc.FailOnWarnings, doc.IDs, into)
+}

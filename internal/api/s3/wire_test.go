@@ -96,7 +96,7 @@ func TestWire(t *testing.T) {
 			}
 			w := httptest.NewRecorder()
 			s.ServeHTTP(w, request(d, input))
-			if _, rest, ok := strings.Cut(w.Body.String(), "<UploadId>"); ok {
+			if _, rest, ok := strings.Cut(w.Body.String(), "</Key><UploadId>"); ok { // of what began an upload
 				vars["upload"], _, _ = strings.Cut(rest, "<")
 			}
 			if _, rest, ok := strings.Cut(w.Body.String(), "<NextContinuationToken>"); ok {
