@@ -19,6 +19,7 @@ import (
 
 func TestMain(m *testing.M) { node.Main(m) }
 
+// up runs a node; args are those of "millrace up".
 func up(t *testing.T, data string, args ...string) *node.Node {
 	t.Helper()
 	if testing.Short() {
@@ -205,7 +206,9 @@ func TestSlowCallersHoldNobodyUp(t *testing.T) {
 // Below the low-space mark each door refuses with the error that its clients retry; what is there can be read.
 func TestLowSpace(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
-	n := up(t, data)
+	// A definition whose only response is the default: where it would hide errors, the gateway tells them.
+	const file = "../crash/testdata/pipeline.yaml"
+	n := up(t, data, file)
 	event(n, `{"before": true}`).check(t)
 	put := request{method: "PUT", url: n.AWS + "/class-events/by-hand", body: "text", status: 200}
 	put.check(t)
@@ -213,13 +216,17 @@ func TestLowSpace(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	n = up(t, data, "--low-space", "1024TiB")
+	n = up(t, data, file, "--low-space", "1024TiB")
 	e := event(n, `{"during": true}`)
 	e.status, e.contains = 503, ""
 	e.check(t)
 	k := kinesis(n, "PutRecord", `{"StreamName":"class-stream","PartitionKey":"k","Data":"eA=="}`)
 	k.status, k.contains = 500, "InternalFailure"
 	k.check(t)
+	f := request{method: "POST", url: n.AWS + "/", body: `{"DeliveryStreamName":"push-delivery","Record":{"Data":"eA=="}}`, status: 500,
+		contains: "ServiceUnavailableException", header: map[string]string{
+			"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "Firehose_20150804.PutRecord"}}
+	f.check(t)
 	put.url, put.status, put.contains = n.AWS+"/class-events/more", 503, "SlowDown"
 	put.check(t)
 	request{method: "GET", url: n.AWS + "/class-events/by-hand", status: 200, contains: "text"}.check(t)
@@ -228,7 +235,7 @@ func TestLowSpace(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	n = up(t, data) // space has returned
+	n = up(t, data, file) // space has returned
 	event(n, `{"after": true}`).check(t)
 	if err := n.Stop(); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"millrace/internal/fault"
@@ -110,6 +111,21 @@ func TestAgeCountsFromTheOldestArrivalAtTheTip(t *testing.T) {
 		equal(t, "objects before its time", len(n.objects("events")), 0)
 		time.Sleep(time.Second)
 		equal(t, "objects", joined(n.objects("events")), "old")
+	})
+}
+
+// Who puts a record and stops the node finds it in the bucket: also when it came right after the worker's last look.
+func TestOrderlyStopTakesWhatCameLast(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := newNode(t, Options{})
+		n.start()
+		n.create(request("d", "", hints(5, 300)))
+		synctest.Wait()
+		n.put("d", "a")
+		synctest.Wait() // the worker has read it, and lets more gather
+		n.put("d", "b", "c")
+		n.close()
+		equal(t, "objects", joined(n.objects("events")), "abc")
 	})
 }
 

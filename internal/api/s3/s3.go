@@ -98,12 +98,14 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e := s.errorOf(c, err)
+	if c.answered {
+		if c.ctx.Err() == nil { // else the caller has gone, which callers may
+			s.Log.Warn("an S3 answer is cut short", "operation", c.name(), "bucket", c.bucket, "key", c.key, "requestId", requestID, "error", err)
+		}
+		panic(http.ErrAbortHandler) // the status is sent; a body that is cut short is all that can still be said
+	}
 	if e.Status >= 500 && e.Code != notImplemented {
 		s.Log.Error("an S3 call failed", "operation", c.name(), "bucket", c.bucket, "key", c.key, "requestId", requestID, "error", err)
-	}
-	if c.answered {
-		// The status is sent; a body that is cut short is all that can still be said.
-		panic(http.ErrAbortHandler)
 	}
 	c.refuse(e, requestID, hostID)
 }
@@ -122,11 +124,9 @@ func (c *call) serve() error {
 	}
 	c.op = op
 	c.req = awswire.Request{Params: params, Query: c.query, Header: c.r.Header}
-	caller, payload, authFault := c.verifier.VerifyStream(c.r)
-	if authFault != nil {
-		return authFault
+	if err := c.authenticate(path); err != nil {
+		return err
 	}
-	c.caller, c.payload = caller, payload
 	if !ok {
 		return c.unknown(path, bucketHost)
 	}

@@ -166,7 +166,7 @@ func TestSDKPages(t *testing.T) {
 	}
 	var want []string
 	for i := range 25 {
-		key := fmt.Sprintf("%02d/\x01&<\xc3\xa4", i)
+		key := fmt.Sprintf("%02d/ &<ä", i)
 		want = append(want, key)
 		if _, err := c.PutObject(ctx, &sdk.PutObjectInput{Bucket: bucket, Key: &key, Body: strings.NewReader("x")}); err != nil {
 			t.Fatal(err)

@@ -88,12 +88,14 @@ func choose(op, key string, stored []part, want []object.Part, size int64) ([]pa
 	if len(want) == 0 {
 		return nil, fault.New(fault.Invalid, op, key, "%w: none is named", object.ErrInvalidPart)
 	}
+	for i := 1; i < len(want); i++ { // the order first, as the service does
+		if want[i].Number <= want[i-1].Number {
+			return nil, fault.New(fault.Invalid, op, key, "%w: %d after %d", object.ErrPartOrder, want[i].Number, want[i-1].Number)
+		}
+	}
 	chosen := make([]part, len(want))
 	var total int64
 	for i, w := range want {
-		if i > 0 && w.Number <= want[i-1].Number {
-			return nil, fault.New(fault.Invalid, op, key, "%w: %d after %d", object.ErrPartOrder, w.Number, want[i-1].Number)
-		}
 		at, found := slices.BinarySearchFunc(stored, w.Number, func(p part, n int) int { return cmp.Compare(p.Number, n) })
 		if !found || stored[at].ETag != w.ETag || !sameChecksums(stored[at].Checksums, w.Checksums) {
 			return nil, fault.New(fault.Invalid, op, key, "%w: %d", object.ErrInvalidPart, w.Number)

@@ -17,6 +17,10 @@
 //	─ rename the file to its path                                                         <- the caller is answered
 //	─ later, for many at once: fsync the folders, clear the notes
 //
+// A rename moves a name between two folders. It is one step of the file system's
+// journal, as on ext4, xfs, btrfs and APFS: after a crash the file has the one name or
+// the other, whichever folder was synced.
+//
 // A deletion commits the removal of the row and a note, then removes the file. Parts
 // of an upload are temporary files with a row each; completion makes one of them, or
 // their concatenation, the object in the commit that removes the upload.

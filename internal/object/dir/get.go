@@ -35,9 +35,13 @@ type opened struct {
 }
 
 func (s *Store) head(op, bucket, key string, open bool) (opened, error) {
-	if err := s.checkNames(op, bucket, key); err != nil {
+	if err := checkKey(op, key); err != nil {
 		return opened{}, err
 	}
+	if _, err := s.share(op, bucket); err != nil {
+		return opened{}, err
+	}
+	defer s.bucketsMu.RUnlock()
 	lock := s.keys.of(bucket, key)
 	lock.RLock()
 	defer lock.RUnlock()

@@ -56,6 +56,10 @@ func (s *Store) checkPut(op, bucket, key string, attrs *object.Attributes, cond 
 	if cond == (object.Conditions{}) {
 		return nil
 	}
+	if _, err := s.share(op, bucket); err != nil {
+		return err
+	}
+	defer s.bucketsMu.RUnlock()
 	lock := s.keys.of(bucket, key)
 	lock.RLock()
 	defer lock.RUnlock()
@@ -68,11 +72,18 @@ func (s *Store) checkPut(op, bucket, key string, attrs *object.Attributes, cond 
 
 // checkNames finds the bucket and looks at the key.
 func (s *Store) checkNames(op, bucket, key string) error {
-	if !object.ValidKey(key) {
-		return fault.New(fault.Invalid, op, key, "a key is 1 to %d bytes of UTF-8", object.MaxKeyBytes)
+	if err := checkKey(op, key); err != nil {
+		return err
 	}
 	_, err := s.bucket(op, bucket)
 	return err
+}
+
+func checkKey(op, key string) error {
+	if !object.ValidKey(key) {
+		return fault.New(fault.Invalid, op, key, "a key is 1 to %d bytes of UTF-8", object.MaxKeyBytes)
+	}
+	return nil
 }
 
 func checkConditions(op, key string, old *row, cond object.Conditions) error {

@@ -34,6 +34,9 @@ type settler struct {
 func (q *settler) run(s *Store) {
 	q.wake = make(chan struct{}, 1)
 	q.quit = make(chan struct{})
+	if q.displaced() > 0 { // the start could not rename them either
+		q.nudge()
+	}
 	q.ended.Go(func() {
 		for {
 			select {

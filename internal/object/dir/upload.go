@@ -58,9 +58,10 @@ func missingUpload(op, id string) error {
 }
 
 func (s *Store) upload(op string, ref object.UploadRef) (object.Upload, error) {
-	if _, err := s.bucket(op, ref.Bucket); err != nil {
+	if _, err := s.share(op, ref.Bucket); err != nil {
 		return object.Upload{}, err
 	}
+	defer s.bucketsMu.RUnlock()
 	if len(ref.ID) != uploadIDLetters {
 		return object.Upload{}, missingUpload(op, ref.ID)
 	}
@@ -150,6 +151,10 @@ func (s *Store) Parts(_ context.Context, ref object.UploadRef) ([]object.Part, e
 	if _, err := s.upload(op, ref); err != nil {
 		return nil, err
 	}
+	if _, err := s.share(op, ref.Bucket); err != nil {
+		return nil, err
+	}
+	defer s.bucketsMu.RUnlock()
 	stored, err := s.storedParts(op, ref)
 	if err != nil {
 		return nil, err
