@@ -30,6 +30,8 @@ type build struct {
 	others     []*resource // kept in the record, without effect on the node
 	outputs    []Output
 	notes      []string
+	embedded   []embeddedTemplate
+	findings   []Finding
 }
 
 // Output is an entry of Outputs with its value.

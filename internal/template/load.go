@@ -30,9 +30,10 @@ type Template struct {
 	root       *yaml.Node
 	isOpenAPI  bool
 	parameters map[string]*parameter
-	resources  []*resource // in the order of the file
+	resources  []*resource     // in the order of the file
 	refused    map[string]bool // resources that were told of: what refers to them is not told again
 	sam        bool
+	findings   []Finding // of the linter
 }
 
 // resource is one entry of Resources.
@@ -97,6 +98,7 @@ func Load(file string, body []byte, o Options) (*Template, error) {
 		trial := newBuild(l.t, newRecord(o.Stack), ids.Seeded(1))
 		trial.run()
 		l.problems = append(l.problems, trial.problems...)
+		l.t.findings = trial.findings
 	}
 	if err := l.err(); err != nil {
 		return nil, err

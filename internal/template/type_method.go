@@ -39,6 +39,7 @@ var methodType = &resourceType{
 			b.tell(n, where, "%s", openapi.Reason(err))
 			return true
 		}
+		s.places[m.HTTPMethod+" "+s.api.Resources[id].Path] = place{r.key, "Resources." + r.logical}
 		p.methodResponses(s.api, id, m.HTTPMethod)
 		if in := p.nested("Integration"); in != nil {
 			in.integration(s.api, id, m.HTTPMethod)
@@ -71,6 +72,7 @@ func (p *properties) integration(api *restapi.API, id, verb string) {
 		CacheNamespace: p.text("CacheNamespace"), CacheKeyParameters: p.texts("CacheKeyParameters"),
 		RequestParameters: p.textMap("RequestParameters"), RequestTemplates: p.textMap("RequestTemplates"),
 	}
+	p.embed("RequestTemplates", in.URI, true)
 	if _, err := api.PutIntegration(id, verb, in); err != nil {
 		n, where := locate(p.node, p.where, openapi.Reason(err))
 		p.b.tell(n, where, "%s", openapi.Reason(err))
@@ -78,6 +80,7 @@ func (p *properties) integration(api *restapi.API, id, verb string) {
 	}
 	for _, r := range p.list("IntegrationResponses") {
 		r.only("StatusCode", "SelectionPattern", "ResponseParameters", "ResponseTemplates", "ContentHandling")
+		r.embed("ResponseTemplates", in.URI, false)
 		out := restapi.IntegrationResponse{
 			StatusCode: r.text("StatusCode"), SelectionPattern: r.text("SelectionPattern"), ContentHandling: r.text("ContentHandling"),
 			ResponseParameters: r.textMap("ResponseParameters"), ResponseTemplates: r.textMap("ResponseTemplates"),

@@ -3,12 +3,11 @@ package template
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
-	"millrace/internal/gateway/mapping"
+	"millrace/internal/gateway/mapping/lint"
 	"millrace/internal/ids"
 	"millrace/internal/restapi"
 	"millrace/internal/restapi/openapi"
@@ -25,6 +24,13 @@ type apiSpec struct {
 	deployed  bool
 	tags      map[string]string
 	stages    []*stageSpec
+	places    map[string]place // of methods in the file, by "POST /v1"
+}
+
+// place is where something stands in the file.
+type place struct {
+	node  *yaml.Node
+	where string
 }
 
 type stageSpec struct {
@@ -56,13 +62,23 @@ func (b *build) newAPI(r *resource, id string, spec restapi.NewAPI) *apiSpec {
 		return nil
 	}
 	api.ID = id
-	s := &apiSpec{resource: r, id: id, api: api, resources: map[string]string{"": api.RootResourceID}, tags: spec.Tags}
+	s := &apiSpec{resource: r, id: id, api: api, resources: map[string]string{"": api.RootResourceID}, tags: spec.Tags, places: map[string]place{}}
 	b.apis = append(b.apis, s)
 	return s
 }
 
 // importBody reads an OpenAPI document into an API.
 func (b *build) importBody(s *apiSpec, doc openapi.Document) {
+	prefix := doc.Where
+	if prefix != "" {
+		prefix += "."
+	}
+	for _, o := range openapi.Operations(doc.Root) {
+		s.places[o.Verb+" "+o.Path] = place{o.Key, prefix + o.Where}
+	}
+	for _, e := range openapi.Templates(doc.Root) {
+		b.embedded = append(b.embedded, embeddedTemplate{place{e.Node, prefix + e.Where}, e.MediaType, e.URI, e.Request})
+	}
 	warnings, err := openapi.Import(context.Background(), doc, s.api)
 	var problems yamldoc.Problems
 	if errors.As(err, &problems) {
@@ -269,43 +285,18 @@ func (p *properties) methodSettings() map[string]*restapi.MethodSetting {
 	return all
 }
 
-// finishAPIs checks the APIs as a whole, and notes what will not run.
+// finishAPIs notes what will not run, or not well.
 func (b *build) finishAPIs() {
 	for _, s := range b.apis {
 		for _, p := range restapi.Lint(&s.api.Definition) {
-			b.notes = append(b.notes, fmt.Sprintf("%s: %s", s.api.Name, p))
-		}
-		for _, e := range embedded(&s.api.Definition) {
-			if _, err := mapping.Compile(e.where, e.text); err != nil {
-				b.notes = append(b.notes, fmt.Sprintf("%s: %s: %v; the method answers 500", s.api.Name, e.where, err))
-			}
+			at := s.places[p.Verb+" "+p.Path]
+			b.found(at, lint.RuleHidden, 0, 0, p.String())
 		}
 		if len(s.stages) == 0 {
 			b.notes = append(b.notes, s.api.Name+": no stage: nothing of it can be called")
 		}
 	}
-}
-
-type templateText struct{ where, text string }
-
-// embedded gives the templates of a definition.
-func embedded(d *restapi.Definition) (all []templateText) {
-	for _, r := range d.Sorted() {
-		for verb, m := range r.Methods {
-			if m.Integration == nil {
-				continue
-			}
-			for mediaType, text := range m.Integration.RequestTemplates {
-				all = append(all, templateText{verb + " " + r.Path + " request " + mediaType, text})
-			}
-			for code, resp := range m.Integration.Responses {
-				for mediaType, text := range resp.ResponseTemplates {
-					all = append(all, templateText{verb + " " + r.Path + " response " + code + " " + mediaType, text})
-				}
-			}
-		}
-	}
-	return all
+	b.lintTemplates()
 }
 
 // nodeOf gives the node of a property for a problem of package restapi: "integration.uri" is Integration.Uri.

@@ -148,12 +148,12 @@ func TestBasePath(t *testing.T) {
 
 func TestImportBytesErrors(t *testing.T) {
 	for body, want := range map[string]string{
-		"":              "Invalid OpenAPI input.",
-		"[1]":           "Invalid OpenAPI input.",
-		"{":             "Invalid OpenAPI input.",
-		`{"a": 1}`:      "Invalid OpenAPI input.",
-		`{"openapi": 3.1.0, "info": {"title": "t"}, "paths": {}}`:                  "Invalid OpenAPI input.",
-		`{"openapi": "3.1.0", "info": {"title": "t"}, "paths": {}}`:                `version "3.1.0" is not supported`,
+		"":         "Invalid OpenAPI input.",
+		"[1]":      "Invalid OpenAPI input.",
+		"{":        "Invalid OpenAPI input.",
+		`{"a": 1}`: "Invalid OpenAPI input.",
+		`{"openapi": 3.1.0, "info": {"title": "t"}, "paths": {}}`:                      "Invalid OpenAPI input.",
+		`{"openapi": "3.1.0", "info": {"title": "t"}, "paths": {}}`:                    `version "3.1.0" is not supported`,
 		`{"openapi": "3.0.1", "info": {"title": "t"}, "paths": {"/a/{x}/{x+}/b": {}}}`: "Errors found during import",
 	} {
 		_, err := ImportBytes(t.Context(), []byte(body), "", false, false, ids.Seeded(1), newAPI(t))

@@ -42,3 +42,22 @@ func Templates(root *yaml.Node) (all []Embedded) {
 	}
 	return all
 }
+
+// Operation is a method of a document.
+type Operation struct {
+	Verb, Path string
+	Where      string
+	Key        *yaml.Node
+}
+
+// Operations lists the methods of a document, in its order.
+func Operations(root *yaml.Node) (all []Operation) {
+	for path, item := range yamldoc.Pairs(yamldoc.Get(root, "paths")) {
+		for key := range yamldoc.Pairs(item) {
+			if verb, isMethod := verbs[key.Value]; isMethod {
+				all = append(all, Operation{verb, path.Value, "paths." + path.Value + "." + key.Value, key})
+			}
+		}
+	}
+	return all
+}
