@@ -88,7 +88,9 @@ func (o *benchOptions) plan() (*load.Plan, error) {
 	p := &load.Plan{Addr: u.Host, Connections: o.connections, Duration: o.duration, Warmup: o.warmup, Rate: o.rate, Records: 1}
 	switch o.kind {
 	case "json":
-		p.Request = func(_, n int) []byte { return load.Request("POST", u.Host, u.RequestURI(), "application/json", load.JSONEvent(n)) }
+		p.Request = func(_, n int) []byte {
+			return load.Request("POST", u.Host, u.RequestURI(), "application/json", load.JSONEvent(n))
+		}
 	case "form":
 		p.Request = func(_, n int) []byte {
 			return load.Request("POST", u.Host, u.RequestURI(), "application/x-www-form-urlencoded", load.FormEvent(n))

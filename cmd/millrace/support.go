@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"millrace/internal/api/apigateway"
 	"millrace/internal/api/firehose"
 	"millrace/internal/api/kinesis"
 	"millrace/internal/api/s3"
 	"millrace/internal/delivery"
+	"millrace/internal/template"
 )
 
 var supportCommand = &command{name: "support", args: "[kinesis|firehose|apigateway|s3|delivery|template]", summary: "list what is implemented, refused, and accepted without effect", run: runSupport}
@@ -57,6 +59,19 @@ var supportTables = []struct {
 	{"s3", "Amazon S3: operations", func() (rows []row) {
 		for _, s := range s3.Support() {
 			rows = append(rows, row{s.Operation, status(s.Served), s.Note})
+		}
+		return rows
+	}},
+	{"template", "Definition files: resource types and their properties; all others are refused", func() (rows []row) {
+		for _, p := range template.Support() {
+			what, state := p.Type, served
+			if p.Property != "" {
+				what += "." + p.Property
+			}
+			if !p.Effect {
+				state = "accepted without effect"
+			}
+			rows = append(rows, row{what, state, strings.TrimPrefix(p.Note, "- ")})
 		}
 		return rows
 	}},

@@ -14,33 +14,53 @@ import (
 	"millrace/e2e/node"
 )
 
-// posted is an event that a definition takes, and the line that must be in an object when the node has stopped.
+// posted is an event, its answer, and the line that must be in an object when the node has stopped.
 type posted struct {
 	path, contentType, body string
-	answer                  string // what the answer of 200 matches
-	line                    string // empty: not looked for
+	status                  int
+	answer                  string // a pattern
+	line                    string // empty: none is looked for
 }
 
 // Whole definition files, as people deploy them: they start, and what is posted is in a bucket.
 func TestDefinitionsThatStart(t *testing.T) {
 	const form, json = "application/x-www-form-urlencoded", "application/json; charset=utf-8"
 	f := func(file string, events ...posted) {
-		t.Run(file, func(t *testing.T) { starts(t, file, events) })
+		t.Run(file, func(t *testing.T) { starts(t, file, nil, events) })
 	}
-	f("01-collector-openapi3.yaml") // it names streams that others make: nothing is posted
+	const unknownStream = `^\s*\{"error":"ResourceNotFoundException"`
+	f("01-collector-openapi3.yaml", // the stream is another's; see starts
+		posted{"/prod/v1/class-stream", json, `{"a": 1}`, 200, `"ShardId"`, ""},
+		posted{"/prod/v2/class-stream", form, `a=1`, 200, `"ShardId"`, ""},
+		// "$fault.__type" ends at the dot: a name after a dot begins with a letter. The service renders the same.
+		posted{"/prod/v2/nobody", json, `{"a": 1}`, 400, `\}\.__type","message":"Stream nobody under account 000000000000 not found\."\}`, ""},
+		posted{"/prod/v2/class-stream", "text/csv", `a,b`, 415, `Unsupported Media Type`, ""})
 	f("02-collector-cfn.yaml",
-		posted{"/prod/v1/class-stream", json, `{"a": "ü"}`, `"ShardId"`, `{"a":"ü"}`},
-		posted{"/prod/v1/class-stream", form, `a=%2522`, `"SequenceNumber"`, `{"a" : """}`},
-		posted{"/prod/v2/class-stream", json, `[1, 2]`, `"ShardId"`, `"sourceIp":"127.0.0.1"`},
-		posted{"/prod/v2/class-stream", form, `a=%22`, `"ShardId"`, `{"a":"\""}`})
+		posted{"/prod/v1/class-stream", json, `{"a": "ü"}`, 200, `"ShardId"`, `{"a":"ü"}`},
+		posted{"/prod/v1/class-stream", form, `a=%2522`, 200, `"SequenceNumber"`, `{"a" : """}`},
+		posted{"/prod/v2/class-stream", json, `[1, 2]`, 200, `"ShardId"`, `"sourceIp":"127.0.0.1"`},
+		posted{"/prod/v2/class-stream", form, `a=%22`, 200, `"ShardId"`, `{"a":"\""}`},
+		posted{"/prod/v1/nobody", form, `a=1`, 400, `ResourceNotFoundException`, ""}, // the service hides it: 200
+		posted{"/prod/v2/nobody", form, `a=1`, 400, unknownStream, ""},
+		posted{"/prod/v3/class-stream", json, `{}`, 403, `Missing Authentication Token`, ""})
 	f("03-collector-sam.yaml",
-		posted{"/live/v1", json, `{"sam": true}`, `"ShardId"`, `{"sam":true}`},
-		posted{"/live/v1", form, `b=c+d`, `"ShardId"`, `{"b" : "c d"}`})
-	f("04-collector-cdk.json")
+		posted{"/live/v1", json, `{"sam": true}`, 200, `"ShardId"`, `{"sam":true}`},
+		posted{"/live/v1", form, `b=c+d`, 200, `"ShardId"`, `{"b" : "c d"}`})
+	f("04-collector-cdk.json",
+		posted{"/prod/v1/class-stream", json, `{"cdk": 1}`, 200, `"ShardId"`, `{"cdk":1}`},
+		posted{"/prod/v2/class-stream", form, `cdk=2`, 200, `"ShardId"`, `{"cdk" : "2"}`},
+		posted{"/prod/v2/nobody", json, `{}`, 400, `^\{"error":"Bad input"\}$`, ""})
 	f("09-direct-firehose-sam.yaml",
-		posted{"/v1/logs/direct-logs", json, `{"n": 1}`, `^\{"id":".+"\}\s*$`, `{"n":1}`},
-		posted{"/v1/logs/direct-logs", "text/plain", `plain text`, `^\{"id":".+"\}\s*$`, `plain text`},
-		posted{"/v1/logs/direct-logs/batch", json, `{"lines": ["one", "two"]}`, `"FailedPutCount":0`, "one\ntwo\n"})
+		posted{"/v1/logs/direct-logs", json, `{"n": 1}`, 200, `^\{"id":".+"\}\s*$`, `{"n":1}`},
+		posted{"/v1/logs/direct-logs", "text/plain", `plain text`, 200, `^\{"id":".+"\}\s*$`, `plain text`},
+		posted{"/v1/logs/direct-logs/batch", json, `{"lines": ["one", "two"]}`, 200, `"FailedPutCount":0`, "one\ntwo\n"},
+		posted{"/v1/logs/nobody", json, `{"n": 1}`, 404, unknownStream, ""})
+}
+
+// To the letter of the service, on request: what only a default response covers is answered with that, errors too.
+func TestExactResponses(t *testing.T) {
+	starts(t, "02-collector-cfn.yaml", []string{"--aws-exact=responses"}, []posted{
+		{"/prod/v1/nobody", "application/x-www-form-urlencoded", `a=1`, 200, `ResourceNotFoundException`, ""}})
 }
 
 func binaryFor(t *testing.T) string {
@@ -55,19 +75,25 @@ func binaryFor(t *testing.T) string {
 	return binary
 }
 
-func starts(t *testing.T, file string, events []posted) {
+func starts(t *testing.T, file string, args []string, events []posted) {
 	data := filepath.Join(t.TempDir(), "data")
-	n, err := node.Start(t.Context(), node.Options{Binary: binaryFor(t), Data: data, File: filepath.Join("testdata/definitions", file)})
+	n, err := node.Start(t.Context(), node.Options{Binary: binaryFor(t), Data: data, File: filepath.Join("testdata/definitions", file), Args: args})
 	if n != nil {
 		t.Cleanup(n.Kill)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	if strings.Contains(file, "openapi") { // such a file makes an API, and no stream
+		if status, answer, err := send(t.Context(), n.AWS, "application/x-amz-json-1.1", `{"StreamName": "class-stream", "ShardCount": 1}`,
+			"X-Amz-Target", "Kinesis_20131202.CreateStream"); status != http.StatusOK {
+			t.Fatal(status, answer, err)
+		}
+	}
 	for _, e := range events {
 		status, answer, err := send(t.Context(), n.Ingest+e.path, e.contentType, e.body)
-		if err != nil || status != http.StatusOK || !regexp.MustCompile(e.answer).MatchString(answer) {
-			t.Errorf("POST %s %s: %d %s %v, want 200 and %s", e.path, e.body, status, answer, err, e.answer)
+		if err != nil || status != e.status || !regexp.MustCompile(e.answer).MatchString(answer) {
+			t.Errorf("POST %s %s: %d %s %v, want %d and %s", e.path, e.body, status, answer, err, e.status, e.answer)
 		}
 	}
 	if err := n.Stop(); err != nil { // which delivers what is buffered
@@ -84,12 +110,16 @@ func starts(t *testing.T, file string, events []posted) {
 	}
 }
 
-func send(ctx context.Context, url, contentType, body string) (int, string, error) {
+// send posts; header is a further name and its value.
+func send(ctx context.Context, url, contentType, body string, header ...string) (int, string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		return 0, "", err
 	}
 	req.Header.Set("Content-Type", contentType)
+	if len(header) == 2 {
+		req.Header.Set(header[0], header[1])
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		return 0, "", err

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -260,10 +261,33 @@ func (c *campaign) judge(ledger *node.Ledger, listed map[string][]string) (*repo
 		}
 	}
 	problems = append(problems, c.ledgerProblems(ledger, r)...)
+	problems = append(problems, c.keyProblems(r)...)
 	if c.book.refused > 0 {
 		problems = append(problems, fmt.Errorf("%d events were refused, the first: %q", c.book.refused, c.book.refusals))
 	}
 	return r, errors.Join(problems...)
+}
+
+// objectKey is how Firehose names objects, behind a prefix of pipeline.yaml.
+var objectKey = regexp.MustCompile(`^p(\d{6})/(class|push)-delivery-\d+-\d{4}(-\d\d){5}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\.gz)?$`)
+
+// keyProblems tells which keys are not as they must be, and whether the changes of the prefix have taken effect.
+func (c *campaign) keyProblems(r *report) (problems []error) {
+	prefixes := map[string]bool{}
+	for _, bucket := range sortedKeys(r.keys) {
+		for _, key := range r.keys[bucket] {
+			parts := objectKey.FindStringSubmatch(key)
+			if parts == nil {
+				problems = append(problems, fmt.Errorf("an object of %s has the key %s", bucket, key))
+				continue
+			}
+			prefixes[parts[1]] = true
+		}
+	}
+	if c.prefix > 0 && len(prefixes) < 2 {
+		problems = append(problems, fmt.Errorf("the prefix was changed %d times, and all objects are below %v", c.prefix, prefixes))
+	}
+	return problems
 }
 
 // ledgerProblems tells where the node's ledger and the objects differ. Nothing is in flight.

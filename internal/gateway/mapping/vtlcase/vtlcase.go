@@ -90,12 +90,7 @@ func Load(file string) (*Case, error) {
 
 // Run renders the case. Diff is empty when it passes, else it says what differs.
 func (c *Case) Run() (diff string) {
-	in, err := c.input()
-	if err != nil {
-		return err.Error()
-	}
-	var ov mapping.Overrides
-	out, err := render(c, in, &ov)
+	out, ov, err := c.Render()
 	switch {
 	case c.WantError && err == nil:
 		return fmt.Sprintf("want an error\ngot  %q", out)
@@ -106,18 +101,25 @@ func (c *Case) Run() (diff string) {
 	case string(out) != *c.Want:
 		return Diff(*c.Want, string(out))
 	}
-	return c.overridesDiff(&ov)
+	return c.overridesDiff(ov)
 }
 
-func render(c *Case, in *mapping.Input, ov *mapping.Overrides) ([]byte, error) {
+// Render compiles and renders the template of the case.
+func (c *Case) Render() ([]byte, *mapping.Overrides, error) {
+	in, err := c.input()
+	if err != nil {
+		return nil, nil, err
+	}
 	t, err := mapping.Compile(c.Name, c.Template)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return t.Render(nil, in, ov)
+	ov := &mapping.Overrides{}
+	out, err := t.Render(nil, in, ov)
+	return out, ov, err
 }
 
-// Input gives what the template of the case sees.
+// input gives what the template of the case sees.
 func (c *Case) input() (*mapping.Input, error) {
 	in := &mapping.Input{
 		Path: mapping.Params(c.Path), Query: mapping.Params(c.Query), Header: mapping.Params(c.Headers),
