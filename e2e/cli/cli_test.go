@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -100,12 +101,18 @@ func up(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("AWS_ENDPOINT_URL", n.AWS)
 }
 
-func down(ts *testscript.TestScript, neg bool, _ []string) {
+func down(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 1 || len(args) == 1 && args[0] != "interrupt" {
+		ts.Fatalf("usage: down [interrupt]")
+	}
 	n := running(ts)
 	of(ts).node = nil
-	if err := n.Stop(); neg != (err != nil) {
-		ts.Fatalf("stop: %v", err)
+	var signal os.Signal = syscall.SIGTERM
+	if len(args) == 1 {
+		signal = os.Interrupt
 	}
+	ts.Check(n.StopBy(signal))
+	ts.Logf("%s", n.Output())
 }
 
 func kill9(ts *testscript.TestScript, neg bool, _ []string) {

@@ -4,7 +4,7 @@
 //	up [FILE] [OPTIONS]        start a node and wait until it is ready; sets $AWS and $INGEST,
 //	                           AWS_ENDPOINT_URL, and puts what it printed into up.out
 //	! up [FILE] [OPTIONS]      the same must end by itself; what it wrote is in up.out
-//	down                       stop it in the orderly way; it must end with code 0
+//	down [interrupt]           stop it in the orderly way, by SIGTERM or Ctrl-C; it must end with code 0
 //	kill9                      end it without any warning
 //	post PATH TYPE BODY        send an event to $INGEST; BODY, or @FILE
 //	get PATH                   read an address of $AWS

@@ -22,6 +22,7 @@ import (
 const (
 	loadLeast   = 300 * time.Millisecond  // of load before a random kill
 	loadSpread  = 2200 * time.Millisecond // and how much more at most
+	earlyTime   = 150 * time.Millisecond  // in which a node has started, on a machine that is not busy
 	pointTime   = 20 * time.Second        // in which a failpoint must have been reached
 	recoverTime = 5 * time.Second         // in which a failpoint of recovery must have been, when there is something to recover
 	settleTime  = 60 * time.Second        // in which everything must be delivered, once nothing disturbs
@@ -153,9 +154,11 @@ func (c *campaign) killedInRecovery(point string) error {
 	return c.mustDie(n, point, recoverTime)
 }
 
-// killedEarly kills a node a few milliseconds after its process began, wherever that is in its recovery.
+// killedEarly kills a node a few milliseconds after its process began, wherever that is: in recovery, or while it
+// applies its definition, whose prefix has changed.
 func (c *campaign) killedEarly() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.rng.Int64N(int64(400*time.Millisecond))))
+	c.turnPrefix()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.rng.Int64N(int64(earlyTime))))
 	defer cancel()
 	n, err := node.Start(ctx, node.Options{Binary: c.binary, Data: c.data, File: c.file,
 		Args: []string{"--parameter", fmt.Sprintf("Prefix=p%06d/", c.prefix)}})
@@ -268,8 +271,8 @@ func (c *campaign) judge(ledger *node.Ledger, listed map[string][]string) (*repo
 	return r, errors.Join(problems...)
 }
 
-// objectKey is how Firehose names objects, behind a prefix of pipeline.yaml.
-var objectKey = regexp.MustCompile(`^p(\d{6})/(class|push)-delivery-\d+-\d{4}(-\d\d){5}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\.gz)?$`)
+// objectKey is how Firehose names objects: behind a prefix without expressions comes the date.
+var objectKey = regexp.MustCompile(`^p(\d{6})/\d{4}(/\d\d){3}/(class|push)-delivery-\d+-\d{4}(-\d\d){5}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\.gz)?$`)
 
 // keyProblems tells which keys are not as they must be, and whether the changes of the prefix have taken effect.
 func (c *campaign) keyProblems(r *report) (problems []error) {

@@ -92,6 +92,11 @@ func TestCrash(t *testing.T) {
 	if *rounds > len(ways) {
 		fmt.Printf("seed %d\n", *seed)
 	}
+	for range 3 { // killed while it makes what the definition asks for, in a new data folder
+		if err := c.killedEarly(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for i := range *rounds {
 		c.round(i, ways[i%len(ways)])
 	}

@@ -124,24 +124,24 @@ func (n *Node) Killed() bool {
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
-// Terminate asks the process to drain and end.
-func (n *Node) Terminate() error { return n.cmd.Process.Signal(syscall.SIGTERM) }
-
 // Stop asks the process to drain and end, and waits for it. Anything but exit code 0 is an error.
-func (n *Node) Stop() error {
+func (n *Node) Stop() error { return n.StopBy(syscall.SIGTERM) }
+
+// StopBy is Stop by a signal of choice: os.Interrupt is Ctrl-C.
+func (n *Node) StopBy(signal os.Signal) error {
 	select {
 	case <-n.exited:
 		return fmt.Errorf("the node had ended before it was stopped: %w\n%s", n.err, n.Output())
 	default:
 	}
-	if err := n.Terminate(); err != nil {
+	if err := n.cmd.Process.Signal(signal); err != nil {
 		return fmt.Errorf("stop the node: %w", err)
 	}
 	select {
 	case <-n.exited:
 	case <-time.After(stopTime):
 		n.Kill()
-		return fmt.Errorf("the node did not end within %v of SIGTERM\n%s", stopTime, n.Output())
+		return fmt.Errorf("the node did not end within %v of %v\n%s", stopTime, signal, n.Output())
 	}
 	if n.err != nil {
 		return fmt.Errorf("the node ended with %w\n%s", n.err, n.Output())

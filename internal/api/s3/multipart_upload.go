@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"context"
 	"net/url"
 	"slices"
 	"strconv"
@@ -114,7 +115,9 @@ var completeMultipartUpload = operation{run: func(c *call) error {
 		return err
 	}
 	opts := object.CompleteOptions{Conditions: cond, Want: want, Size: awswire.Value(in.MpuObjectSize)}
-	info, err := c.Store.CompleteUpload(c.ctx, c.uploadRef(), parts, opts)
+	// Joining parts of many gigabytes can outlast a caller's patience. It goes on when the caller has gone: who asks
+	// again waits for it, and gets the object that it has made.
+	info, err := c.Store.CompleteUpload(context.WithoutCancel(c.ctx), c.uploadRef(), parts, opts)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,6 @@
 // Package s3 speaks Amazon S3, version 2006-03-01, over any [object.Store]: REST-XML,
 // path style and virtual-host style, Signature Version 4 in headers, presigned and
-// streaming.
+// streaming, Version 2 in presigned URLs.
 //
 //	ServeHTTP ─ ids ─ bucket and key (address.go) ─ operation (operations.go)
 //	          ─ signature, payload (awswire) ─ run ─> object.Store

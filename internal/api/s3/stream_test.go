@@ -1,10 +1,15 @@
 package s3
 
 import (
+	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
+
+	"millrace/internal/object"
 )
 
 // slow gives a byte at a time and counts how far the reader is ahead.
@@ -75,5 +80,34 @@ func TestMemory(t *testing.T) {
 	})
 	if n := result.AllocedBytesPerOp(); n > 512<<10 {
 		t.Errorf("putting and getting 32 MiB allocates %d bytes", n)
+	}
+}
+
+// A completion goes on when its caller has gone, so that who asks again finds the object.
+func TestCompletionOutlivesItsCaller(t *testing.T) {
+	s := service(t, nil)
+	ctx := t.Context()
+	if err := s.Store.CreateBucket(ctx, object.Bucket{Name: "bkt"}); err != nil {
+		t.Fatal(err)
+	}
+	up, err := s.Store.CreateUpload(ctx, "bkt", "k", object.UploadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var document strings.Builder
+	for i, body := range []string{strings.Repeat("p", object.MinPartBytes), "end"} {
+		p, err := s.Store.PutPart(ctx, up.UploadRef, i+1, strings.NewReader(body), int64(len(body)), object.PartOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&document, "<Part><PartNumber>%d</PartNumber><ETag>%s</ETag></Part>", p.Number, p.ETag)
+	}
+	gone, leave := context.WithCancel(ctx)
+	leave()
+	r := httptest.NewRequest("POST", "http://localhost/bkt/k?uploadId="+up.ID,
+		strings.NewReader("<CompleteMultipartUpload>"+document.String()+"</CompleteMultipartUpload>"))
+	answer(s, r.WithContext(gone))
+	if info, err := s.Store.Head(ctx, "bkt", "k"); err != nil || info.Size != object.MinPartBytes+3 {
+		t.Errorf("%+v, %v", info, err)
 	}
 }

@@ -3,6 +3,7 @@ package dir
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"slices"
@@ -68,7 +69,7 @@ func (s *Store) CreateBucket(_ context.Context, b object.Bucket) error {
 	if b.Created.IsZero() {
 		b.Created = s.now()
 	}
-	if err := s.root.Mkdir(b.Name, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := s.makeFolder(b.Name); err != nil {
 		return s.unavailable(op, b.Name, err)
 	}
 	if err := s.syncFolder("."); err != nil {
@@ -79,6 +80,22 @@ func (s *Store) CreateBucket(_ context.Context, b object.Bucket) error {
 		return err
 	}
 	s.buckets[b.Name] = &bucket{Bucket: b}
+	return nil
+}
+
+// makeFolder makes the folder of a bucket. One that is there already will do; a file will not.
+func (s *Store) makeFolder(name string) error {
+	err := s.root.Mkdir(name, 0o755)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	info, statErr := s.root.Lstat(name)
+	if statErr != nil {
+		return statErr
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("a file that is no bucket has the name: %w", err)
+	}
 	return nil
 }
 

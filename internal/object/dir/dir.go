@@ -151,13 +151,18 @@ func (s *Store) foldsCase() bool {
 
 // Close settles what is not settled and ends the store. Calls after it are Unavailable.
 func (s *Store) Close() error {
-	if s.closed.Swap(true) {
+	if !s.shut() {
 		return nil
 	}
-	s.bucketsMu.Lock() // what is being committed ends, what comes later sees closed
-	s.bucketsMu.Unlock()
 	s.settling.stop()
 	return s.root.Close()
+}
+
+// shut waits for what is being read or committed; what comes later sees closed. False: it was shut before.
+func (s *Store) shut() bool {
+	s.bucketsMu.Lock()
+	defer s.bucketsMu.Unlock()
+	return !s.closed.Swap(true)
 }
 
 // Healthy makes a small file durable, and the index with it.

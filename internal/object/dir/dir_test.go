@@ -19,12 +19,6 @@ import (
 	"millrace/internal/store"
 )
 
-// clock is a time that moves on by itself, a second with each look.
-func clock() func() time.Time {
-	now := time.Date(2026, 11, 24, 1, 30, 0, 0, time.UTC)
-	return func() time.Time { now = now.Add(time.Second); return now }
-}
-
 // world is a folder and an index in memory, which can be opened again and again.
 type world struct {
 	t    testing.TB

@@ -3,10 +3,11 @@
 // S3 itself where at hand, lest the suite drift from the service.
 //
 //	objecttest.Run(t, open, objecttest.Options{})
-//	├── buckets_test rules     create, find, list, delete, tag
-//	├── objects                put, get, head, delete, tags, digests, conditions, concurrency
-//	├── listings               order, prefix, delimiter, pages
-//	└── uploads                parts, completion, checksums, abort
+//	├── bucket        create, find, list, delete, tag
+//	├── object        put, get, head, delete, tags, digests, concurrency
+//	├── condition     put if absent, put if unchanged, also by many at once
+//	├── list          order, prefix, delimiter, pages
+//	└── upload        parts, completion, checksums, abort
 package objecttest
 
 import (
