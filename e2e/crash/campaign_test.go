@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"bytes"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -237,10 +238,30 @@ func (c *campaign) finish() (*report, error) {
 			return nil, err
 		}
 	}
+	if err := onlyOnce(ctx, n); err != nil {
+		return nil, err
+	}
 	if err := n.Stop(); err != nil {
 		return nil, err
 	}
 	return c.judge(ledger, listed)
+}
+
+// onlyOnce checks that starts which were cut off have not left a second API behind.
+func onlyOnce(ctx context.Context, n *node.Node) error {
+	for _, look := range []struct {
+		path, mark string
+		want       int
+	}{{"/restapis", `"rootResourceId"`, 1}, {"/_millrace/endpoints", `"method"`, 2}} {
+		status, body, err := n.Get(ctx, look.path)
+		if err != nil {
+			return err
+		}
+		if got := bytes.Count(body, []byte(look.mark)); status != http.StatusOK || got != look.want {
+			return fmt.Errorf("GET %s: %d, %d of %s instead of %d: %.600s", look.path, status, got, look.mark, look.want, body)
+		}
+	}
+	return nil
 }
 
 // judge compares book, objects, lists and ledger.

@@ -1,6 +1,7 @@
 package template
 
 import (
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -109,7 +110,25 @@ func (b *build) make(r *resource) bool {
 	}
 	p := &properties{b: b, r: r, node: node, where: where}
 	p.check(r.kind)
+	for key, value := range yamldoc.Pairs(node) {
+		if !slices.Contains(readByToken, key.Value) {
+			b.refuseTokens(value, where+"."+key.Value)
+		}
+	}
 	return r.kind.make(b, r, p)
+}
+
+// readByToken are the properties that name a part of an API, and are read by its token.
+var readByToken = []string{"RestApiId", "ResourceId", "ParentId", "DeploymentId"}
+
+// refuseTokens refuses the id of a part of an API where it would have to be known before the node has given it.
+func (b *build) refuseTokens(n *yaml.Node, where string) {
+	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, tokenMark) {
+		b.tell(n, where, "the ids of resources and deployments of a REST API are known in Outputs only, in this version of Millrace")
+	}
+	for _, c := range n.Content {
+		b.refuseTokens(c, where)
+	}
 }
 
 // physical gives the name of a resource: the one that the file says, the one that it has had, or one made up.
@@ -135,7 +154,11 @@ func (b *build) nameOf(r *resource) (string, bool) {
 	if property := r.kind.nameProperty; property != "" {
 		if n := yamldoc.Get(r.properties, property); n != nil {
 			if v := b.eval(n, "Resources."+r.logical+".Properties."+property); v != nil {
-				return yamldoc.Text(v)
+				name, ok := yamldoc.Text(v)
+				if !ok {
+					b.tell(n, "Resources."+r.logical+".Properties."+property, "is a text")
+				}
+				return name, ok
 			}
 		}
 	}

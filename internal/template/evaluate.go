@@ -21,7 +21,7 @@ func (b *build) eval(n *yaml.Node, where string) *yaml.Node {
 		return nil
 	}
 	if n.Kind == yaml.ScalarNode {
-		if strings.HasPrefix(n.Value, "{{resolve:") {
+		if strings.Contains(n.Value, "{{resolve:") {
 			b.tell(n, where, "dynamic references ({{resolve:...}}) are not supported by this version of Millrace")
 		}
 		return n
@@ -237,8 +237,7 @@ func (b *build) sub(n, arg *yaml.Node, where string) *yaml.Node {
 		}
 		out.WriteString(value)
 	}
-	v := yamldoc.Scalar(body, out.String())
-	return v
+	return b.eval(yamldoc.Scalar(body, out.String()), where)
 }
 
 // variable gives the value of ${name} in Fn::Sub.

@@ -142,10 +142,16 @@ type loader struct {
 	blind bool // parameters or the file's frame have problems: what lies below would only repeat them
 }
 
+// mappings are the sections that hold entries by name.
+var mappings = []string{"Parameters", "Mappings", "Conditions", "Rules", "Globals", "Resources", "Outputs"}
+
 const samTransform = "AWS::Serverless-2016-10-31"
 
 func (l *loader) sections() {
 	for key, value := range yamldoc.Pairs(l.t.root) {
+		if slices.Contains(mappings, key.Value) && value.Kind != yaml.MappingNode {
+			l.tell(value, key.Value, "is a mapping")
+		}
 		switch key.Value {
 		case "AWSTemplateFormatVersion":
 			if v, _ := yamldoc.Text(value); v != "2010-09-09" {

@@ -81,13 +81,19 @@ func (l *loader) bindParameters() {
 
 func (l *loader) checkParameter(p *parameter) {
 	where := "Parameters." + p.name
+	shown := func(v string) string {
+		if secret, _ := yamldoc.Bool(yamldoc.Get(p.node, "NoEcho")); secret {
+			return "****"
+		}
+		return v
+	}
 	parts := []string{p.value}
 	if p.isList {
 		parts = strings.Split(p.value, ",")
 	}
 	for _, v := range parts {
 		v = strings.TrimSpace(v)
-		l.checkValue(p, v, where)
+		l.checkValue(p, v, shown(v), where)
 	}
 	bound := func(member string, than func(bound float64) bool, format string) {
 		n := yamldoc.Get(p.node, member)
@@ -99,7 +105,7 @@ func (l *loader) checkParameter(p *parameter) {
 		if err != nil {
 			l.tell(n, where+"."+member, "is a number")
 		} else if than(b) {
-			l.tell(p.key, where, format, p.value, text)
+			l.tell(p.key, where, format, shown(p.value), text)
 		}
 	}
 	bound("MinLength", func(b float64) bool { return float64(len(p.value)) < b }, "%q is shorter than %s")
@@ -111,10 +117,11 @@ func (l *loader) checkParameter(p *parameter) {
 	}
 }
 
-func (l *loader) checkValue(p *parameter, v, where string) {
+// checkValue checks one value; shown is what a problem may say of it.
+func (l *loader) checkValue(p *parameter, v, shown, where string) {
 	if p.kind == "Number" || p.kind == "List<Number>" {
 		if _, err := strconv.ParseFloat(v, 64); err != nil {
-			l.tell(p.key, where, "%q is no number", v)
+			l.tell(p.key, where, "%q is no number", shown)
 		}
 	}
 	if allowed := yamldoc.Get(p.node, "AllowedValues"); allowed != nil {
@@ -124,7 +131,7 @@ func (l *loader) checkValue(p *parameter, v, where string) {
 			texts = append(texts, text)
 		}
 		if !slices.Contains(texts, v) {
-			l.tell(p.key, where, "%q is none of %s", v, strings.Join(texts, ", "))
+			l.tell(p.key, where, "%q is none of %s", shown, strings.Join(texts, ", "))
 		}
 	}
 	if n := yamldoc.Get(p.node, "AllowedPattern"); n != nil {
@@ -133,7 +140,7 @@ func (l *loader) checkValue(p *parameter, v, where string) {
 		if err != nil {
 			l.tell(n, where+".AllowedPattern", "%v", err)
 		} else if !re.MatchString(v) {
-			l.tell(p.key, where, "%q does not fit the pattern %s", v, pattern)
+			l.tell(p.key, where, "%q does not fit the pattern %s", shown, pattern)
 		}
 	}
 }

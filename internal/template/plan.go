@@ -240,11 +240,26 @@ func (p *planner) keepRecord(r *resource, physical string) {
 	p.record.Resources[r.logical] = &RecordEntry{Type: r.kind.name, Physical: physical, Named: named, Retain: r.retain}
 }
 
+// takenOver notes what is there and was not made by this stack: it is brought under the file, and never removed with it.
+func (p *planner) takenOver(r *resource, physical string) {
+	for _, had := range p.had.Resources {
+		if had.Type == r.kind.name && had.Physical == physical {
+			p.record.Resources[r.logical].Found = had.Found
+			return
+		}
+	}
+	p.record.Resources[r.logical].Found = true
+	p.Notes = append(p.Notes, fmt.Sprintf("%s: the %s %s was there before this stack; it is changed to what the file says, and --prune will not remove it", r.logical, r.kind.name, physical))
+}
+
 func (p *planner) bucket(s *bucketSpec) {
 	if !p.own(s.resource, s.name) {
 		return
 	}
 	have, err := p.target.Buckets.Bucket(p.ctx, s.name)
+	if err == nil {
+		p.takenOver(s.resource, s.name)
+	}
 	switch {
 	case fault.Is(err, fault.NotFound):
 		p.add(Create, s.resource, s.name, "", func(ctx context.Context) error {
@@ -273,6 +288,7 @@ func (p *planner) stream(s *streamSpec) {
 		})
 		return
 	}
+	p.takenOver(s.resource, s.name)
 	wanted := max(s.shards, 1)
 	if have.Mode != s.mode {
 		p.refuse(s.resource, "StreamModeDetails", "the mode can't change from %s to %s in this version of Millrace", have.Mode, s.mode)
@@ -320,6 +336,9 @@ func (p *planner) delivery(s *deliverySpec) {
 		return
 	}
 	have, equal, err := p.target.DeliveryStreams.Compare(s.req)
+	if err == nil && have != nil {
+		p.takenOver(s.resource, s.name)
+	}
 	run := func(ctx context.Context) error {
 		_, _, err := p.target.DeliveryStreams.Apply(ctx, s.req)
 		return err
@@ -365,6 +384,8 @@ func (p *planner) leave(logical string, e *RecordEntry) {
 		p.carry(logical, e)
 	case e.Retain:
 		step.Detail = "kept, as its DeletionPolicy says"
+	case e.Found:
+		step.Detail = "kept, as it was there before the stack"
 	default:
 		step.Verb, step.Detail = Remove, ""
 		step.run = func(ctx context.Context) error { return p.remove(ctx, e) }

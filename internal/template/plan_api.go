@@ -35,6 +35,7 @@ func (p *planner) api(s *apiSpec) (tokens []string) {
 		next.Created, next.Deployments = have.Created, have.Deployments
 		next.Stages = have.Clone().Stages
 		ids = adopt(&next.Definition, &have.Definition)
+		p.methodsLeft(s, next, have)
 	}
 	changed := !found || !equalJSON(header(next), header(have)) || !equalJSON(&next.Definition, &have.Definition)
 	var what []string
@@ -66,12 +67,76 @@ func (p *planner) api(s *apiSpec) (tokens []string) {
 		}
 		tokens = append(tokens, token(kind, logical), id)
 	}
-	for _, r := range p.b.t.resources {
-		if r.kind == deploymentType || r.kind == serverlessType {
-			tokens = append(tokens, token("deployment", r.logical), deploy)
-		}
+	for _, logical := range s.deploys {
+		tokens = append(tokens, token("deployment", logical), deploy)
 	}
 	return tokens
+}
+
+// methodsLeft names the methods that the API has and the file has not. Without prune they stay, with the resources and
+// models that they need, unless a new path takes their place.
+func (p *planner) methodsLeft(s *apiSpec, next, have *restapi.API) {
+	for _, r := range have.Sorted() {
+		for _, verb := range slices.Sorted(maps.Keys(r.Methods)) {
+			if now, ok := next.ByPath(r.Path); ok && now.Methods[verb] != nil {
+				continue
+			}
+			step := &Step{Leave, s.logical, "AWS::ApiGateway::Method", verb + " " + r.Path, "kept; --prune removes it", nil}
+			if p.prune {
+				step.Verb, step.Detail = Remove, ""
+			} else if err := p.keepMethod(next, have, r, verb); err != nil {
+				step.Verb, step.Detail = Remove, openapi.Reason(err)
+			}
+			p.Steps = append(p.Steps, step)
+		}
+	}
+}
+
+func (p *planner) keepMethod(next, have *restapi.API, r *restapi.Resource, verb string) error {
+	if err := p.keepResource(next, have, r); err != nil {
+		return err
+	}
+	kept, _ := next.ByPath(r.Path)
+	m := r.Methods[verb]
+	needed := slices.Collect(maps.Values(m.RequestModels))
+	for _, answer := range m.Responses {
+		needed = slices.AppendSeq(needed, maps.Values(answer.ResponseModels))
+	}
+	for _, name := range needed {
+		if model := have.Models[name]; model != nil && next.Models[name] == nil {
+			if next.Models == nil {
+				next.Models = map[string]*restapi.Model{}
+			}
+			next.Models[name] = model
+		}
+	}
+	if kept.Methods == nil {
+		kept.Methods = map[string]*restapi.Method{}
+	}
+	kept.Methods[verb] = m
+	return nil
+}
+
+// keepResource makes sure of a resource and those above it, under the ids that they had.
+func (p *planner) keepResource(next, have *restapi.API, r *restapi.Resource) error {
+	if _, ok := next.ByPath(r.Path); ok {
+		return nil
+	}
+	above := have.Resources[r.ParentID]
+	if err := p.keepResource(next, have, above); err != nil {
+		return err
+	}
+	parent, _ := next.ByPath(above.Path)
+	made, err := next.AddResource(parent.ID, r.PathPart, p.b.source)
+	if err != nil {
+		return err
+	}
+	if next.Resources[r.ID] == nil {
+		delete(next.Resources, made.ID)
+		made.ID = r.ID
+		next.Resources[made.ID] = made
+	}
+	return nil
 }
 
 // header gives what an API is beside its definition, stages and deployments.

@@ -21,6 +21,7 @@ type RecordEntry struct {
 	Physical string `json:"physical"`
 	Named    bool   `json:"named,omitempty"` // by the file; else the name was made up and is kept
 	Retain   bool   `json:"retain,omitempty"`
+	Found    bool   `json:"found,omitempty"` // it was there before the stack, which therefore never removes it
 }
 
 // Stacks is access to the records.

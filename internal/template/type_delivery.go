@@ -33,6 +33,9 @@ var deliveryType = &resourceType{
 		if !ok {
 			return true
 		}
+		if !p.destinationMembers() {
+			return true
+		}
 		// The properties are the members of CreateDeliveryStream; the engine's own checks say what is wrong with them.
 		doc := yamldoc.JSON(numbered(p.node))
 		dec := json.NewDecoder(bytes.NewReader(doc))
@@ -61,6 +64,20 @@ var deliveryType = &resourceType{
 		b.deliveries = append(b.deliveries, &deliverySpec{r, name, req, p.node})
 		return true
 	},
+}
+
+// destinationMembers refuses members that the engine's request has for other uses, or drops: S3DestinationConfiguration
+// is the smaller form of a destination, and a start time is the engine's to set. It is false when it told of one.
+func (p *properties) destinationMembers() bool {
+	before := len(p.b.problems)
+	if d := p.nested("S3DestinationConfiguration"); d != nil {
+		d.only("BucketARN", "BufferingHints", "CloudWatchLoggingOptions", "CompressionFormat", "EncryptionConfiguration", "ErrorOutputPrefix",
+			"Prefix", "RoleARN")
+	}
+	if s := p.nested("KinesisStreamSourceConfiguration"); s != nil {
+		s.only("KinesisStreamARN", "RoleARN")
+	}
+	return len(p.b.problems) == before
 }
 
 // The members of a delivery stream that are numbers or truth values: files may write them as texts.

@@ -157,6 +157,7 @@ func makeServerless(b *build, r *resource, p *properties) bool {
 	}
 	b.importBody(s, openapi.Document{Root: body, File: b.file, Where: p.at("DefinitionBody"), Source: b.source})
 	s.api.Name, s.deployed = spec.Name, true
+	s.deploys = append(s.deploys, r.logical)
 	if d := p.text("Description"); d != "" {
 		s.api.Description = d
 	}

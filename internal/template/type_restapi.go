@@ -25,6 +25,7 @@ type apiSpec struct {
 	tags      map[string]string
 	stages    []*stageSpec
 	places    map[string]place // of methods in the file, by "POST /v1"
+	deploys   []string         // logical ids of its deployments
 }
 
 // place is where something stands in the file.
@@ -44,7 +45,9 @@ type stageSpec struct {
 
 // Ids of resources and deployments are the node's to give. Until it has, a token stands for each: where a property
 // names a resource it is read by its token, and in outputs tokens are replaced at the end.
-func token(kind, logical string) string { return "{{millrace:" + kind + ":" + logical + "}}" }
+const tokenMark = "{{millrace:"
+
+func token(kind, logical string) string { return tokenMark + kind + ":" + logical + "}}" }
 
 func fromToken(kind, text string) (logical string, ok bool) {
 	rest, ok := strings.CutPrefix(text, "{{millrace:"+kind+":")
@@ -68,7 +71,7 @@ func (b *build) newAPI(r *resource, id string, spec restapi.NewAPI) *apiSpec {
 }
 
 // importBody reads an OpenAPI document into an API.
-func (b *build) importBody(s *apiSpec, doc openapi.Document) {
+func (b *build) importBody(s *apiSpec, doc openapi.Document) (warnings []string) {
 	prefix := doc.Where
 	if prefix != "" {
 		prefix += "."
@@ -85,6 +88,7 @@ func (b *build) importBody(s *apiSpec, doc openapi.Document) {
 		b.problems = append(b.problems, problems...)
 	}
 	b.notes = append(b.notes, warnings...)
+	return warnings
 }
 
 func apiWithID(b *build, id string) *apiSpec {
@@ -141,7 +145,10 @@ var restAPIType = &resourceType{
 		}
 		s := b.newAPI(r, id, spec)
 		if s != nil && p.has("Body") {
-			b.importBody(s, openapi.Document{Root: yamldoc.Get(p.node, "Body"), File: b.file, Where: p.at("Body"), Source: b.source})
+			warnings := b.importBody(s, openapi.Document{Root: yamldoc.Get(p.node, "Body"), File: b.file, Where: p.at("Body"), Source: b.source})
+			if p.boolean("FailOnWarnings") && len(warnings) > 0 {
+				p.tell("Body", "warnings, and FailOnWarnings is set: %s", strings.Join(warnings, "; "))
+			}
 			if p.has("Name") {
 				s.api.Name = spec.Name
 			}
@@ -240,7 +247,7 @@ var deploymentType = &resourceType{
 		if s == nil {
 			return true
 		}
-		s.deployed = true
+		s.deployed, s.deploys = true, append(s.deploys, r.logical)
 		if name := p.text("StageName"); name != "" {
 			s.stages = append(s.stages, &stageSpec{logical: r.logical, name: name, retain: r.retain})
 		}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"millrace/bench/load"
+)
+
+// results are all runs, by key.
+type results struct {
+	began   time.Time
+	options *options
+	fsync   time.Duration
+	runs    map[string][]*load.Report
+	starts  []time.Duration
+	idle    []int // MiB
+	peak    []int
+	missing []string
+}
+
+func (r *results) add(key string, report *load.Report) {
+	if r.runs == nil {
+		r.runs = map[string][]*load.Report{}
+	}
+	r.runs[key] = append(r.runs[key], report)
+}
+
+// rate is the median of requests a second.
+func (r *results) rate(key string) float64 {
+	var rates []float64
+	for _, report := range r.runs[key] {
+		rates = append(rates, report.Rate())
+	}
+	return median(rates)
+}
+
+func (r *results) last(key string) float64 {
+	runs := r.runs[key]
+	return runs[len(runs)-1].Rate()
+}
+
+func (r *results) quantile(key string, q float64) time.Duration {
+	var all []time.Duration
+	for _, report := range r.runs[key] {
+		all = append(all, report.Latency.Quantile(q))
+	}
+	return median(all)
+}
+
+// row is one line of the table of targets.
+type row struct {
+	what   string
+	value  float64
+	target float64
+	unit   string
+	most   bool // the target is the most that may be, not the least
+}
+
+func (w row) met() bool {
+	if w.most {
+		return w.value <= w.target
+	}
+	return w.value >= w.target
+}
+
+func (w row) String() string {
+	verdict := "yes"
+	if !w.met() {
+		verdict = "**no**"
+	}
+	bound := "at least "
+	if w.most {
+		bound = "at most "
+	}
+	return fmt.Sprintf("| %s | %s%s | %s%s%s | %s |", w.what, number(w.value), w.unit, bound, number(w.target), w.unit, verdict)
+}
+
+func number(v float64) string {
+	switch {
+	case v >= 1000:
+		return fmt.Sprintf("%.0f k", v/1000)
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+// against are the peers, and how many times their PutRecord Millrace's is to be.
+var against = []struct {
+	key, name string
+	target    float64
+}{
+	{"moto", "moto server", 10}, {"kinesis-local", "kinesis-local", 10},
+	{"kinesalite disk", "kinesalite on disk", 10}, {"kinesalite memory", "kinesalite in memory", 4},
+}
+
+func (r *results) rows() []row {
+	ratio := func(a, b string) float64 {
+		if y := r.rate(b); y > 0 {
+			return r.rate(a) / y
+		}
+		return 0
+	}
+	rows := []row{
+		{"POST of a 300 B JSON event, durable, against bare net/http, 256 connections", ratio("json 256", "bare 256"), 0.35, "x", false},
+		{"the same, 64 connections", ratio("json 64", "bare 64"), 0.30, "x", false},
+		{"PutRecords of 500 records over the wire, records a second", r.rate("putrecords") * records, 250_000, "", false},
+		{"p99 of a durable POST at half of the maximum rate, from the intended time of sending", float64(r.quantile("open", .99)) / 1e6, 5, " ms", true},
+		{"start on an empty folder", float64(median(r.starts)) / 1e9, 0.1, " s", true},
+		{"memory, idle", float64(median(r.idle)), 30, " MiB", true},
+		{"memory, the most under all of this load", float64(median(r.peak)), 250, " MiB", true},
+	}
+	for _, p := range against {
+		if r.rate(p.key+" putrecord") > 0 {
+			rows = append(rows, row{"PutRecord, 64 connections, against " + p.name, ratio("putrecord", p.key+" putrecord"), p.target, "x", false})
+		}
+	}
+	return rows
+}
+
+func (r *results) markdown() string {
+	var b strings.Builder
+	rows := r.rows()
+	fmt.Fprintf(&b, `# Measurements
+
+Made by %sbench/run%s on %s: %s/%s, %d cores (%s), %s, one fsync of 4 KiB %v. Servers and the load generator share the
+cores; servers ran one after the other. Each figure is the median of %d runs of %v after %v of warm-up; the bare handler and
+Millrace took turns. Ratios hold across machines better than rates do; rates are below for orientation.
+
+| what | measured | target | met |
+|---|---|---|---|
+`, "`", "`", r.began.Format("2006-01-02"), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), cpuName(), runtime.Version(), r.fsync.Round(10*time.Microsecond),
+		r.options.repeat, r.options.duration, r.options.warmup)
+	var short []string
+	for _, w := range rows {
+		fmt.Fprintln(&b, w)
+		if !w.met() {
+			short = append(short, w.what)
+		}
+	}
+	if len(short) > 0 {
+		fmt.Fprintf(&b, "\nFalls short: %s.\n", strings.Join(short, "; "))
+	}
+	for _, m := range r.missing {
+		fmt.Fprintf(&b, "\nNot measured: %s\n", m)
+	}
+	b.WriteString("\n## Rates of this run\n\n| what | connections | requests/s | p50 | p99 | p99.9 |\n|---|---|---|---|---|---|\n")
+	for _, line := range []struct {
+		key, what, connections string
+	}{
+		{"bare 64", "bare net/http, POST", "64"}, {"bare 256", "bare net/http, POST", "256"},
+		{"json 64", "Millrace, JSON template", "64"}, {"json 256", "Millrace, JSON template", "256"},
+		{"form 64", "Millrace, form template", "64"}, {"form 256", "Millrace, form template", "256"},
+		{"open", "Millrace, JSON template, open loop at half rate", "64"},
+		{"putrecord", "Millrace, PutRecord", "64"}, {"putrecords", "Millrace, PutRecords of 500", "16"},
+		{"kinesalite memory putrecord", "kinesalite in memory, PutRecord", "64"}, {"kinesalite memory putrecords", "kinesalite in memory, PutRecords of 500", "16"},
+		{"kinesalite disk putrecord", "kinesalite on disk, PutRecord", "64"}, {"kinesalite disk putrecords", "kinesalite on disk, PutRecords of 500", "16"},
+		{"kinesis-local putrecord", "kinesis-local, PutRecord", "64"}, {"kinesis-local putrecords", "kinesis-local, PutRecords of 500", "16"},
+		{"moto putrecord", "moto, PutRecord", "64"}, {"moto putrecords", "moto, PutRecords of 500", "16"},
+	} {
+		if len(r.runs[line.key]) == 0 {
+			continue
+		}
+		round := func(q float64) time.Duration { return r.quantile(line.key, q).Round(10 * time.Microsecond) }
+		fmt.Fprintf(&b, "| %s | %s | %.0f | %v | %v | %v |\n", line.what, line.connections, r.rate(line.key), round(.5), round(.99), round(.999))
+	}
+	return b.String()
+}
+
+func cpuName() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "unknown"
+	}
+	lines := strings.Split(string(text), "\n")
+	if i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "model name") }); i >= 0 {
+		_, name, _ := strings.Cut(lines[i], ":")
+		return strings.TrimSpace(name)
+	}
+	return "unknown"
+}
