@@ -157,8 +157,6 @@ func (v Value) Object() Object {
 
 func (v Value) number() bool { return v.kind >= Integer && v.kind <= BigDecimal }
 
-func (v Value) integral() bool { return v.kind >= Integer && v.kind <= BigInteger }
-
 // bigInt gives an integral value as a big integer, which the caller must not change.
 func (v Value) bigInt() *big.Int {
 	if b, ok := v.ref.(*big.Int); ok {
@@ -335,15 +333,6 @@ func utf16LenSlow(s string) int {
 		}
 	}
 	return n
-}
-
-func isASCII(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }
 
 func toUTF16(s string) []uint16 { return utf16.Encode([]rune(s)) }

@@ -2,10 +2,12 @@ package crash
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -185,15 +187,11 @@ func TestBucketOutages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = c.under(n, func() error {
-		for _, outage := range []func(context.Context, *node.Node) error{c.bucketDeleted, c.folderAway} {
-			if err := outage(t.Context(), n); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	// Before the first event: a bucket that holds objects can't be deleted.
+	if err := call(t.Context(), http.MethodDelete, n.AWS+"/class-events", http.StatusNoContent); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.under(n, func() error { return errors.Join(c.bucketDeleted(t.Context(), n), c.folderAway()) }); err != nil {
 		t.Fatalf("%v\n%s", err, n.Output())
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), settleTime)
@@ -209,28 +207,25 @@ func TestBucketOutages(t *testing.T) {
 
 const outageTime = 1500 * time.Millisecond
 
-// bucketDeleted deletes a bucket before its first object and creates it again.
+// bucketDeleted lets events come while their bucket is deleted, and creates it again.
 func (c *campaign) bucketDeleted(ctx context.Context, n *node.Node) error {
-	if err := call(ctx, http.MethodDelete, n.AWS+"/class-events", http.StatusNoContent); err != nil {
-		return err
-	}
 	if err := c.answersGoOn(); err != nil {
 		return fmt.Errorf("while the bucket is deleted: %w", err)
 	}
-	if _, err := os.Stat(c.data + "/s3/class-events"); err == nil {
-		return fmt.Errorf("delivery has made the folder of a bucket that is deleted")
+	if _, err := os.Stat(filepath.Join(c.data, "s3", "class-events")); err == nil {
+		return errors.New("delivery has made the folder of a bucket that is deleted")
 	}
 	return call(ctx, http.MethodPut, n.AWS+"/class-events", http.StatusOK)
 }
 
-// folderAway makes every write of an object fail.
-func (c *campaign) folderAway(_ context.Context, _ *node.Node) error {
-	back, err := takeAway(c.data + "/s3/.millrace")
+// folderAway makes every write of an object fail for a while.
+func (c *campaign) folderAway() error {
+	back, err := takeAway(filepath.Join(c.data, "s3", ".millrace"))
 	if err != nil {
 		return err
 	}
 	if err := c.answersGoOn(); err != nil {
-		return fmt.Errorf("while no object can be written: %w", err)
+		return errors.Join(fmt.Errorf("while no object can be written: %w", err), back())
 	}
 	return back()
 }

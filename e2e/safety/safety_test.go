@@ -142,7 +142,7 @@ func TestManyLargeBodies(t *testing.T) {
 		}
 	}
 	t.Logf("answers by status: %v", counts)
-	const most = 400 << 20 // 250 MiB at full load, and room for what the collector has not seen yet
+	const most = 600 << 20 // the bodies alone have 2560 MiB; about half of this was measured
 	if peak, ok := n.PeakMemory(); ok && peak > most {
 		t.Errorf("the node took %d MiB", peak>>20)
 	} else {
