@@ -197,7 +197,7 @@ func (e *Engine) final(ctx context.Context, d *delivery, def *Definition, rows [
 	final := journal.Final{ID: def.ID, Name: def.Name, Deleted: e.opts.Now().UTC(), Counts: d.retired.Counts}
 	for _, s := range rows {
 		s.mu.Lock()
-		row, outstanding := s.row, s.outstanding
+		row, outstanding := s.row, slices.Clone(s.outstanding)
 		s.mu.Unlock()
 		final.Counts = final.Counts.Add(row.Counts)
 		for _, t := range outstanding {

@@ -109,7 +109,7 @@ func (d *delivery) restore(rows []journal.Row, manifests []*journal.Manifest) {
 // resume finishes what an earlier process has planned.
 func (d *delivery) resume() (n int) {
 	for _, s := range d.shards {
-		for _, t := range s.outstanding {
+		for _, t := range s.tasks() {
 			d.engine.putter.submit(t)
 			n++
 		}

@@ -82,6 +82,13 @@ func (s *shard) plannedEndLocked() stream.SequenceNumber {
 	return s.row.Checkpoint
 }
 
+// tasks gives what is outstanding now; commits shorten the shard's own slice in place.
+func (s *shard) tasks() []*task {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.outstanding)
+}
+
 func (s *shard) sawTip(place stream.SequenceNumber) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

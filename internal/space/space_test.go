@@ -3,6 +3,7 @@ package space
 import (
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,16 +11,23 @@ import (
 
 func TestLowSpaceComesAndGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		free := uint64(10 << 30)
-		var failing error
-		w := New("/data", 0, func(string) (uint64, uint64, error) { return free, 100 << 30, failing }, slog.New(slog.DiscardHandler))
+		var free atomic.Uint64
+		var failing atomic.Bool
+		free.Store(10 << 30)
+		stat := func(string) (uint64, uint64, error) {
+			if failing.Load() {
+				return 0, 0, errors.New("gone")
+			}
+			return free.Load(), 100 << 30, nil
+		}
+		w := New("/data", 0, stat, slog.New(slog.DiscardHandler))
 		if w.Low() || w.Mark() != 5<<30 {
 			t.Errorf("low %v, mark %d: the default is the larger of 1 GiB and 5 %%", w.Low(), w.Mark())
 		}
 		go w.Run(t.Context())
 		step := func(now uint64, want bool) {
 			t.Helper()
-			free = now
+			free.Store(now)
 			time.Sleep(2 * every)
 			synctest.Wait()
 			if w.Low() != want {
@@ -28,9 +36,9 @@ func TestLowSpaceComesAndGoes(t *testing.T) {
 		}
 		step(5<<30-1, true)
 		step(5<<30+1, true) // not yet: it would flap
-		failing = errors.New("gone")
+		failing.Store(true)
 		step(50<<30, true) // no news is no good news
-		failing = nil
+		failing.Store(false)
 		step(6<<30, false)
 		step(1<<30, true)
 	})

@@ -39,26 +39,6 @@ func inputFor(body string) *Input {
 	}
 }
 
-// The templates of the reference pipeline stay below their bound of allocations.
-func TestReferenceTemplatesAllocateLittle(t *testing.T) {
-	f := func(name, body string, most float64) {
-		t.Helper()
-		tmpl, in := template(t, name), inputFor(body)
-		var dst []byte
-		got := testing.AllocsPerRun(200, func() {
-			var err error
-			if dst, err = tmpl.Render(dst[:0], in, nil); err != nil {
-				t.Fatal(err)
-			}
-		})
-		if got > most {
-			t.Errorf("%s: %v allocations a render, want at most %v", name, got, most)
-		}
-	}
-	f("json.vtl", jsonBody, 3)
-	f("form.vtl", formBody, 3)
-}
-
 func benchmarkRender(b *testing.B, name, body string) {
 	tmpl, in := template(b, name), inputFor(body)
 	var dst []byte
