@@ -117,6 +117,15 @@ func (s *Server) Stats() Stats {
 // Collect reports the declared metrics; app gives it to the page.
 func (s *Server) Collect(emit telemetry.Emit) {
 	now := s.Stats()
+	emit(telemetry.InFlight, float64(now.InFlight))
+	emit(telemetry.Connections, float64(now.Connections))
+	emit(telemetry.ConnectionWaits, float64(now.ConnectionWaits))
+	emit(telemetry.Refused, float64(now.OverBudget), "over_budget")
+	emit(telemetry.Refused, float64(now.TooLarge), "too_large")
+	emit(telemetry.Refused, float64(now.TooSlow), "too_slow")
+	emit(telemetry.Refused, float64(now.BrokenBodies), "broken_body")
+	emit(telemetry.Refused, float64(now.Guarded), "guarded")
+	emit(telemetry.Panics, float64(now.Panics))
 	emit(telemetry.BodyBytes, float64(now.BodyBytes))
 	emit(telemetry.BodyBound, float64(now.BodyBound))
 	for name, n := range now.Services {

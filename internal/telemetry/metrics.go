@@ -43,7 +43,7 @@ var (
 	APIRequests = declare(counter, "millrace_api_requests_total",
 		"Requests that deployed APIs answered, by status. Calls to control planes are not among them.", "api", "stage", "status")
 	APIRequestBytes = declare(counter, "millrace_api_request_bytes_total",
-		"Payload bytes of requests to deployed APIs, as received after decompression; headers left out.", "api", "stage")
+		"Payload bytes of requests to deployed APIs, as received, before decompression; headers left out.", "api", "stage")
 
 	ServiceRequests = declare(counter, "millrace_service_requests_total",
 		"Calls to the AWS endpoint, by service. Calls that deployed APIs make in process are not among them.", "service")
@@ -82,6 +82,16 @@ var (
 	DeliveryBufferBound = declare(gauge, "millrace_delivery_buffered_bound_bytes",
 		"The most that delivery streams may hold in memory, all together; beyond it they keep positions only.")
 
+	InFlight = declare(gauge, "millrace_http_in_flight_requests",
+		"Requests of both listeners that are being answered, those whose bodies still arrive included.")
+	Connections = declare(gauge, "millrace_http_connections",
+		"Open connections of both listeners.")
+	ConnectionWaits = declare(counter, "millrace_http_connection_waits_total",
+		"Times that a listener held its most connections and let the next caller wait.")
+	Refused = declare(counter, "millrace_http_refused_total",
+		"Requests refused before any service saw them: over_budget (503), too_large (413), too_slow (408), broken_body (400), guarded (Host, Origin or credentials).", "why")
+	Panics = declare(counter, "millrace_http_panics_total",
+		"Handlers that panicked. Each is a fault of this program and was logged with its stack. Anything above 0 is an alarm.")
 	BodyBytes = declare(gauge, "millrace_body_bytes",
 		"Bytes of request bodies held in memory for callers.")
 	BodyBound = declare(gauge, "millrace_body_bound_bytes",
