@@ -28,6 +28,13 @@ type Backend interface {
 	DeleteStream(ctx context.Context, name string) error
 	// UpdateStream changes a stream's settings.
 	UpdateStream(ctx context.Context, name string, change UpdateStream) (*Stream, error)
+	// Reshard splits, merges or scales. Each closed parent's records end where its children's begin: whoever reads the
+	// parents to their ends and then the children sees every key in order. The stream that it returns may be UPDATING; it
+	// is ACTIVE soon after, with the children in place, and the parents' End is set. Until then another Reshard is InUse;
+	// writes and reads go on throughout. Errors beside the usual ones: those of [Stream.Resharded].
+	//
+	// A closed shard stays until its last record has left retention and no holder needs it; then it leaves the stream.
+	Reshard(ctx context.Context, name string, change Reshard) (*Stream, error)
 	// Stream describes a stream; ok is false when there is none. It does no I/O.
 	Stream(name string) (s *Stream, ok bool)
 	// Streams lists all streams, hidden ones included, in byte order of their names. It does no I/O.

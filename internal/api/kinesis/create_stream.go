@@ -116,7 +116,7 @@ var deleteStream = operation{name: "DeleteStream", note: "EnforceConsumerDeletio
 			return err
 		}
 		if st.Status == stream.Deleting {
-			return failure(kinesiswire.ErrResourceInUse, "Stream %s under account %s not ACTIVE, instead in state %s", st.Name, s.Account.ID, st.Status)
+			return s.notActive(st)
 		}
 		return worded(s.Backend.DeleteStream(c.ctx, st.Name), fault.NotFound, s.noStream(st.Name))
 	}}

@@ -73,8 +73,12 @@ func (w *world) directive(t *testing.T, d *datadriven.TestData) string {
 		w.now = w.now.Add(by)
 		return ""
 	case "split":
+		name := d.CmdArgs[0].String()
 		index, _ := stream.ParseShardID(d.CmdArgs[1].String())
-		w.backend.split(d.CmdArgs[0].String(), index)
+		half := stream.EvenRanges(4)[2*index].End.Next() // of a stream of two shards: each is two quarters
+		if _, err := w.backend.Reshard(t.Context(), name, stream.Reshard{Split: &stream.SplitShard{Shard: index, At: half}}); err != nil {
+			t.Fatal(err)
+		}
 		return ""
 	case "status":
 		w.backend.status(d.CmdArgs[0].String(), stream.Status(d.CmdArgs[1].String()))

@@ -11,6 +11,7 @@ const (
 	DefaultShardLimit = 500
 
 	maxShardCount       = 100_000  // of one CreateStream; a constraint
+	maxTargetShards     = 10_000   // of one UpdateShardCount
 	maxPutBytes         = 10 << 20 // of one PutRecords, partition keys included
 	maxReadBytes        = 10 << 20 // of one GetRecords
 	maxReadRecords      = 10_000

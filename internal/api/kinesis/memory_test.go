@@ -75,6 +75,16 @@ func (m *memory) UpdateStream(_ context.Context, name string, change stream.Upda
 	return &st, nil
 }
 
+func (m *memory) Reshard(_ context.Context, name string, change stream.Reshard) (*stream.Stream, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	st, err := m.streams[name].Resharded(change, m.now())
+	if err == nil {
+		m.streams[name] = st
+	}
+	return st, err
+}
+
 func (m *memory) Stream(name string) (*stream.Stream, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -186,24 +196,5 @@ func (m *memory) status(name string, status stream.Status) {
 	defer m.mu.Unlock()
 	st := *m.streams[name]
 	st.Status = status
-	m.streams[name] = &st
-}
-
-// split closes a shard and opens its two halves, as resharding will.
-func (m *memory) split(name string, index uint32) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	st := *m.streams[name]
-	st.Shards = slices.Clone(st.Shards)
-	parent := &st.Shards[index]
-	parent.Closed = &stream.ShardEnd{Sequence: stream.NewSequenceNumber(parent.Created, index, stream.LastPosition), At: m.now()}
-	quarters := stream.EvenRanges(4) // of a stream of two shards: each shard is two quarters
-	half := quarters[2*index].End.Next()
-	created := max(m.now().Unix(), parent.Created+1)
-	for _, r := range []stream.HashKeyRange{{Start: parent.Range.Start, End: half.Prev()}, {Start: half, End: parent.Range.End}} {
-		child := uint32(len(st.Shards))
-		st.Shards = append(st.Shards, stream.Shard{Index: child, Range: r, Parents: []uint32{index}, Created: created,
-			First: stream.NewSequenceNumber(created, child, 0)})
-	}
 	m.streams[name] = &st
 }

@@ -27,11 +27,14 @@ var served = []operation{
 	listStreams,
 	listTagsForResource,
 	listTagsForStream,
+	mergeShards,
 	putRecord,
 	putRecords,
 	removeTagsFromStream,
+	splitShard,
 	tagResource,
 	untagResource,
+	updateShardCount,
 }
 
 // table holds all operations of the model by name.

@@ -284,14 +284,11 @@ func (b *Backend) CreateStream(ctx context.Context, spec stream.CreateStream) (*
 	if err != nil {
 		return nil, err
 	}
-	batch := b.db.NewBatch()
-	defer batch.Close()
-	err = errors.Join(
-		batch.Set([]byte(counterKey), binary.BigEndian.AppendUint32(nil, number), nil),
-		setDoc(batch, &streamDoc{number, *def}))
-	if err == nil {
-		err = batch.Commit(pebble.Sync)
-	}
+	err = b.store(func(batch *pebble.Batch) error {
+		return errors.Join(
+			batch.Set([]byte(counterKey), binary.BigEndian.AppendUint32(nil, number), nil),
+			setDoc(batch, &streamDoc{number, *def}))
+	})
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, op, spec.Name, "%w", err)
 	}
@@ -378,12 +375,7 @@ func (b *Backend) change(op, name string, edit func(*stream.Stream) error) (*str
 	if err := edit(&def); err != nil {
 		return nil, err
 	}
-	batch := b.db.NewBatch()
-	defer batch.Close()
-	err := setDoc(batch, &streamDoc{old.number, def})
-	if err == nil {
-		err = batch.Commit(pebble.Sync)
-	}
+	err := b.store(func(batch *pebble.Batch) error { return setDoc(batch, &streamDoc{old.number, def}) })
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, op, name, "%w", err)
 	}

@@ -83,7 +83,7 @@ func (b *Backend) trim() error {
 	}
 	low := b.opts.Low()
 	var all error
-	for _, s := range b.state.Load().byName {
+	for name, s := range b.state.Load().byName {
 		cutoff := b.cutoff(s)
 		for _, sh := range s.shards {
 			held := b.held(sh.id)
@@ -94,6 +94,9 @@ func (b *Backend) trim() error {
 			if n := sh.expired(cutoff, hold, b.commit.current.Load()); n > 0 {
 				all = errors.Join(all, b.drop(s, sh, n, held))
 			}
+		}
+		if len(s.open) < len(s.shards) {
+			all = errors.Join(all, b.forget(name))
 		}
 	}
 	return all
