@@ -8,20 +8,18 @@
 // of them are durable and visible together or none is. [Collection] gives typed
 // access.
 //
-// The node's catalog lies in its local store. A catalog shared by several nodes
-// comes with the Kafka engine and keeps this surface.
+// Where the documents lie is a [Store]'s affair: the node's local store ([Open]), or
+// a topic that all nodes of a cluster follow (catalog/topic), whose changes arrive
+// by [Catalog.Apply].
 package catalog
 
 import (
-	"bytes"
 	"context"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"millrace/internal/fault"
 )
@@ -33,140 +31,94 @@ const MaxDocumentBytes = 32 << 20
 // Key names a document.
 type Key struct{ Kind, Name string }
 
+// Writes are changes of documents; nil deletes.
+type Writes map[Key][]byte
+
+// Store makes changes durable.
+type Store interface {
+	// Update runs edit, which looks at the catalog's newest snapshot, makes what it returns durable, all or nothing, and
+	// returns when the catalog has it (Apply) with the version that it was given. A store that others write to as well
+	// first lets the catalog have all of their changes, and runs edit again when theirs came in between. No writes: nothing
+	// happens. An error of edit is returned as it is.
+	Update(ctx context.Context, edit func() (Writes, error)) (version uint64, err error)
+}
+
 // Catalog is the durable set of documents. It is safe for concurrent use.
 type Catalog struct {
-	db     *pebble.DB
-	prefix []byte
-
+	store    Store
 	snapshot atomic.Pointer[Snapshot]
 
-	writing   sync.Mutex // one Update at a time
+	applying  sync.Mutex // one Apply at a time; also guards followers
 	followers []*follower
 }
 
 type follower struct{ fn func(*Snapshot) }
 
-// Open reads all documents that lie below prefix in db. The database stays the caller's.
-func Open(db *pebble.DB, prefix []byte) (*Catalog, error) {
-	c := &Catalog{db: db, prefix: bytes.Clone(prefix)}
-	docs := map[Key][]byte{}
-	iter, err := db.NewIter(&pebble.IterOptions{LowerBound: c.prefix, UpperBound: after(c.prefix)})
-	if err != nil {
-		return nil, fault.New(fault.Internal, "catalog.Open", "", "%w", err)
-	}
-	for ok := iter.First(); ok; ok = iter.Next() {
-		key, ok := c.parseKey(iter.Key())
-		if !ok {
-			iter.Close()
-			return nil, fault.New(fault.Corrupt, "catalog.Open", "", "key %q is no document's", iter.Key())
-		}
-		docs[key] = bytes.Clone(iter.Value())
-	}
-	if err := iter.Close(); err != nil {
-		return nil, fault.New(fault.Corrupt, "catalog.Open", "", "%w", err)
-	}
-	c.snapshot.Store(&Snapshot{version: 1, docs: docs})
-	return c, nil
-}
-
-// Keys are prefix | kind | 0 | name; kinds hold no zero byte.
-func (c *Catalog) storeKey(k Key) []byte {
-	key := make([]byte, 0, len(c.prefix)+len(k.Kind)+1+len(k.Name))
-	key = append(key, c.prefix...)
-	key = append(key, k.Kind...)
-	key = append(key, 0)
-	return append(key, k.Name...)
-}
-
-func (c *Catalog) parseKey(b []byte) (Key, bool) {
-	kind, name, ok := bytes.Cut(b[len(c.prefix):], []byte{0})
-	return Key{string(kind), string(name)}, ok
-}
-
-func after(prefix []byte) []byte {
-	end := bytes.Clone(prefix)
-	for i := len(end) - 1; i >= 0; i-- {
-		if end[i]++; end[i] != 0 {
-			return end[:i+1]
-		}
-	}
-	return nil
+// New makes a catalog of documents that a store has read. The map is the catalog's from then on.
+func New(store Store, docs map[Key][]byte, version uint64) *Catalog {
+	c := &Catalog{store: store}
+	c.snapshot.Store(&Snapshot{version: version, docs: docs})
+	return c
 }
 
 // Snapshot gives the documents as they are now.
 func (c *Catalog) Snapshot() *Snapshot { return c.snapshot.Load() }
 
-// Update runs fn on a transaction. When fn returns nil all its writes are made durable in one batch and
+// Update runs fn on a transaction. When fn returns nil all its writes are made durable in one step and
 // published; followers have seen the new snapshot when Update returns. When fn returns an error nothing changes
-// and Update returns that error.
+// and Update returns that error. On a catalog that is shared fn may run more than once.
 func (c *Catalog) Update(ctx context.Context, fn func(*Tx) error) error {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	if err := ctx.Err(); err != nil {
-		return fault.New(fault.Unavailable, "catalog.Update", "", "%w", err)
-	}
-	base := c.snapshot.Load()
-	tx := &Tx{base: base, writes: map[Key][]byte{}}
-	if err := fn(tx); err != nil {
-		return err
-	}
-	if len(tx.writes) == 0 {
-		return nil
-	}
-	if err := c.commit(tx.writes); err != nil {
-		return err
-	}
-	docs := maps.Clone(base.docs)
-	for k, doc := range tx.writes {
+	_, err := c.Commit(ctx, fn)
+	return err
+}
+
+// Commit is Update, and tells the version of the first snapshot that has the writes.
+func (c *Catalog) Commit(ctx context.Context, fn func(*Tx) error) (version uint64, err error) {
+	return c.store.Update(ctx, func() (Writes, error) {
+		tx := &Tx{base: c.snapshot.Load(), writes: Writes{}}
+		if err := fn(tx); err != nil {
+			return nil, err
+		}
+		for k, doc := range tx.writes {
+			if len(doc) > MaxDocumentBytes {
+				return nil, fault.New(fault.LimitExceeded, "catalog.Update", k.Name,
+					"the definition has %d bytes; at most %d are kept", len(doc), MaxDocumentBytes)
+			}
+		}
+		return tx.writes, nil
+	})
+}
+
+// Apply publishes changes that are durable, and tells followers. Stores call it, with rising versions.
+func (c *Catalog) Apply(writes Writes, version uint64) {
+	c.applying.Lock()
+	defer c.applying.Unlock()
+	docs := maps.Clone(c.snapshot.Load().docs)
+	for k, doc := range writes {
 		if doc == nil {
 			delete(docs, k)
 		} else {
 			docs[k] = doc
 		}
 	}
-	next := &Snapshot{version: base.version + 1, docs: docs}
+	next := &Snapshot{version: version, docs: docs}
 	c.snapshot.Store(next)
 	for _, f := range c.followers {
 		f.fn(next)
 	}
-	return nil
 }
 
-func (c *Catalog) commit(writes map[Key][]byte) error {
-	batch := c.db.NewBatch()
-	defer batch.Close()
-	for k, doc := range writes {
-		var err error
-		switch {
-		case doc == nil:
-			err = batch.Delete(c.storeKey(k), nil)
-		case len(doc) > MaxDocumentBytes:
-			return fault.New(fault.LimitExceeded, "catalog.Update", k.Name,
-				"the definition has %d bytes; at most %d are kept", len(doc), MaxDocumentBytes)
-		default:
-			err = batch.Set(c.storeKey(k), doc, nil)
-		}
-		if err != nil {
-			return fault.New(fault.Unavailable, "catalog.Update", k.Name, "%w", err)
-		}
-	}
-	if err := batch.Commit(pebble.Sync); err != nil {
-		return fault.New(fault.Unavailable, "catalog.Update", "", "%w", err)
-	}
-	return nil
-}
-
-// Follow calls fn with the present snapshot now, and with every later one, in order, from within Update. It must
+// Follow calls fn with the present snapshot now, and with every later one, in order, from within Apply. It must
 // be quick and must not call Update. Stop ends it.
 func (c *Catalog) Follow(fn func(*Snapshot)) (stop func()) {
-	c.writing.Lock()
-	defer c.writing.Unlock()
+	c.applying.Lock()
+	defer c.applying.Unlock()
 	f := &follower{fn}
 	c.followers = append(c.followers, f)
 	fn(c.snapshot.Load())
 	return func() {
-		c.writing.Lock()
-		defer c.writing.Unlock()
+		c.applying.Lock()
+		defer c.applying.Unlock()
 		c.followers = slices.DeleteFunc(c.followers, func(g *follower) bool { return g == f })
 	}
 }
@@ -185,7 +137,7 @@ type Snapshot struct {
 	docs    map[Key][]byte
 }
 
-// Version rises with every update of this process.
+// Version rises with every change. On a catalog that is shared it says the same on every node.
 func (s *Snapshot) Version() uint64 { return s.version }
 
 // Get gives a document.
@@ -206,7 +158,7 @@ func (s *Snapshot) Names(kind string) []string {
 // Tx is a transaction in the making. It is used by one goroutine, within Update.
 type Tx struct {
 	base   *Snapshot
-	writes map[Key][]byte // nil: deleted
+	writes Writes
 }
 
 // Get gives a document, as this transaction has left it.
