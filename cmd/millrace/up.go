@@ -38,12 +38,16 @@ type upOptions struct {
 	stage      string
 	prune      bool
 	planOnly   bool
+	config     string // file; empty: none
 	file       string // empty: the example
 }
 
+// bind makes the options flags over what node holds.
 func (o *upOptions) bind(fs *flag.FlagSet) {
 	n := &o.node
-	*n = config.Default()
+	fs.StringVar(&o.config, "config", "", "a `FILE` in YAML with these options by their names, and with what an engine needs; what is said here wins")
+	fs.StringVar(&n.Engine, "engine", n.Engine, "what keeps records (`ENGINE`): local, kafka://HOST:PORT,… or kinesis://REGION")
+	fs.StringVar(&n.Name, "node", n.Name, "the `NAME` of this node among those of its cluster (default: one that is kept in the data folder)")
 	fs.StringVar(&n.Data, "data", n.Data, "the data `FOLDER`; it is made when it does not exist")
 	fs.StringVar(&n.Listen, "listen", n.Listen, "the AWS endpoint, `HOST:PORT`, or off")
 	fs.StringVar(&n.Ingest, "ingest", n.Ingest, "the listener for events only, `HOST:PORT`, or off; the one to expose")
@@ -52,41 +56,42 @@ func (o *upOptions) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.stage, "stage", "prod", "the stage to deploy an OpenAPI file to (`NAME`)")
 	fs.BoolVar(&o.prune, "prune", false, "remove what has left FILE, except where its DeletionPolicy is Retain")
 	fs.BoolVar(&o.planOnly, "plan", false, "print what would be done, and do nothing")
-	fs.StringVar(&n.Credentials, "credentials", "", "a `FILE` like ~/.aws/credentials: calls of the AWS endpoint must be signed with its keys")
+	fs.StringVar(&n.Credentials, "credentials", n.Credentials, "a `FILE` like ~/.aws/credentials: calls of the AWS endpoint must be signed with its keys")
 	fs.Func("allow-host", "a further `HOST` name to trust when there are no credentials; can be repeated", func(v string) error {
 		n.AllowHosts = append(n.AllowHosts, v)
 		return nil
 	})
 	fs.Func("trusted-proxy", "`NETWORKS` whose X-Forwarded-For is believed: 10.0.0.0/8,192.0.2.7", n.ParseTrustedProxies)
-	fs.StringVar(&n.TLSCert, "tls-cert", "", "certificate `FILE` of the AWS endpoint; taken up again when it changes")
-	fs.StringVar(&n.TLSKey, "tls-key", "", "its key `FILE`")
-	fs.StringVar(&n.IngestTLSCert, "ingest-tls-cert", "", "certificate `FILE` of the ingest listener")
-	fs.StringVar(&n.IngestTLSKey, "ingest-tls-key", "", "its key `FILE`")
+	fs.StringVar(&n.TLSCert, "tls-cert", n.TLSCert, "certificate `FILE` of the AWS endpoint; taken up again when it changes")
+	fs.StringVar(&n.TLSKey, "tls-key", n.TLSKey, "its key `FILE`")
+	fs.StringVar(&n.IngestTLSCert, "ingest-tls-cert", n.IngestTLSCert, "certificate `FILE` of the ingest listener")
+	fs.StringVar(&n.IngestTLSKey, "ingest-tls-key", n.IngestTLSKey, "its key `FILE`")
 	fs.Var(exactFlag{n}, "aws-exact", "do as the service does where that serves callers worse: `responses` (masked errors), limits (of throughput); bare: both")
-	fs.StringVar(&n.DefaultAPI, "default-api", "", "the id or name of the `API` that owns the short address http://INGEST/STAGE/PATH (default: the first created)")
-	fs.Func("low-space", "free `BYTES` (1GiB) below which writes are refused (default: the larger of 1GiB and 5 %)", func(v string) (err error) {
-		n.LowSpace, err = config.ParseSize(v)
-		return err
-	})
-	fs.Func("body-budget", "`BYTES` of bodies held in memory at one time; beyond it 503 (default 64MiB)", func(v string) error {
-		size, err := config.ParseSize(v)
-		n.BodyBudget = int64(size)
-		return err
-	})
+	fs.StringVar(&n.DefaultAPI, "default-api", n.DefaultAPI, "the id or name of the `API` that owns the short address http://INGEST/STAGE/PATH (default: the first created)")
+	fs.Func("low-space", "free `BYTES` (1GiB) below which writes are refused (default: the larger of 1GiB and 5 %)", n.LowSpace.Set)
+	fs.Func("body-budget", "`BYTES` of bodies held in memory at one time; beyond it 503 (default 64MiB)", n.BodyBudget.Set)
 	fs.StringVar(&n.Region, "region", n.Region, "the `REGION` in ARNs")
 	fs.StringVar(&n.Account, "account", n.Account, "the account `ID` in ARNs")
-	fs.StringVar(&n.LogLevel, "log-level", "info", "`LEVEL`: debug, info, warn or error")
-	fs.StringVar(&n.LogFormat, "log-format", "text", "`FORMAT`: text or json")
+	fs.StringVar(&n.LogLevel, "log-level", n.LogLevel, "`LEVEL`: debug, info, warn or error")
+	fs.StringVar(&n.LogFormat, "log-format", n.LogFormat, "`FORMAT`: text or json")
 }
 
 func runUp(ctx context.Context, e *env, args []string) error {
 	c := find("up")
-	fs := e.flags(c, upHelp)
-	var o upOptions
-	o.bind(fs)
-	rest, err := e.parse(fs, args)
+	o := upOptions{node: config.Default()}
+	rest, err := o.parse(e, c, args)
 	if err != nil {
 		return err
+	}
+	if o.config != "" {
+		// Once more, over what the file says: the command line wins.
+		o = upOptions{config: o.config}
+		if o.node, err = config.Load(o.config); err != nil {
+			return err
+		}
+		if rest, err = o.parse(e, c, args); err != nil {
+			return err
+		}
 	}
 	switch len(rest) {
 	case 0:
@@ -103,6 +108,12 @@ func runUp(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	return o.up(ctx, e, log)
+}
+
+func (o *upOptions) parse(e *env, c *command, args []string) (rest []string, err error) {
+	fs := e.flags(c, upHelp)
+	o.bind(fs)
+	return e.parse(fs, args)
 }
 
 func (o *upOptions) up(ctx context.Context, e *env, log *slog.Logger) error {

@@ -107,7 +107,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 	n := &Node{
 		opts: opts, log: opts.Log, ids: ids.New(), started: time.Now(), failed: make(chan error, 1),
 		account: ids.NewAccount(opts.Config.Region, opts.Config.Account),
-		budget:  front.NewBudget(opts.Config.BodyBudget), metrics: telemetry.NewMetrics(),
+		budget:  front.NewBudget(int64(opts.Config.BodyBudget)), metrics: telemetry.NewMetrics(),
 	}
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.close())
@@ -145,7 +145,7 @@ func (n *Node) openFolder(context.Context) error {
 	n.folder = f
 	n.onClose("data folder", func(context.Context) error { return f.close() })
 
-	n.space = space.New(f.path, n.opts.Config.LowSpace, space.Statfs, n.log)
+	n.space = space.New(f.path, uint64(n.opts.Config.LowSpace), space.Statfs, n.log)
 	ctx, stop := context.WithCancel(context.Background())
 	var watch sync.WaitGroup
 	watch.Go(func() { n.space.Run(ctx) })

@@ -20,30 +20,42 @@ import (
 // Off turns a listener off.
 const Off = "off"
 
-// Node says how a node runs.
+// Node says how a node runs. The names in a configuration file are those of the flags; kafka, kinesis and objects have
+// no flags.
 type Node struct {
-	Data   string // folder; "./millrace-data"
-	Listen string // the AWS endpoint; "127.0.0.1:4566", or "off"
-	Ingest string // execute-api only; "127.0.0.1:8080", or "off"
+	Data   string `yaml:"data"`   // folder; "./millrace-data"
+	Listen string `yaml:"listen"` // the AWS endpoint; "127.0.0.1:4566", or "off"
+	Ingest string `yaml:"ingest"` // execute-api only; "127.0.0.1:8080", or "off"
 
-	TLSCert, TLSKey             string // of the AWS endpoint
-	IngestTLSCert, IngestTLSKey string
+	// Engine says where records are kept: "local", "kafka://HOST:PORT,…" or "kinesis://REGION".
+	Engine string `yaml:"engine"`
+	// Name tells this node from others of its cluster; empty: it is made once and kept in the data folder.
+	Name    string  `yaml:"node"`
+	Kafka   Kafka   `yaml:"kafka"`
+	Kinesis Kinesis `yaml:"kinesis"`
+	Objects Objects `yaml:"objects"`
 
-	Credentials string   // a file in the form of ~/.aws/credentials; empty: calls need no signature
-	AllowHosts  []string // further Host names of the AWS endpoint when no credentials are configured
+	TLSCert       string `yaml:"tls-cert"` // of the AWS endpoint
+	TLSKey        string `yaml:"tls-key"`
+	IngestTLSCert string `yaml:"ingest-tls-cert"`
+	IngestTLSKey  string `yaml:"ingest-tls-key"`
 
-	Region  string // "us-east-1"
-	Account string // "000000000000"
+	Credentials string   `yaml:"credentials"` // a file in the form of ~/.aws/credentials; empty: calls need no signature
+	AllowHosts  []string `yaml:"allow-hosts"` // further Host names of the AWS endpoint when no credentials are configured
 
-	ExactResponses bool // answer as the service does, where that hides errors
-	ExactLimits    bool // apply the service's throughput limits
+	Region  string `yaml:"region"`  // "us-east-1"
+	Account string `yaml:"account"` // "000000000000"
 
-	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
-	DefaultAPI     string         // id or name of the API that owns the short URLs
-	LowSpace       uint64         // bytes; 0: the larger of 1 GiB and 5 %
-	BodyBudget     int64          // bytes; 0: the default
+	ExactResponses bool `yaml:"aws-exact-responses"` // answer as the service does, where that hides errors
+	ExactLimits    bool `yaml:"aws-exact-limits"`    // apply the service's throughput limits
 
-	LogLevel, LogFormat string
+	TrustedProxies []netip.Prefix `yaml:"trusted-proxies"` // whose X-Forwarded-For is believed
+	DefaultAPI     string         `yaml:"default-api"`     // id or name of the API that owns the short URLs
+	LowSpace       Bytes          `yaml:"low-space"`       // 0: the larger of 1 GiB and 5 %
+	BodyBudget     Bytes          `yaml:"body-budget"`     // 0: the default
+
+	LogLevel  string `yaml:"log-level"`
+	LogFormat string `yaml:"log-format"`
 }
 
 // Default is the zero configuration, spelled out.
@@ -52,8 +64,13 @@ func Default() Node {
 		Data:    "millrace-data",
 		Listen:  "127.0.0.1:4566",
 		Ingest:  "127.0.0.1:8080",
+		Engine:  string(Local),
+		Kafka:   Kafka{Prefix: "millrace", Replication: 3, MinInSync: 2},
 		Region:  "us-east-1",
 		Account: "000000000000",
+
+		LogLevel:  "info",
+		LogFormat: "text",
 	}
 }
 
@@ -97,6 +114,8 @@ func (n *Node) Check() error {
 	if !regionPattern.MatchString(n.Region) {
 		bad("region", "%q is no region such as us-east-1", n.Region)
 	}
+	n.checkEngine(bad)
+	n.Objects.check(bad)
 	return errors.Join(problems...)
 }
 
@@ -153,6 +172,21 @@ func (n *Node) ParseTrustedProxies(value string) error {
 	}
 	return nil
 }
+
+// Bytes is a number of bytes, written "512", "64KiB", "1GiB".
+type Bytes uint64
+
+// UnmarshalText reads a size.
+func (b *Bytes) UnmarshalText(text []byte) error {
+	size, err := ParseSize(string(text))
+	*b = Bytes(size)
+	return err
+}
+
+// Set reads a size: Bytes is a flag.
+func (b *Bytes) Set(value string) error { return b.UnmarshalText([]byte(value)) }
+
+func (b *Bytes) String() string { return strconv.FormatUint(uint64(*b), 10) }
 
 // ParseSize reads a number of bytes: "512", "64KiB", "1GiB".
 func ParseSize(value string) (uint64, error) {

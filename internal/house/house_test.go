@@ -91,7 +91,7 @@ var onlyHere = map[string][]string{
 	"github.com/prometheus/client_golang": {"internal/telemetry"},
 	"github.com/klauspost/compress":       {"internal/delivery", "internal/front", "internal/gateway"},
 	"github.com/minio/crc64nvme":          {"internal/object"},
-	"go.yaml.in/yaml":                     {"internal/template", "internal/restapi/openapi", "internal/yamldoc"},
+	"go.yaml.in/yaml":                     {"internal/config", "internal/template", "internal/restapi/openapi", "internal/yamldoc"},
 }
 
 // file is one parsed Go file of the project.
