@@ -212,9 +212,9 @@ func Open(opts Options) (*Backend, error) {
 	return b, nil
 }
 
-// Capabilities says that positions are dense and holds are kept.
+// Capabilities says that this backend does all that one can.
 func (b *Backend) Capabilities() stream.Capabilities {
-	return stream.Capabilities{DensePositions: true, Holds: true}
+	return stream.Capabilities{DensePositions: true, Holds: true, HidesAtAge: true, OrderedCalls: true}
 }
 
 // Stream describes a stream.
