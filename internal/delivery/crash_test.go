@@ -143,7 +143,7 @@ func crashTwice(t *testing.T, name, again string, nth int) {
 
 var histories = flag.Int("histories", 60, "how many random histories to run")
 
-// One random history after another: shards, splits, restarts, crashes, outages, lost answers of store and journal,
+// One random history after another: reshards, closed shards that leave, restarts, crashes, outages, lost answers of store and journal,
 // updates, budgets. Every record is delivered once, in order, and the ledger adds up.
 func TestRandomHistories(t *testing.T) {
 	rounds := *histories
@@ -244,12 +244,10 @@ func (h *history) step() {
 	case 4:
 		h.update()
 	case 5:
-		st, _ := h.n.source.Stream("s")
-		sh := st.Shards[h.r.IntN(len(st.Shards))]
-		if sh.Open() && len(st.Shards) < 12 {
-			h.n.source.split("s", sh.Index)
-		}
-	case 6, 7, 8, 9, 10:
+		h.reshard()
+	case 6:
+		h.forget()
+	case 7, 8, 9, 10:
 		time.Sleep(time.Duration(h.r.IntN(30)) * time.Second)
 	default:
 		h.append()
@@ -269,6 +267,45 @@ func (h *history) append() {
 	}
 	if err := h.n.source.Append(context.Background(), "s", entries, make([]stream.Result, len(entries))); err != nil {
 		h.t.Fatal(err)
+	}
+}
+
+// reshard splits a shard, merges two, or scales.
+func (h *history) reshard() {
+	st, _ := h.n.source.Stream("s")
+	var open []stream.Shard
+	for _, sh := range st.Shards {
+		if sh.Open() {
+			open = append(open, sh)
+		}
+	}
+	slices.SortFunc(open, func(x, y stream.Shard) int { return x.Range.Start.Compare(y.Range.Start) })
+	i := h.r.IntN(len(open))
+	change := splitting(st, open[i].Index)
+	switch n := h.r.IntN(3); {
+	case len(st.Shards) > 15:
+		return
+	case n == 0 || len(open) > 4:
+		change = stream.Reshard{Count: 1 + h.r.IntN(3)}
+	case n == 1 && i+1 < len(open):
+		change = stream.Reshard{Merge: &stream.MergeShards{Shard: open[i].Index, Adjacent: open[i+1].Index}}
+	}
+	if err := h.n.source.reshard("s", change); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// forget lets the oldest closed shard leave, if it is drained: what is not, is held.
+func (h *history) forget() {
+	l, err := h.n.engine.Ledger(context.Background())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	st, _ := h.n.source.Stream("s")
+	for _, line := range l.DeliveryStreams[0].Shards {
+		if oldest := st.Shards[0]; line.Done && line.Shard == oldest.ID() && !oldest.Open() {
+			h.n.source.forget("s", oldest.Index)
+		}
 	}
 }
 

@@ -143,22 +143,44 @@ func (s *memoryStream) snapshot() *stream.Stream {
 	return &c
 }
 
-// split closes a shard and opens two children.
-func (m *memorySource) split(name string, index uint32) {
+// reshard changes the shards as a backend does.
+func (m *memorySource) reshard(name string, change stream.Reshard) error {
 	defer m.world.change()()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.streams[name]
-	sh, _ := s.Shard(index)
-	sh.Closed = &stream.ShardEnd{Sequence: stream.NewSequenceNumber(sh.Created, index, stream.LastPosition), At: m.now()}
-	r, created := sh.Range, max(m.now().Unix(), sh.Created+1)
-	half := stream.EvenRanges(2)[1].Start
-	if !r.Contains(half) {
-		half = r.Start.Next()
+	next, err := s.Resharded(change, m.now())
+	if err != nil {
+		return err
 	}
-	s.open(stream.HashKeyRange{Start: r.Start, End: half.Prev()}, created, index)
-	s.open(stream.HashKeyRange{Start: half, End: r.End}, created, index)
+	s.Stream = *next
+	for _, sh := range s.Shards {
+		if s.logs[sh.Index] == nil {
+			s.logs[sh.Index] = &memoryLog{}
+		}
+	}
 	m.wake()
+	return nil
+}
+
+// split closes a shard and opens two children.
+func (m *memorySource) split(name string, index uint32) {
+	st, _ := m.Stream(name)
+	if err := m.reshard(name, splitting(st, index)); err != nil {
+		panic(err)
+	}
+}
+
+// splitting divides a shard at a border of equal parts of the key space that lies within it.
+func splitting(st *stream.Stream, index uint32) stream.Reshard {
+	sh, _ := st.Shard(index)
+	for n := 2; ; n *= 2 {
+		for _, r := range stream.EvenRanges(n) {
+			if sh.Range.Start.Compare(r.Start) < 0 && sh.Range.Contains(r.Start) {
+				return stream.Reshard{Split: &stream.SplitShard{Shard: index, At: r.Start}}
+			}
+		}
+	}
 }
 
 // forget drops a closed shard, as retention does in the end.

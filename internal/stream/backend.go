@@ -42,14 +42,16 @@ type Backend interface {
 
 	// Append adds entries to the open shards that hold their hash keys; results[i] is for entries[i], and both
 	// have the same length. It is not atomic: entries fail one by one in results; a returned error means that
-	// none was written. Entries of one call that go to one shard get rising numbers in their order.
+	// none was written. Entries of one call that go to one shard get rising numbers in their order
+	// (Capabilities.OrderedCalls), and an entry that follows the answer to another gets the higher number, also in a child.
 	//
 	// A result without error is durable. Append keeps no reference to entries or results after it returns, and
 	// returns only when it needs them no more: cancelling ctx gives up waiting to be admitted, not a write in
 	// flight.
 	Append(ctx context.Context, stream string, entries []Entry, results []Result) error
 
-	// Read fills batch from the first record at or after req.From. See [Batch] for who owns the bytes.
+	// Read fills batch from the first record at or after req.From, as far as is at hand: it may return fewer records than
+	// the bounds allow, and none before the tip; MillisBehind tells. See [Batch] for who owns the bytes.
 	// At the tip the batch is empty and that is no error.
 	Read(ctx context.Context, req ReadRequest, batch *Batch) error
 	// Wait returns nil when a record at or after from can be read, or the shard is closed; else ctx's error.
@@ -84,6 +86,12 @@ type Capabilities struct {
 	DensePositions bool
 	// Holds: the backend honours Hold.
 	Holds bool
+	// HidesAtAge: a record is hidden at its age, by the backend's clock, and closed shards leave when the backend trims.
+	// Else the engine does both when it sees fit.
+	HidesAtAge bool
+	// OrderedCalls: entries of one call that go to one shard get rising numbers in their order. Else only what one call
+	// was told before the next began is in order.
+	OrderedCalls bool
 }
 
 // CreateStream says what to make. The zero value of a field means the default.

@@ -1,6 +1,7 @@
 package kinesis
 
 import (
+	"slices"
 	"time"
 
 	"millrace/internal/awsmodel/kinesiswire"
@@ -31,7 +32,7 @@ var describeStream = operation{name: "DescribeStream", run: func(s *Service, c *
 	if in.Limit > 0 {
 		limit = min(in.Limit, limit)
 	}
-	shards, more := page(listed(st), after, limit)
+	shards, more := page(listed(st, s.Now()), after, limit)
 	out := kinesiswire.DescribeStreamOutput{StreamDescription: &kinesiswire.StreamDescription{
 		StreamName:              st.Name,
 		StreamARN:               s.Account.Stream(st.Name),
@@ -136,12 +137,18 @@ func monitoringOff() []kinesiswire.EnhancedMetrics {
 	return []kinesiswire.EnhancedMetrics{{ShardLevelMetrics: []string{}}}
 }
 
-// listed gives the shards that the API shows: none while the stream is being created.
-func listed(st *stream.Stream) []stream.Shard {
+// listed gives the shards that the API shows: none while the stream is being created, and no closed ones whose last record
+// has left retention, though a delivery stream that is behind may still keep them.
+func listed(st *stream.Stream, now time.Time) []stream.Shard {
 	if st.Status == stream.Creating {
 		return nil
 	}
-	return st.Shards
+	horizon := now.Add(-st.Retention).UnixMilli()
+	expired := func(sh stream.Shard) bool { return !sh.Open() && sh.Closed.At.UnixMilli() < horizon }
+	if !slices.ContainsFunc(st.Shards, expired) {
+		return st.Shards
+	}
+	return slices.DeleteFunc(slices.Clone(st.Shards), expired)
 }
 
 // page shows up to limit shards whose index is above after.

@@ -17,7 +17,7 @@ type shardFilter struct {
 // listShards lists shards by id, page by page.
 //
 // A stream that is still CREATING has none to show. Closed shards are listed until their last record has left
-// retention, which is when the backend drops them.
+// retention.
 //
 // Source: Kinesis Data Streams API Reference, ListShards.
 var listShards = operation{name: "ListShards", run: func(s *Service, c *call) error {
@@ -104,7 +104,7 @@ func (s *Service) filterOf(in *kinesiswire.ShardFilter, name string) (shardFilte
 
 // apply gives the shards that pass the filter.
 func (f shardFilter) apply(st *stream.Stream, now time.Time) []stream.Shard {
-	all := listed(st)
+	all := listed(st, now)
 	horizon := now.Add(-st.Retention).UnixMilli()
 	at := max(f.at, horizon) // timestamps before the horizon count as the horizon
 	var keep func(sh *stream.Shard) bool
@@ -116,7 +116,7 @@ func (f shardFilter) apply(st *stream.Stream, now time.Time) []stream.Shard {
 	case kinesiswire.ShardFilterTypeAtTimestamp:
 		keep = func(sh *stream.Shard) bool { return openAt(st, sh, at) }
 	case kinesiswire.ShardFilterTypeFromTimestamp:
-		keep = func(sh *stream.Shard) bool { return sh.Closed == nil || sh.Closed.At.UnixMilli() >= at }
+		keep = func(sh *stream.Shard) bool { return sh.Open() || sh.Closed.At.UnixMilli() >= at }
 	case kinesiswire.ShardFilterTypeAfterShardID:
 		keep = func(sh *stream.Shard) bool { return int64(sh.Index) > f.after }
 	default: // FROM_TRIM_HORIZON, or none
@@ -132,13 +132,14 @@ func (f shardFilter) apply(st *stream.Stream, now time.Time) []stream.Shard {
 }
 
 // openAt reports whether a shard took writes at a moment. A shard without parents that are still listed was open
-// as early as anything here can tell; a child opens as its parents close.
+// as early as anything here can tell; a child opens as its parents close, and in the millisecond in which they do the
+// parents count as open: their last records may have arrived in it, and who begins there must find them.
 func openAt(st *stream.Stream, sh *stream.Shard, at int64) bool {
-	if sh.Closed != nil && sh.Closed.At.UnixMilli() <= at {
+	if !sh.Open() && sh.Closed.At.UnixMilli() < at {
 		return false
 	}
 	for _, p := range sh.Parents {
-		if parent, ok := st.Shard(p); ok && parent.Closed != nil && parent.Closed.At.UnixMilli() > at {
+		if parent, ok := st.Shard(p); ok && !parent.Open() && parent.Closed.At.UnixMilli() >= at {
 			return false
 		}
 	}

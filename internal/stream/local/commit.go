@@ -304,8 +304,9 @@ func (b *Backend) Stats() Stats {
 	}
 	view := b.state.Load()
 	for _, def := range view.sorted {
-		s := StreamStats{Stream: def.Name}
-		for _, sh := range view.byName[def.Name].shards {
+		state := view.byName[def.Name]
+		s := StreamStats{Stream: def.Name, Records: state.left.records, Bytes: state.left.bytes}
+		for _, sh := range state.shards {
 			s.Records += sh.records.Load()
 			s.Bytes += sh.bytes.Load()
 		}

@@ -96,6 +96,8 @@ type streamState struct {
 	def    *stream.Stream
 	shards []*shard // by index, as def.Shards
 	open   []*shard // by hash key range
+
+	left struct{ records, bytes int64 } // appended to shards that have left since the store was opened
 }
 
 func (s *streamState) shard(index uint32) *shard {
@@ -212,9 +214,9 @@ func Open(opts Options) (*Backend, error) {
 	return b, nil
 }
 
-// Capabilities says that positions are dense and holds are kept.
+// Capabilities says that this backend does all that one can.
 func (b *Backend) Capabilities() stream.Capabilities {
-	return stream.Capabilities{DensePositions: true, Holds: true}
+	return stream.Capabilities{DensePositions: true, Holds: true, HidesAtAge: true, OrderedCalls: true}
 }
 
 // Stream describes a stream.
@@ -247,6 +249,9 @@ func (b *Backend) publish(name string, s *streamState) {
 // newState builds the view of a stream; shards that it shares with old keep their places.
 func newState(number uint32, def *stream.Stream, old *streamState) *streamState {
 	s := &streamState{number: number, def: def}
+	if old != nil {
+		s.left = old.left
+	}
 	for i := range def.Shards {
 		d := &def.Shards[i]
 		var sh *shard
@@ -346,8 +351,10 @@ func setDoc(batch *pebble.Batch, d *streamDoc) error {
 	if err != nil {
 		return err
 	}
-	return batch.Set(append([]byte{streamPrefix}, d.Stream.Name...), doc, nil)
+	return batch.Set(docKey(d.Stream.Name), doc, nil)
 }
+
+func docKey(name string) []byte { return append([]byte{streamPrefix}, name...) }
 
 // UpdateStream changes settings.
 func (b *Backend) UpdateStream(ctx context.Context, name string, change stream.UpdateStream) (*stream.Stream, error) {
@@ -413,7 +420,7 @@ func (b *Backend) DeleteStream(ctx context.Context, name string) error {
 func (b *Backend) erase(s *streamState) error {
 	batch := b.db.NewBatch()
 	defer batch.Close()
-	err := batch.Delete(append([]byte{streamPrefix}, s.def.Name...), nil)
+	err := batch.Delete(docKey(s.def.Name), nil)
 	for _, sh := range s.shards {
 		sh.mu.Lock()
 		for _, seg := range sh.segments {

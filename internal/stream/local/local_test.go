@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -374,3 +376,27 @@ func BenchmarkAppend(b *testing.B) {
 func seeded() *ids.Source { return ids.Seeded(1) }
 
 func rng(seed int) *rand.Rand { return rand.New(rand.NewPCG(uint64(seed), 0)) }
+
+// A read here fills what it may: who pages by number or size pays for no more rounds than it has to.
+func TestReadFillsItsBounds(t *testing.T) {
+	b := open(t, vfs.NewMem(), "log", newClock(), nil)
+	def, err := b.CreateStream(t.Context(), stream.CreateStream{Name: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, b, "s", slices.Repeat([]string{strings.Repeat("d", 99)}, 50)...)
+	var batch stream.Batch
+	f := func(maxRecords, maxBytes, want int) {
+		t.Helper()
+		req := stream.ReadRequest{Shard: stream.ShardRef{Stream: "s", ID: def.ID}, MaxRecords: maxRecords, MaxBytes: maxBytes}
+		if err := b.Read(t.Context(), req, &batch); err != nil || len(batch.Records) != want {
+			t.Errorf("at most %d records of %d bytes: %d, %v; want %d", maxRecords, maxBytes, len(batch.Records), err, want)
+		}
+	}
+	f(1, 1<<20, 1)
+	f(10, 1<<20, 10)
+	f(100, 1000, 10)
+	f(100, 999, 9)
+	f(100, 1, 1)
+	f(100, 1<<20, 50)
+}

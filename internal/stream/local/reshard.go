@@ -3,6 +3,8 @@ package local
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -23,14 +25,21 @@ func (b *Backend) Reshard(_ context.Context, name string, change stream.Reshard)
 	if !ok {
 		return nil, notFound(op, name)
 	}
+	if change.Count > maxShards {
+		return nil, tooMany(name, change.Count, change.Count)
+	}
 	def, err := old.def.Resharded(change, b.opts.Now())
 	if err != nil {
 		return nil, err
 	}
 	if n := def.OpenShards(); n > maxShards || len(def.Shards) > maxListed {
-		return nil, fault.New(fault.LimitExceeded, op, name, "%d open shards of %d; at most %d of %d", n, len(def.Shards), maxShards, maxListed)
+		return nil, tooMany(name, n, len(def.Shards))
 	}
-	if turn := b.inTurn(func() { err = b.reshard(old, def) }); turn != nil {
+	doc, err := encodeDoc(&streamDoc{old.number, *def}) // here, and not while appends wait
+	if err != nil {
+		return nil, fault.New(fault.Internal, op, name, "%w", err)
+	}
+	if turn := b.inTurn(func() { err = b.reshard(old, def, doc) }); turn != nil {
 		return nil, turn
 	}
 	if err != nil {
@@ -42,20 +51,47 @@ func (b *Backend) Reshard(_ context.Context, name string, change stream.Reshard)
 // maxListed bounds the shards of a stream together with the closed ones that retention still keeps.
 const maxListed = 10 * maxShards
 
-// reshard stores the new shards, closes the old and shows the result. A crash before the commit leaves the old shards
-// open; after it, the closed ones end where their records do (recover).
-func (b *Backend) reshard(old *streamState, def *stream.Stream) error {
-	if err := b.store(func(batch *pebble.Batch) error { return setDoc(batch, &streamDoc{old.number, *def}) }); err != nil {
+func tooMany(name string, open, all int) error {
+	return fault.New(fault.LimitExceeded, "local.Reshard", name, "%d open shards of %d; at most %d of %d", open, all, maxShards, maxListed)
+}
+
+// reshard stores the new shards, shows the result and closes the old. A crash before the commit leaves the old shards
+// open; after it, the closed ones end where their records do (recover). Children are listed before a reader is told
+// that their parents end.
+func (b *Backend) reshard(old *streamState, def *stream.Stream, doc []byte) error {
+	if err := b.broken.Load(); err != nil { // where the parents' records end is not known then
+		return *err
+	}
+	if old.closeLate(def) {
+		var err error
+		if doc, err = encodeDoc(&streamDoc{old.number, *def}); err != nil {
+			return err
+		}
+	}
+	if err := b.store(func(batch *pebble.Batch) error { return batch.Set(docKey(def.Name), doc, nil) }); err != nil {
 		return err
 	}
 	next := newState(old.number, def, old)
+	b.publish(def.Name, next)
 	for i, sh := range next.shards {
 		if !def.Shards[i].Open() {
 			sh.close()
 		}
 	}
-	b.publish(def.Name, next)
 	return nil
+}
+
+// closeLate sees to it that no shard is closed before its last record arrived, which the clock may say after a step
+// back: who lists the shards of a moment must find its records. It reports whether it changed something.
+func (s *streamState) closeLate(def *stream.Stream) (changed bool) {
+	for _, sh := range s.open {
+		d, ok := def.Shard(sh.index)
+		if last := time.UnixMilli(sh.lastTime).UTC(); ok && !d.Open() && d.Closed.At.Before(last) {
+			d.Closed = &stream.ShardEnd{Sequence: d.Closed.Sequence, At: last}
+			changed = true
+		}
+	}
+	return changed
 }
 
 // store commits one batch durably.
@@ -80,8 +116,8 @@ func (s *shard) close() {
 	s.wake()
 }
 
-// forget takes the closed shards out of a stream that retention has passed: nothing of them is left, and nobody holds
-// a place before their ends.
+// forget takes the closed shards out of a stream that retention has passed: nothing of them is left, nobody holds a
+// place before their ends, and their parents have left. So whoever reads a parent to its end finds its children.
 func (b *Backend) forget(name string) error {
 	b.control.Lock()
 	defer b.control.Unlock()
@@ -93,11 +129,15 @@ func (b *Backend) forget(name string) error {
 	def := *old.def
 	def.Shards = nil
 	var gone []*shard
+	stay := map[uint32]bool{} // by index: parents stand before their children
 	for i, d := range old.def.Shards {
-		if sh := old.shards[i]; !d.Open() && d.Closed.At.UnixMilli() < cutoff && sh.empty() && b.held(sh.id) >= *sh.end {
+		sh := old.shards[i]
+		if !d.Open() && d.Closed.At.UnixMilli() < cutoff && sh.empty() && b.held(sh.id) >= *sh.end &&
+			!slices.ContainsFunc(d.Parents, func(p uint32) bool { return stay[p] }) {
 			gone = append(gone, sh)
 			continue
 		}
+		stay[d.Index] = true
 		def.Shards = append(def.Shards, d)
 	}
 	if len(gone) == 0 {
@@ -113,7 +153,12 @@ func (b *Backend) forget(name string) error {
 	if err != nil {
 		return err
 	}
-	b.publish(name, newState(old.number, &def, old))
+	next := newState(old.number, &def, old)
+	for _, sh := range gone {
+		next.left.records += sh.records.Load()
+		next.left.bytes += sh.bytes.Load()
+	}
+	b.publish(name, next)
 	for _, sh := range gone {
 		sh.leave()
 	}
