@@ -106,6 +106,7 @@ func runUp(ctx context.Context, e *env, args []string) error {
 }
 
 func (o *upOptions) up(ctx context.Context, e *env, log *slog.Logger) error {
+	boundMemory(o.node.BodyBudget)
 	definition, err := o.definition()
 	if err != nil {
 		return err // a file that can't be read must not make a data folder
