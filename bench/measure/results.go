@@ -125,6 +125,14 @@ func (r *results) rows() []row {
 	return rows
 }
 
+// perSecond is a rate as a person reads it: a slow peer's needs its fraction.
+func perSecond(rate float64) string {
+	if rate < 10 {
+		return fmt.Sprintf("%.2f", rate)
+	}
+	return fmt.Sprintf("%.0f", rate)
+}
+
 func (r *results) markdown() string {
 	var b strings.Builder
 	rows := r.rows()
@@ -156,6 +164,7 @@ Millrace took turns. Ratios hold across machines better than rates do; rates are
 		key, what, connections string
 	}{
 		{"bare 64", "bare net/http, POST", "64"}, {"bare 256", "bare net/http, POST", "256"},
+		{"bare open", "bare net/http, open loop at half of its rate", "64"},
 		{"json 64", "Millrace, JSON template", "64"}, {"json 256", "Millrace, JSON template", "256"},
 		{"form 64", "Millrace, form template", "64"}, {"form 256", "Millrace, form template", "256"},
 		{"open", "Millrace, JSON template, open loop at half rate", "64"},
@@ -169,7 +178,7 @@ Millrace took turns. Ratios hold across machines better than rates do; rates are
 			continue
 		}
 		round := func(q float64) time.Duration { return r.quantile(line.key, q).Round(10 * time.Microsecond) }
-		fmt.Fprintf(&b, "| %s | %s | %.0f | %v | %v | %v |\n", line.what, line.connections, r.rate(line.key), round(.5), round(.99), round(.999))
+		fmt.Fprintf(&b, "| %s | %s | %s | %v | %v | %v |\n", line.what, line.connections, perSecond(r.rate(line.key)), round(.5), round(.99), round(.999))
 	}
 	return b.String()
 }

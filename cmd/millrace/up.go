@@ -117,6 +117,7 @@ func (o *upOptions) parse(e *env, c *command, args []string) (rest []string, err
 }
 
 func (o *upOptions) up(ctx context.Context, e *env, log *slog.Logger) error {
+	boundMemory(o.node.BodyBudget)
 	definition, err := o.definition()
 	if err != nil {
 		return err // a file that can't be read must not make a data folder

@@ -79,12 +79,13 @@ func AppendXMLError(dst []byte, code, message string, fields ...XMLField) []byte
 // WriteBody sends a whole body with its length. An empty contentType sends none.
 func WriteBody(w http.ResponseWriter, status int, contentType string, body []byte) {
 	h := w.Header()
+	values := [...]string{contentType, strconv.Itoa(len(body))} // both in one piece of memory
 	if contentType == "" {
 		h["Content-Type"] = nil // keeps net/http from guessing
 	} else {
-		h["Content-Type"] = []string{contentType}
+		h["Content-Type"] = values[0:1:1]
 	}
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h["Content-Length"] = values[1:2:2]
 	w.WriteHeader(status)
 	if len(body) > 0 {
 		_, _ = w.Write(body) // the caller is gone; there is nobody to tell

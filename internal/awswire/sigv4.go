@@ -45,7 +45,7 @@ func (s *Signature) Scope() string {
 func Scope(r *http.Request) string {
 	credential := ""
 	if auth := r.Header.Get("Authorization"); auth != "" {
-		credential = authorizationParts(auth)["Credential"]
+		credential = parseAuthorization(auth).credential
 	} else if strings.Contains(r.URL.RawQuery, "X-Amz-Credential=") {
 		credential = r.URL.Query().Get("X-Amz-Credential")
 	}
@@ -55,33 +55,49 @@ func Scope(r *http.Request) string {
 	return ""
 }
 
-// authorizationParts splits what follows the scheme at commas and blanks into key=value.
-func authorizationParts(header string) map[string]string {
-	parts := map[string]string{}
+// authorization is what an Authorization header says after its scheme.
+type authorization struct{ credential, signature, signedHeaders string }
+
+// parseAuthorization splits what follows the scheme at commas and blanks into key=value. Of a key that comes again
+// the last one counts.
+func parseAuthorization(header string) (a authorization) {
 	if len(header) > maxAuthorization {
-		return parts
+		return a
 	}
 	_, rest, _ := strings.Cut(strings.TrimSpace(header), " ")
-	for field := range strings.FieldsFuncSeq(rest, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
-		if k, v, ok := strings.Cut(field, "="); ok {
-			parts[k] = v
+	for rest != "" {
+		field := rest
+		if i := strings.IndexAny(rest, ", \t"); i >= 0 {
+			field, rest = rest[:i], rest[i+1:]
+		} else {
+			rest = ""
+		}
+		switch k, v, _ := strings.Cut(field, "="); k {
+		case "Credential":
+			a.credential = v
+		case "Signature":
+			a.signature = v
+		case "SignedHeaders":
+			a.signedHeaders = v
 		}
 	}
-	return parts
+	return a
 }
 
 // parseHeader reads the header form; the texts are Kinesis's.
 func parseHeader(r *http.Request) (*Signature, *AuthFault) {
 	auth := r.Header.Get("Authorization")
-	parts := authorizationParts(auth)
+	parts := parseAuthorization(auth)
 	date := r.Header.Get("X-Amz-Date")
 	if date == "" {
 		date = r.Header.Get("Date")
 	}
 	var missing strings.Builder
-	for _, name := range []string{"Credential", "Signature", "SignedHeaders"} {
-		if parts[name] == "" {
-			missing.WriteString("Authorization header requires '" + name + "' parameter. ")
+	for _, p := range [...]struct{ name, value string }{
+		{"Credential", parts.credential}, {"Signature", parts.signature}, {"SignedHeaders", parts.signedHeaders},
+	} {
+		if p.value == "" {
+			missing.WriteString("Authorization header requires '" + p.name + "' parameter. ")
 		}
 	}
 	if date == "" {
@@ -93,8 +109,8 @@ func parseHeader(r *http.Request) (*Signature, *AuthFault) {
 	if scheme, _, _ := strings.Cut(auth, " "); scheme != Algorithm {
 		return nil, incomplete("Unsupported AWS 'algorithm': '" + scheme + "'. ")
 	}
-	s := &Signature{Signature: parts["Signature"]}
-	return s, s.fill(parts["Credential"], parts["SignedHeaders"], date)
+	s := &Signature{Signature: parts.signature}
+	return s, s.fill(parts.credential, parts.signedHeaders, date)
 }
 
 // parseQuery reads the form of presigned URLs.

@@ -60,20 +60,24 @@ func (l *limited) Close() error {
 	return l.Listener.Close()
 }
 
-// conn is an accepted connection.
+// conn is an accepted connection. One goroutine at a time writes to it, as net/http does.
 type conn struct {
 	net.Conn
-	of   *limited
-	once sync.Once
+	of      *limited
+	once    sync.Once
+	renewed time.Time // when writing last got more time
 }
 
 // Write sends p in pieces, each within writeTime: who does not read its answer loses the connection, however long
-// the answer is.
+// the answer is. A small answer soon after another shares its time: moving a deadline costs as much as building one.
 func (c *conn) Write(p []byte) (n int, err error) {
 	for {
 		piece := p[n:min(n+writeStep, len(p))]
-		if err := c.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
-			return n, err
+		if now := time.Now(); len(p) > writeStep || now.Sub(c.renewed) > writeRenewal {
+			c.renewed = now
+			if err := c.SetWriteDeadline(now.Add(writeTime)); err != nil {
+				return n, err
+			}
 		}
 		m, err := c.Conn.Write(piece)
 		if n += m; err != nil || n == len(p) {

@@ -20,6 +20,9 @@ const (
 	// writeTime bounds how long a caller may take to accept writeStep bytes of an answer.
 	writeTime = 60 * time.Second
 	writeStep = 256 << 10
+	// writeRenewal is how old that time may be when a further short answer is written: such a one may have to be
+	// accepted that much sooner.
+	writeRenewal = writeTime / 6
 	// idleTime is how long a connection is kept for its next request: longer than the load balancers in front
 	// keep theirs (60 s), so that they are the ones to close it.
 	idleTime = 75 * time.Second
