@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"millrace/examples"
 	"millrace/internal/app"
@@ -57,8 +58,28 @@ func readFile(name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, yamldoc.MaxBytes+1))
 }
 
-// apply prints the plan, and does it.
+// claimWait is between looks at a stack that another node applies a file to.
+const claimWait = time.Second
+
+// apply prints the plan, and does it. While another node of the cluster is at the same stack, it waits.
 func (o *upOptions) apply(ctx context.Context, e *env, n *app.Node, t *template.Template) error {
+	for told := false; ; told = true {
+		err := o.applyOnce(ctx, e, n, t)
+		if !errors.Is(err, template.ErrClaimed) {
+			return err
+		}
+		if !told {
+			fmt.Fprintf(e.stdout, "%v; waiting\n", err)
+		}
+		select {
+		case <-time.After(claimWait):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func (o *upOptions) applyOnce(ctx context.Context, e *env, n *app.Node, t *template.Template) error {
 	plan, err := n.Plan(ctx, t, o.prune)
 	if err != nil {
 		return err

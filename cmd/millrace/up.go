@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"millrace/internal/app"
 	"millrace/internal/config"
@@ -117,7 +119,7 @@ func (o *upOptions) parse(e *env, c *command, args []string) (rest []string, err
 }
 
 func (o *upOptions) up(ctx context.Context, e *env, log *slog.Logger) error {
-	boundMemory(o.node.BodyBudget)
+	boundMemory(int64(o.node.BodyBudget))
 	definition, err := o.definition()
 	if err != nil {
 		return err // a file that can't be read must not make a data folder
@@ -129,7 +131,7 @@ func (o *upOptions) up(ctx context.Context, e *env, log *slog.Logger) error {
 	if err := o.apply(ctx, e, n, definition); err != nil || o.planOnly {
 		return joinStop(err, n)
 	}
-	o.announce(e.stdout, n)
+	o.announce(ctx, e.stdout, n)
 	return n.Run(ctx)
 }
 
@@ -146,7 +148,7 @@ func relative(path string) string {
 }
 
 // announce tells where everything is. Scripts wait for the line "ready".
-func (o *upOptions) announce(w io.Writer, n *app.Node) {
+func (o *upOptions) announce(ctx context.Context, w io.Writer, n *app.Node) {
 	fmt.Fprintln(w)
 	show := func(what, value string) {
 		if value == "" {
@@ -154,9 +156,18 @@ func (o *upOptions) announce(w io.Writer, n *app.Node) {
 		}
 		fmt.Fprintf(w, "%-14s %s\n", what, value)
 	}
+	show("engine", n.Engine())
 	show("AWS endpoint", n.AWSURL())
 	show("ingest", n.IngestURL())
-	show("objects", relative(n.ObjectFolder())+string(filepath.Separator)+"BUCKET")
+	if folder := n.ObjectFolder(); folder != "" {
+		show("objects", relative(folder)+string(filepath.Separator)+"BUCKET")
+	} else {
+		show("objects", n.ObjectService())
+	}
+	warnings := n.Warnings(ctx)
+	for _, about := range slices.Sorted(maps.Keys(warnings)) {
+		fmt.Fprintf(w, "warning: %s: %s\n", about, warnings[about])
+	}
 	fmt.Fprintln(w)
 	for _, e := range n.Endpoints() {
 		fmt.Fprintf(w, "  %s\n", e)
@@ -174,7 +185,10 @@ func (o *upOptions) tryIt(w io.Writer, n *app.Node) {
 	}
 	url := n.IngestURL() + "/prod/v1/class-stream"
 	fmt.Fprintf(w, "\nTry it:\n  curl -H 'Content-Type: application/json' -d '{\"hello\": \"world\"}' %s\n  curl -d 'name=Ada&city=London' %s\n", url, url)
-	fmt.Fprintf(w, "Objects follow within seconds:\n  find %s -type f\n", filepath.Join(relative(n.ObjectFolder()), "class-events"))
+	fmt.Fprintln(w, "Objects follow within seconds:")
+	if folder := n.ObjectFolder(); folder != "" {
+		fmt.Fprintf(w, "  find %s -type f\n", filepath.Join(relative(folder), "class-events"))
+	}
 	if n.AWSURL() != "" {
 		fmt.Fprintf(w, "  aws --endpoint-url %s s3 ls --recursive s3://class-events\n", n.AWSURL())
 	}

@@ -11,11 +11,14 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,12 +37,11 @@ import (
 	"millrace/internal/front"
 	"millrace/internal/gateway"
 	"millrace/internal/ids"
-	"millrace/internal/object/dir"
+	"millrace/internal/object"
 	"millrace/internal/space"
 	"millrace/internal/store"
 	"millrace/internal/stream"
 	"millrace/internal/stream/limits"
-	"millrace/internal/stream/local"
 	"millrace/internal/telemetry"
 
 	_ "time/tzdata" // CustomTimeZone works on machines without a time zone database
@@ -78,12 +80,18 @@ type Node struct {
 	account ids.Account
 	ids     *ids.Source
 
-	folder  *folder
-	space   *space.Watcher
-	meta    *pebble.DB
-	catalog *catalog.Catalog
-	streams *local.Backend
-	objects *dir.Store
+	name     string // of this node in its cluster
+	engineIs config.Engine
+	folder   *folder
+	space    *space.Watcher
+	meta     *pebble.DB
+	// What the engine brings: see openEngine.
+	catalog  *catalog.Catalog
+	streams  stream.Backend
+	journal  journal.Journal
+	tokenKey []byte // seals shard iterators and NextTokens; all nodes of a cluster have one
+
+	objects object.Store
 	engine  *delivery.Engine
 	gateway *gateway.Gateway
 	server  *front.Server
@@ -91,6 +99,9 @@ type Node struct {
 	budget  *front.Budget
 
 	started  time.Time
+	checks   []check
+	warnings []func(context.Context) map[string]string
+	emitters []func(telemetry.Emit)
 	failed   chan error      // a store that can't go on
 	stopping context.Context // ends when close begins: answers without end, such as a tail, end then
 	closers  []closer        // in the order of opening
@@ -99,6 +110,12 @@ type Node struct {
 type closer struct {
 	name  string
 	close func(context.Context) error
+}
+
+// check is what health asks: a node that fails one can't do its work.
+type check struct {
+	name string
+	ask  func(context.Context) error
 }
 
 // Start opens the data folder and all that lies in it, and binds the listeners. Requests are answered from
@@ -118,7 +135,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 // open opens the rooms, each on those before it.
 func (n *Node) open(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		n.openFolder, n.openStores, n.openDelivery, n.openGateway,
+		n.openFolder, n.openMeta, n.openEngine, n.openObjects, n.openDelivery, n.openGateway,
 	}
 	for _, step := range steps {
 		if err := ctx.Err(); err != nil {
@@ -143,6 +160,7 @@ func (n *Node) openFolder(context.Context) error {
 		return err
 	}
 	n.folder = f
+	n.name = cmp.Or(n.opts.Config.Name, f.node)
 	n.onClose("data folder", func(context.Context) error { return f.close() })
 
 	n.space = space.New(f.path, uint64(n.opts.Config.LowSpace), space.Statfs, n.log)
@@ -161,42 +179,21 @@ func (n *Node) fatal(err error) {
 	}
 }
 
-func (n *Node) openStores(ctx context.Context) error {
+// openMeta opens the store of what is this node's own, whatever the engine.
+func (n *Node) openMeta(context.Context) error {
 	meta, err := store.Open(filepath.Join(n.folder.path, metaFolder), store.Options{Profile: store.Meta, Log: n.log, Fatal: n.fatal})
 	if err != nil {
 		return err
 	}
 	n.meta = meta
 	n.onClose("meta store", func(context.Context) error { return meta.Close() })
-	if n.catalog, err = catalog.Open(meta, catalogPrefix); err != nil {
-		return err
-	}
-
-	db, err := store.Open(filepath.Join(n.folder.path, logFolder), store.Options{Profile: store.Log, Log: n.log, Fatal: n.fatal})
-	if err != nil {
-		return err
-	}
-	n.streams, err = local.Open(local.Options{DB: db, IDs: n.ids, Now: time.Now, Log: n.log, Low: n.space.Low, Fatal: n.fatal})
-	if err != nil {
-		return errors.Join(err, db.Close())
-	}
-	n.onClose("streams", n.streams.Close)
-
-	n.objects, err = dir.Open(dir.Options{
-		Root: filepath.Join(n.folder.path, objectFolder), DB: meta, Prefix: objectPrefix,
-		Now: time.Now, IDs: n.ids, Low: n.space.Low, Log: n.log, Failpoint: n.opts.Failpoint,
-	})
-	if err != nil {
-		return err
-	}
-	n.onClose("objects", func(context.Context) error { return n.objects.Close() })
 	return nil
 }
 
 func (n *Node) openDelivery(ctx context.Context) error {
 	var err error
 	n.engine, err = delivery.New(delivery.Options{
-		Source: n.streams, Sink: n.objects, Definitions: definitions{n.catalog}, Journal: journal.Open(n.meta, journalPrefix),
+		Source: n.streams, Sink: n.objects, Definitions: definitions{n.catalog}, Journal: n.journal,
 		Account: n.account, IDs: n.ids, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint,
 	})
 	if err != nil {
@@ -261,7 +258,7 @@ func (n *Node) openStreamServices() (*kinesis.Service, *firehose.Service, awswir
 		backend = limits.Of(n.streams, time.Now)
 	}
 	kin, err := kinesis.New(kinesis.Options{
-		Backend: backend, Account: n.account, IDs: n.ids, Now: time.Now, TokenKey: n.folder.tokenKey, Credentials: credentials, Log: n.log,
+		Backend: backend, Account: n.account, IDs: n.ids, Now: time.Now, TokenKey: n.tokenKey, Credentials: credentials, Log: n.log,
 	})
 	if err != nil {
 		return nil, nil, nil, err
@@ -342,5 +339,39 @@ func (n *Node) AWSURL() string { return n.server.AWSURL() }
 // IngestURL is the ingest listener.
 func (n *Node) IngestURL() string { return n.server.IngestURL() }
 
-// ObjectFolder is where objects land as plain files.
-func (n *Node) ObjectFolder() string { return filepath.Join(n.folder.path, objectFolder) }
+// ObjectFolder is where objects land as plain files; "" when they lie elsewhere.
+func (n *Node) ObjectFolder() string {
+	if n.opts.Config.Objects.Remote() {
+		return ""
+	}
+	return filepath.Join(n.folder.path, objectFolder)
+}
+
+// ObjectService is the service that objects lie in; "" when that is the data folder.
+func (n *Node) ObjectService() string {
+	o := &n.opts.Config.Objects
+	if !o.Remote() {
+		return ""
+	}
+	return cmp.Or(o.Endpoint, "Amazon S3 in "+o.Region)
+}
+
+// Engine tells what keeps records, for people: "kafka at 10.0.0.1:9092,10.0.0.2:9092, as node a".
+func (n *Node) Engine() string {
+	switch n.engineIs.Kind {
+	case config.OnKafka:
+		return "kafka at " + strings.Join(n.engineIs.Brokers, ",") + ", as node " + n.name
+	case config.OnKinesis:
+		return "kinesis at " + cmp.Or(n.opts.Config.Kinesis.Endpoint, n.engineIs.Region)
+	}
+	return "local"
+}
+
+// Warnings tells what works and is weaker than it should be, by what it is about.
+func (n *Node) Warnings(ctx context.Context) map[string]string {
+	all := map[string]string{}
+	for _, ask := range n.warnings {
+		maps.Copy(all, ask(ctx))
+	}
+	return all
+}

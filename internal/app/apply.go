@@ -10,6 +10,6 @@ import (
 // Plan compares a definition file with the node.
 func (n *Node) Plan(ctx context.Context, t *template.Template, prune bool) (*template.Plan, error) {
 	return t.Plan(ctx, template.Target{
-		Streams: n.streams, Buckets: n.objects, DeliveryStreams: n.engine, Catalog: n.catalog, IDs: n.ids, Now: time.Now,
+		Streams: n.streams, Buckets: n.objects, DeliveryStreams: n.engine, Catalog: n.catalog, IDs: n.ids, Now: time.Now, Node: n.name,
 	}, prune)
 }

@@ -17,6 +17,7 @@ type folder struct {
 	path     string
 	lock     *os.File
 	tokenKey []byte
+	node     string // the node's name unless it is given another
 }
 
 const (
@@ -28,6 +29,10 @@ const (
 	// tokenFile holds the key that seals shard iterators and NextTokens, which must outlive a restart.
 	tokenFile     = "token.key"
 	tokenKeyBytes = 32
+	// nodeFile holds the node's name, so that it is the same after a restart.
+	nodeFile = "NODE"
+	// engineFile says what keeps the records that this folder knows of.
+	engineFile = "ENGINE"
 )
 
 // openFolder makes or checks the folder, and takes it for this process.
@@ -77,7 +82,43 @@ func (f *folder) check(op string) error {
 				version, formatVersion)
 		}
 	}
-	return f.loadTokenKey(op)
+	return errors.Join(f.loadTokenKey(op), f.loadNode(op))
+}
+
+// loadNode reads the node's name, or makes one.
+func (f *folder) loadNode(op string) error {
+	name, err := readSmall(filepath.Join(f.path, nodeFile))
+	if errors.Is(err, os.ErrNotExist) {
+		name = []byte(strings.ToLower(rand.Text()[:nodeLetters]) + "\n")
+		err = f.write(nodeFile, name)
+	}
+	if err != nil {
+		return fault.New(fault.Unavailable, op, f.path, "%w", err)
+	}
+	f.node = strings.TrimSpace(string(name))
+	return nil
+}
+
+// nodeLetters of 32 tell nodes apart well enough.
+const nodeLetters = 10
+
+// bindEngine refuses a folder that knows of another engine's records: what it holds of them would look as if lost.
+func (f *folder) bindEngine(kind string) error {
+	const op = "app.Start"
+	text, err := readSmall(filepath.Join(f.path, engineFile))
+	if errors.Is(err, os.ErrNotExist) {
+		if err := f.write(engineFile, []byte(kind+"\n")); err != nil {
+			return fault.New(fault.Unavailable, op, f.path, "%w", err)
+		}
+		return nil
+	}
+	if err != nil {
+		return fault.New(fault.Unavailable, op, f.path, "%w", err)
+	}
+	if had := strings.TrimSpace(string(text)); had != kind {
+		return fault.New(fault.Invalid, op, f.path, "the data folder belongs to the engine %s, not to %s; choose another with --data", had, kind)
+	}
+	return nil
 }
 
 // mustBeNew refuses a folder that holds a stranger's files.

@@ -11,7 +11,10 @@ import (
 func (n *Node) collect(emit telemetry.Emit) {
 	emit(telemetry.Info, 1, n.opts.Version, runtime.Version())
 	n.server.Collect(emit)
-	n.collectStreams(emit)
+	emit(telemetry.Engine, 1, string(n.engineIs.Kind), n.name)
+	for _, fn := range n.emitters {
+		fn(emit)
+	}
 	n.collectDelivery(emit)
 	emit(telemetry.SpaceFree, float64(n.space.Free()))
 	emit(telemetry.SpaceLow, truth(n.space.Low()))
@@ -22,18 +25,6 @@ func truth(b bool) float64 {
 		return 1
 	}
 	return 0
-}
-
-func (n *Node) collectStreams(emit telemetry.Emit) {
-	st := n.streams.Stats()
-	emit(telemetry.Fsyncs, float64(st.Groups))
-	emit(telemetry.FsyncSeconds, st.GroupTime.Seconds())
-	emit(telemetry.AppendQueueBytes, float64(st.QueuedBytes))
-	emit(telemetry.AppendQueueBound, float64(st.QueueBound))
-	for _, s := range st.Streams {
-		emit(telemetry.StreamRecords, float64(s.Records), s.Stream)
-		emit(telemetry.StreamBytes, float64(s.Bytes), s.Stream)
-	}
 }
 
 func (n *Node) collectDelivery(emit telemetry.Emit) {

@@ -48,6 +48,7 @@ type Health struct {
 	Status  string            `json:"status"` // "ok", or "failing" with status 503
 	Version string            `json:"version"`
 	Uptime  string            `json:"uptime"`
+	Engine  string            `json:"engine"`
 	Checks  map[string]string `json:"checks"` // "ok", or what is wrong
 	// Warnings do not fail the check: nothing is lost and events are taken. A bucket that is gone is one.
 	Warnings map[string]string `json:"warnings,omitempty"`
@@ -60,23 +61,22 @@ const healthTime = 5 * time.Second
 func (n *Node) Health(ctx context.Context) Health {
 	ctx, cancel := context.WithTimeout(ctx, healthTime)
 	defer cancel()
-	h := Health{Status: "ok", Version: n.opts.Version, Uptime: time.Since(n.started).Round(time.Second).String(), Checks: map[string]string{}}
+	h := Health{Status: "ok", Version: n.opts.Version, Uptime: time.Since(n.started).Round(time.Second).String(), Engine: n.Engine(), Checks: map[string]string{}}
 	check := func(name string, err error) {
 		h.Checks[name] = "ok"
 		if err != nil {
 			h.Checks[name], h.Status = err.Error(), "failing"
 		}
 	}
-	check("streams", n.streams.Healthy(ctx))
-	check("objects", n.objects.Healthy(ctx))
+	for _, c := range n.checks {
+		check(c.name, c.ask(ctx))
+	}
 	h.Checks["disk space"] = "ok"
 	if n.space.Low() {
 		h.Checks["disk space"], h.Status = "below the low-space mark; writes are refused", "failing"
 	}
+	h.Warnings = n.Warnings(ctx)
 	for name, trouble := range n.engine.Trouble() {
-		if h.Warnings == nil {
-			h.Warnings = map[string]string{}
-		}
 		h.Warnings["delivery stream "+name] = trouble.Error
 	}
 	return h

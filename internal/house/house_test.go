@@ -25,6 +25,7 @@ var floors = []struct {
 	why    string
 }{
 	{"cmd/", 70, "the commands: flags and printing"},
+	{"e2e/kafkacluster/cmd", 71, "a cluster to try"},
 	{"e2e", 70, "tests on the built binary"},
 	{"bench/load", 25, "leaf: load generator"},
 	{"bench", 70, "measurements of the built binary"},

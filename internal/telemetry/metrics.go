@@ -40,6 +40,8 @@ const (
 var (
 	Info = declare(gauge, "millrace_build_info", "Always 1; the labels tell which build runs.", "version", "go")
 
+	Engine = declare(gauge, "millrace_engine_info", "Always 1; the labels tell what keeps records, and this node's name in its cluster.", "engine", "node")
+
 	APIRequests = declare(counter, "millrace_api_requests_total",
 		"Requests that deployed APIs answered, by status. Calls to control planes are not among them.", "api", "stage", "status")
 	APIRequestBytes = declare(counter, "millrace_api_request_bytes_total",

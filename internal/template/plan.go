@@ -49,6 +49,7 @@ type Target struct {
 	Catalog         *catalog.Catalog
 	IDs             *ids.Source
 	Now             func() time.Time
+	Node            string // tells this node from others that share the catalog
 }
 
 // Verb says what a step does.
@@ -90,6 +91,8 @@ type Plan struct {
 
 	target  Target
 	had     *Record
+	found   bool      // had lies in the catalog
+	claimed time.Time // when this node's claim on the stack was last stored
 	record  *Record
 	outputs []Output
 	tokens  *strings.Replacer
@@ -131,17 +134,20 @@ func (t *Template) Plan(ctx context.Context, target Target, prune bool) (*Plan, 
 		had = newRecord(t.Stack())
 		had.ID = target.IDs.UUID()
 	}
+	if other, held := had.Claim.by(target.Node, target.Now()); held {
+		return nil, fault.New(fault.InUse, "template.Plan", t.Stack(), "%w: %s", ErrClaimed, other)
+	}
 	b := newBuild(t, had.clone(), target.IDs)
 	b.run()
 	if err := b.err(); err != nil {
 		return nil, err
 	}
 	p := &planner{
-		Plan: &Plan{Stack: t.Stack(), Notes: b.notes, target: target, had: had, outputs: b.outputs, build: b,
+		Plan: &Plan{Stack: t.Stack(), Notes: b.notes, target: target, had: had, found: found, outputs: b.outputs, build: b,
 			record: &Record{Stack: had.Stack, ID: had.ID, Resources: map[string]*RecordEntry{}}},
 		ctx: ctx, b: b, view: view, prune: prune,
 	}
-	if err := p.claim(); err != nil {
+	if err := p.foreign(); err != nil {
 		return nil, err
 	}
 	p.plan()
@@ -161,8 +167,8 @@ type planner struct {
 	owners map[string]string // stacks by "TYPE PHYSICAL"
 }
 
-// claim reads what belongs to other stacks.
-func (p *planner) claim() error {
+// foreign reads what belongs to other stacks.
+func (p *planner) foreign() error {
 	p.owners = map[string]string{}
 	all, err := Stacks.All(p.view)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -285,22 +286,12 @@ func (p *planner) removeStage(ctx context.Context, physical string) error {
 // Apply does what the plan says, step by step; progress is told of each step that changes something. After an error
 // what was done stays done, and the next plan goes on from there.
 func (p *Plan) Apply(ctx context.Context, progress func(*Step)) ([]Output, error) {
-	if err := p.saveRecord(ctx, p.both()); err != nil {
+	if err := p.begin(ctx); err != nil {
 		return nil, err
 	}
-	for _, s := range p.Steps {
-		if s.run == nil {
-			continue
-		}
-		progress(s)
-		if err := s.run(ctx); err != nil {
-			return nil, fault.New(fault.KindOf(err), "template.Apply", s.Logical, "%s %s: %w", s.Type, s.Physical, err)
-		}
-	}
-	if p.build.account != nil {
-		if err := p.target.Catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.APIs{}.PutAccount(tx, *p.build.account) }); err != nil {
-			return nil, err
-		}
+	if err := p.steps(ctx, progress); err != nil {
+		// What was done stays; the claim goes, so that nobody waits for it.
+		return nil, errors.Join(err, p.saveRecord(context.WithoutCancel(ctx), p.both()))
 	}
 	p.record.Applied = p.target.Now().UTC()
 	if err := p.saveRecord(ctx, p.record); err != nil {
@@ -312,9 +303,53 @@ func (p *Plan) Apply(ctx context.Context, progress func(*Step)) ([]Output, error
 	return p.outputs, nil
 }
 
+// begin claims the stack, and fails with ErrClaimed when it is no longer what the plan was made for.
+func (p *Plan) begin(ctx context.Context) error {
+	return p.target.Catalog.Update(ctx, func(tx *catalog.Tx) error {
+		now, found, err := Stacks.Get(tx, p.Stack)
+		if err != nil {
+			return err
+		}
+		if found != p.found || found && !equalJSON(now, p.had) {
+			return fault.New(fault.InUse, "template.Apply", p.Stack, "%w since the plan was made", ErrClaimed)
+		}
+		return p.claim(tx)
+	})
+}
+
+// claim stores what was there and what is to be, with who is at it.
+func (p *Plan) claim(tx *catalog.Tx) error {
+	r := p.both()
+	p.claimed = p.target.Now().UTC()
+	r.Claim = &Claim{p.target.Node, p.claimed}
+	return Stacks.Put(tx, r.Stack, r)
+}
+
+func (p *Plan) steps(ctx context.Context, progress func(*Step)) error {
+	for _, s := range p.Steps {
+		if s.run == nil {
+			continue
+		}
+		if p.target.Now().Sub(p.claimed) > claimTime/4 {
+			if err := p.target.Catalog.Update(ctx, p.claim); err != nil {
+				return err
+			}
+		}
+		progress(s)
+		if err := s.run(ctx); err != nil {
+			return fault.New(fault.KindOf(err), "template.Apply", s.Logical, "%s %s: %w", s.Type, s.Physical, err)
+		}
+	}
+	if p.build.account != nil {
+		return p.target.Catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.APIs{}.PutAccount(tx, *p.build.account) })
+	}
+	return nil
+}
+
 // both is the record while the plan is being applied: what was there, and what is to be.
 func (p *Plan) both() *Record {
 	r := p.had.clone()
+	r.Claim = nil
 	maps.Copy(r.Resources, p.record.Resources)
 	for logical, e := range p.had.Resources {
 		if now := p.record.Resources[logical]; now != nil && (now.Type != e.Type || now.Physical != e.Physical) {

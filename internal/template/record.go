@@ -1,6 +1,7 @@
 package template
 
 import (
+	"errors"
 	"maps"
 	"time"
 
@@ -13,6 +14,29 @@ type Record struct {
 	ID        string                  `json:"id"` // of AWS::StackId
 	Applied   time.Time               `json:"applied,omitzero"`
 	Resources map[string]*RecordEntry `json:"resources"` // by logical id
+	// Claim is set while a node applies a file: the other nodes of a cluster wait for it.
+	Claim *Claim `json:"claim,omitempty"`
+}
+
+// Claim says who applies a file to a stack.
+type Claim struct {
+	Node string    `json:"node"`
+	At   time.Time `json:"at"` // renewed on the way
+}
+
+// ErrClaimed says that another node applies a file to the stack, or has done so since the plan was made: plan again.
+var ErrClaimed = errors.New("another node applies a file to this stack")
+
+// claimTime is after how long a claim that was not renewed is void: its node has died. It is several times what the
+// slowest step takes.
+const claimTime = 2 * time.Minute
+
+// by reports whether another node holds the stack.
+func (c *Claim) by(node string, now time.Time) (other string, held bool) {
+	if c == nil || c.Node == node || now.Sub(c.At) > claimTime {
+		return "", false
+	}
+	return c.Node, true
 }
 
 // RecordEntry is a resource of a stack.
