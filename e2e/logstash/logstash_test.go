@@ -97,6 +97,18 @@ var hostile = event{
 	{"a key & \"more\"=", "~*-._"},
 }
 
+// The encoder of these tests writes what JRuby 9.4 does of the same event: CGI.escape of each name and of each
+// value's to_s, which is how the plugin makes a form.
+func TestFormIsRubys(t *testing.T) {
+	const ruby = "%40timestamp=2026-11-25T18%3A17%3A38.123Z&%40version=1&message=GET+%2Fa%3Fb%3D1%26c%3D%252B%2Bd+%22quoted%22+" +
+		"%27single%27+%3Ctag%3E+back%5Cslash%09tab%0Aline+%24x+%23if%28%24y%29+100%25+%C3%BC%C3%B1%E6%9D%B1%E4%BA%AC+%F0%9F%9A%82" +
+		"&host=%7B%22name%22%3D%3E%22web-1%22%7D&tags=%5B%22a%22%2C+%22b+c%22%5D&bytes=512&ratio=0.25&nothing=&empty=" +
+		"&a+key+%26+%22more%22%3D=~%2A-._"
+	if got := string(output{format: "form"}.body(t, hostile)); got != ruby {
+		t.Errorf("got  %s\nwant %s", got, ruby)
+	}
+}
+
 // asForm is what is left of an event in format "form": every value is a text.
 func asForm(e event) event {
 	out := make(event, len(e))
