@@ -55,6 +55,30 @@ class Kinesis(NodeTest):
         self.assertEqual(answer["FailedRecordCount"], 0)
         self.assertEqual({r["ShardId"] for r in answer["Records"]}, {"shardId-000000000000", "shardId-000000000001"})
 
+    def test_reshards_are_followed_by_child_shards(self):
+        self.kinesis.put_record(StreamName=self.name, PartitionKey="k", ExplicitHashKey="0", Data=b"parent")
+        self.kinesis.split_shard(StreamName=self.name, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**126))
+        self.kinesis.get_waiter("stream_exists").wait(StreamName=self.name)
+        self.kinesis.put_record(StreamName=self.name, PartitionKey="k", ExplicitHashKey="0", Data=b"child")
+        self.kinesis.merge_shards(StreamName=self.name, ShardToMerge="shardId-000000000003", AdjacentShardToMerge="shardId-000000000001")
+        scaled = self.kinesis.update_shard_count(StreamName=self.name, TargetShardCount=4, ScalingType="UNIFORM_SCALING")
+        self.assertEqual((scaled["CurrentShardCount"], scaled["TargetShardCount"]), (2, 4))
+        summary = self.kinesis.describe_stream_summary(StreamName=self.name)["StreamDescriptionSummary"]
+        self.assertEqual(summary["OpenShardCount"], 4)
+        data, shard = [], "shardId-000000000000"
+        while shard:
+            iterator = self.kinesis.get_shard_iterator(StreamName=self.name, ShardId=shard, ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
+            answer = self.kinesis.get_records(ShardIterator=iterator)
+            data += [r["Data"] for r in answer["Records"]]
+            children = answer.get("ChildShards", [])
+            self.assertEqual("NextShardIterator" in answer, not children)
+            shard = next((c["ShardId"] for c in children if c["HashKeyRange"]["StartingHashKey"] == "0"), None)
+        self.assertEqual(data, [b"parent", b"child"])
+        with Code(self, "ResourceNotFoundException"):
+            self.kinesis.split_shard(StreamName=self.name, ShardToSplit="shardId-000000000099", NewStartingHashKey="5")
+        with Code(self, "InvalidArgumentException"):
+            self.kinesis.split_shard(StreamName=self.name, ShardToSplit="shardId-000000000000", NewStartingHashKey="5")
+
     def test_explicit_hash_key_decides(self):
         for shard, key in (("shardId-000000000000", "0"), ("shardId-000000000001", str(2**128 - 1))):
             put = self.kinesis.put_record(StreamName=self.name, PartitionKey="k", ExplicitHashKey=key, Data=b"x")

@@ -39,6 +39,9 @@ type campaign struct {
 	book   *book
 	prefix int          // of the objects; it rises, so that keys sort in the order of time
 	loaded map[int]bool // prefixes under which there was load
+
+	reshards int     // so far
+	shards   []shard // of the stream, at the end
 }
 
 func newCampaign(t testing.TB, seed uint64, tags ...string) *campaign {
@@ -85,16 +88,20 @@ func (c *campaign) turnPrefix() { c.prefix++ }
 func (c *campaign) under(n *node.Node, what func() error) error {
 	c.loaded[c.prefix] = true
 	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan struct{})
+	ended, resharded := make(chan struct{}), make(chan *resharder, 1)
 	seed := c.rng.Uint64()
+	most := min(c.rng.IntN(reshardsOfOne+1), reshardsMost-c.reshards)
 	go func() {
 		defer close(ended)
 		run(ctx, c.book, n, seed)
 	}()
+	go func() { resharded <- reshards(ctx, n, seed, most) }()
 	err := what()
 	stop()
 	<-ended
-	return err
+	r := <-resharded
+	c.reshards += r.done
+	return errors.Join(err, r.err)
 }
 
 // aWhile is a random time.
@@ -243,6 +250,14 @@ func (c *campaign) finish() (*report, error) {
 	if err := onlyOnce(ctx, n); err != nil {
 		return nil, err
 	}
+	aws, err := dial(ctx, n.AWS)
+	if err != nil {
+		return nil, err
+	}
+	defer aws.Close()
+	if c.shards, err = describe(aws); err != nil {
+		return nil, err
+	}
 	if err := n.Stop(); err != nil {
 		return nil, err
 	}
@@ -275,7 +290,7 @@ func (c *campaign) judge(ledger *node.Ledger, listed map[string][]string) (*repo
 			return nil, err
 		}
 	}
-	r, err := check(c.book, buckets)
+	r, err := check(c.book, buckets, c.shards)
 	if err != nil {
 		return nil, err
 	}

@@ -65,8 +65,8 @@ type lastSeen struct {
 	id  int
 }
 
-// check reads the objects of all buckets, each bucket's keys sorted, and compares them with the book.
-func check(b *book, buckets map[string][]source) (*report, error) {
+// check reads the objects of all buckets, each bucket's keys sorted, and compares them with the book and the lineage of shards.
+func check(b *book, buckets map[string][]source, shards []shard) (*report, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := &checker{book: b, report: &report{keys: map[string][]string{}}, seen: make([]sighting, len(b.entries)),
@@ -88,6 +88,7 @@ func check(b *book, buckets map[string][]source) (*report, error) {
 	c.cut()
 	c.anonymous()
 	c.sequences()
+	c.lineage(shards)
 	c.report.objects = len(c.keys)
 	return c.report, nil
 }

@@ -26,7 +26,7 @@ func TestCheckerFindsEachOffence(t *testing.T) {
 			return source{key, func() ([]byte, error) { return []byte(strings.Join(lines, "")), nil }}
 		}
 		// Out of order, as a folder may list them.
-		r, err := check(b, map[string][]source{"class-events": {object("p2/b", lines[half:]), object("p1/a", lines[:half])}})
+		r, err := check(b, map[string][]source{"class-events": {object("p2/b", lines[half:]), object("p1/a", lines[:half])}}, nil)
 		if err != nil {
 			t.Fatal(name, err)
 		}
@@ -59,6 +59,31 @@ func TestCheckerFindsEachOffence(t *testing.T) {
 	f("nobody sent it", func(l []string) []string { return append(l, "8\n") }, report{mangled: 1})
 	f("nobody gave its number", func(l []string) []string { return append(l, string(jsonSmall.event(99).line)) }, report{mangled: 1})
 	f("the end of the last is missing", func(l []string) []string { l[7] = l[7][:20]; return l }, report{mangled: 2})
+}
+
+// Shard 2 is the child of 0 and 1, of which 1 is empty; 3 is the child of 2, which is empty in the second case.
+func TestCheckerFindsChildrenBeforeTheirParents(t *testing.T) {
+	shards := []shard{{ShardId: "shardId-0"}, {ShardId: "shardId-1"}, {ShardId: "shardId-2", ParentShardId: "shardId-0", AdjacentParentShardId: "shardId-1"},
+		{ShardId: "shardId-3", ParentShardId: "shardId-2"}}
+	f := func(order []int, want int) {
+		t.Helper()
+		b := newBook()
+		var text string
+		for i, s := range order {
+			id := b.sends(jsonSmall, 1)
+			b.answers(id, fmt.Sprintf("class-stream shardId-%d", s), fmt.Sprintf("%056d", 100+i))
+			text += string(jsonSmall.event(id).line)
+		}
+		r, err := check(b, map[string][]source{"class-events": {{"a", func() ([]byte, error) { return []byte(text), nil }}}}, shards)
+		if err != nil || r.reordered != want {
+			t.Errorf("%v: %d reordered, %v; want %d", order, r.reordered, err, want)
+		}
+	}
+	f([]int{0, 0, 2, 2, 3}, 0)
+	f([]int{0, 2, 0, 2, 3}, 1)
+	f([]int{3, 0}, 1)
+	f([]int{0, 3}, 0)
+	f([]int{1, 0, 2, 3, 2}, 1)
 }
 
 func TestBodiesAreAsLargeAsIntended(t *testing.T) {

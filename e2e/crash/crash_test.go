@@ -104,9 +104,12 @@ func TestCrash(t *testing.T) {
 	}
 	r, err := c.finish()
 	if r != nil {
-		fmt.Printf("%d rounds, %s\n", *rounds, r)
+		fmt.Printf("%d shards after %d reshards\n%d rounds, %s\n", len(c.shards), c.reshards, *rounds, r)
 	}
 	c.verdict(r, err)
+	if *rounds >= len(ways) && c.reshards == 0 {
+		t.Error("the stream was never resharded: that proves nothing about children")
+	}
 }
 
 // round runs one and prints a line about it.

@@ -8,7 +8,9 @@
 // What it asserts at the end of all rounds, when nothing is in flight any more:
 // every answered event is in exactly one object, byte for byte what its template
 // must render; an unanswered one is there once or not at all; within a shard the
-// objects, keys sorted, hold events in the order of their sequence numbers; the
+// objects, keys sorted, hold events in the order of their sequence numbers, and
+// those of children behind those of their parents, for the stream is split, merged
+// and scaled under load; the
 // node's own ledger tells the same numbers; the S3 API lists the same objects as
 // the folder holds.
 //

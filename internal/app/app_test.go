@@ -269,6 +269,64 @@ func TestTailFollows(t *testing.T) {
 	}
 }
 
+// A tail reads a closed shard to its end, then its children: each key's records come in order, from the oldest on or from the newest.
+func TestTailFollowsChildren(t *testing.T) {
+	r := start(t, t.TempDir(), nil)
+	if _, err := r.streams.CreateStream(t.Context(), stream.CreateStream{Name: "s", Shards: 2}); err != nil {
+		t.Fatal(err)
+	}
+	put := func(n int) {
+		t.Helper()
+		entries := []stream.Entry{{PartitionKey: "a", Data: fmt.Appendf(nil, "a%d", n)}, {PartitionKey: "b", Data: fmt.Appendf(nil, "b%d", n)}}
+		if err := r.streams.Append(t.Context(), "s", entries, make([]stream.Result, 2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reshard := func(count int) {
+		t.Helper()
+		if _, err := r.streams.Reshard(t.Context(), "s", stream.Reshard{Count: count}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(0)
+	reshard(3)
+	put(1)
+	var ends []func(last int)
+	for _, c := range []struct {
+		from  string
+		first int
+	}{{"horizon", 0}, {"latest", 2}} {
+		resp, err := client.Get(r.AWSURL() + "/_millrace/tail/s?from=" + c.from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		lines := json.NewDecoder(bufio.NewReader(resp.Body))
+		next := map[string]int{"a": c.first, "b": c.first}
+		ends = append(ends, func(last int) {
+			t.Helper()
+			for next["a"] <= last || next["b"] <= last {
+				var rec TailRecord
+				if err := lines.Decode(&rec); err != nil {
+					t.Fatal(err)
+				}
+				if want := fmt.Sprintf("%s%d", rec.Key, next[rec.Key]); rec.Text == nil || *rec.Text != want {
+					t.Fatalf("from %s: %+v, where %s should come", c.from, rec, want)
+				}
+				next[rec.Key]++
+			}
+		})
+	}
+	for n, count := range []int{2, 5, 1, 2} {
+		put(2 + 2*n)
+		reshard(count)
+		put(3 + 2*n)
+		for _, end := range ends {
+			end(3 + 2*n)
+		}
+	}
+}
+
 func TestTheShortAddressDoesNotMove(t *testing.T) {
 	folder := t.TempDir()
 	r := start(t, folder, nil)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -48,42 +49,98 @@ func (n *Node) serveTail(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	defer context.AfterFunc(n.stopping, cancel)()
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	out := &tailWriter{w: w, rc: http.NewResponseController(w)}
-	out.flush()
-	var readers sync.WaitGroup
-	for i := range def.Shards {
-		ref := stream.ShardRef{Stream: def.Name, ID: def.ID, Shard: def.Shards[i].Index}
-		readers.Go(func() {
-			defer cancel() // one that can't go on ends all: the client begins again
-			n.tailShard(ctx, ref, oldest, out)
-		})
-	}
-	readers.Wait()
+	t := &tail{n: n, out: &tailWriter{w: w, rc: http.NewResponseController(w)}, ctx: ctx, cancel: cancel,
+		stream: def.Name, id: def.ID, shards: map[uint32]tailState{}}
+	t.out.flush()
+	t.begin(def, oldest)
+	t.readers.Wait()
 }
 
-// tailShard copies a shard's records to out until ctx ends, the stream goes, or the caller is gone.
-func (n *Node) tailShard(ctx context.Context, ref stream.ShardRef, oldest bool, out *tailWriter) {
-	place := n.streams.Tip
+// tail follows the shards of a stream: one reader for each that is open, and for children once their parents are read.
+type tail struct {
+	n          *Node
+	out        *tailWriter
+	ctx        context.Context
+	cancel     context.CancelFunc
+	stream, id string
+	readers    sync.WaitGroup
+
+	mu     sync.Mutex
+	shards map[uint32]tailState
+}
+
+type tailState uint8
+
+const (
+	tailing tailState = 1 + iota
+	tailed            // to its end, or closed before the tail began
+)
+
+// begin starts at the newest records, or at the oldest: then closed shards are read as well, before their children.
+func (t *tail) begin(def *stream.Stream, oldest bool) {
 	if oldest {
-		place = n.streams.Horizon
+		t.follow(def, t.n.streams.Horizon)
+		return
 	}
-	from, err := place(ctx, ref)
+	for i := range def.Shards {
+		if !def.Shards[i].Open() {
+			t.shards[def.Shards[i].Index] = tailed
+		}
+	}
+	t.follow(def, t.n.streams.Tip)
+}
+
+// follow starts to read the shards that are not read yet and whose parents are.
+func (t *tail) follow(def *stream.Stream, place func(context.Context, stream.ShardRef) (stream.SequenceNumber, error)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range def.Shards {
+		sh := &def.Shards[i]
+		waits := func(parent uint32) bool { _, listed := def.Shard(parent); return listed && t.shards[parent] != tailed }
+		if t.shards[sh.Index] != 0 || slices.ContainsFunc(sh.Parents, waits) {
+			continue
+		}
+		t.shards[sh.Index] = tailing
+		t.readers.Go(func() {
+			if !t.read(stream.ShardRef{Stream: t.stream, ID: t.id, Shard: sh.Index}, place) {
+				t.cancel() // one that can't go on ends all: the client begins again
+			}
+		})
+	}
+}
+
+// ended goes on with the children of a shard that was read to its end. All that they hold is new to the tail.
+func (t *tail) ended(shard uint32) bool {
+	t.mu.Lock()
+	t.shards[shard] = tailed
+	t.mu.Unlock()
+	def, ok := t.n.streams.Stream(t.stream)
+	if !ok || def.ID != t.id {
+		return false
+	}
+	t.follow(def, t.n.streams.Horizon)
+	return true
+}
+
+// read copies a shard's records to the caller until the shard ends (true), or the tail does, the stream goes, or the caller is gone.
+func (t *tail) read(ref stream.ShardRef, place func(context.Context, stream.ShardRef) (stream.SequenceNumber, error)) bool {
+	from, err := place(t.ctx, ref)
 	var batch stream.Batch
 	for err == nil {
-		if err = n.streams.Wait(ctx, ref, from); err != nil {
+		if err = t.n.streams.Wait(t.ctx, ref, from); err != nil {
 			break
 		}
 		req := stream.ReadRequest{Shard: ref, From: from, MaxRecords: tailRecords, MaxBytes: tailBytes}
-		if err = n.streams.Read(ctx, req, &batch); err != nil {
+		if err = t.n.streams.Read(t.ctx, req, &batch); err != nil {
 			break
 		}
-		err = out.write(ref.Shard, batch.Records)
+		err = t.out.write(ref.Shard, batch.Records)
 		from = batch.Next
-		if batch.End {
-			<-ctx.Done() // the shard is closed; others go on
-			return
+		if batch.End && err == nil {
+			return t.ended(ref.Shard)
 		}
 	}
+	return false
 }
 
 // tailWriter lets the readers of several shards write whole lines.

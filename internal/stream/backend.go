@@ -157,7 +157,7 @@ type Batch struct {
 	Resumed SequenceNumber
 	// MillisBehind is 0 at the tip, else the age of the last returned record, and positive while more follow.
 	MillisBehind int64
-	// End is set when the shard is closed and Next lies behind its last record.
+	// End is set when the shard is closed and Next lies behind its last record; its children are listed by then.
 	End bool
 
 	Buf []byte // the backend's: memory that Records point to

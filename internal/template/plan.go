@@ -23,6 +23,7 @@ type Streams interface {
 	Stream(name string) (*stream.Stream, bool)
 	CreateStream(ctx context.Context, spec stream.CreateStream) (*stream.Stream, error)
 	UpdateStream(ctx context.Context, name string, change stream.UpdateStream) (*stream.Stream, error)
+	Reshard(ctx context.Context, name string, change stream.Reshard) (*stream.Stream, error)
 	DeleteStream(ctx context.Context, name string) error
 }
 
@@ -290,41 +291,82 @@ func (p *planner) stream(s *streamSpec) {
 		p.add(Create, s.resource, s.name, s.describe(), func(ctx context.Context) error {
 			_, err := p.target.Streams.CreateStream(ctx, stream.CreateStream{
 				Name: s.name, Mode: s.mode, Shards: s.shards, Retention: s.retention, Tags: s.tags})
-			return err
+			return p.whenActive(ctx, s, err)
 		})
 		return
 	}
 	p.takenOver(s.resource, s.name)
-	wanted := max(s.shards, 1)
 	if have.Mode != s.mode {
 		p.refuse(s.resource, "StreamModeDetails", "the mode can't change from %s to %s in this version of Millrace", have.Mode, s.mode)
 		return
 	}
-	if s.mode == stream.Provisioned && have.OpenShards() != wanted {
-		p.refuse(s.resource, "ShardCount", "the number of shards can't change from %d to %d: resharding is not supported by this version of Millrace", have.OpenShards(), wanted)
-		return
-	}
-	var change stream.UpdateStream
-	var what []string
-	if have.Retention != s.retention {
-		change.Retention = &s.retention
-		what = append(what, fmt.Sprintf("retention from %v to %v", have.Retention, s.retention))
-	}
-	if !maps.Equal(have.Tags, s.tags) {
-		change.Tags = maps.Clone(s.tags)
-		if change.Tags == nil {
-			change.Tags = map[string]string{}
-		}
-		what = append(what, "tags")
-	}
-	if what == nil {
+	change := s.changes(have)
+	if change.what == nil {
 		p.add(Keep, s.resource, s.name, "", nil)
 		return
 	}
-	p.add(Update, s.resource, s.name, strings.Join(what, ", "), func(ctx context.Context) error {
-		_, err := p.target.Streams.UpdateStream(ctx, s.name, change)
-		return err
-	})
+	p.add(Update, s.resource, s.name, strings.Join(change.what, ", "), func(ctx context.Context) error { return p.changeStream(ctx, s, change) })
+}
+
+// streamChange is what a file changes of a stream that is there.
+type streamChange struct {
+	what     []string // in words; nil: nothing
+	settings stream.UpdateStream
+	shards   int // 0: as many as there are
+}
+
+func (s *streamSpec) changes(have *stream.Stream) (c streamChange) {
+	if have.Retention != s.retention {
+		c.settings.Retention = &s.retention
+		c.what = append(c.what, fmt.Sprintf("retention from %v to %v", have.Retention, s.retention))
+	}
+	if !maps.Equal(have.Tags, s.tags) {
+		c.settings.Tags = maps.Clone(s.tags)
+		if c.settings.Tags == nil {
+			c.settings.Tags = map[string]string{}
+		}
+		c.what = append(c.what, "tags")
+	}
+	// A file that gives no number leaves the shards to whoever scales the stream.
+	if open := have.OpenShards(); s.mode == stream.Provisioned && s.shards > 0 && open != s.shards {
+		c.shards = s.shards
+		c.what = append(c.what, fmt.Sprintf("from %d to %d open shards; closed ones stay until their records have left retention", open, s.shards))
+	}
+	return c
+}
+
+// changeStream does one thing after the other: a stream takes the next change when it is ACTIVE again.
+func (p *planner) changeStream(ctx context.Context, s *streamSpec, c streamChange) error {
+	if c.settings.Retention != nil || c.settings.Tags != nil {
+		_, err := p.target.Streams.UpdateStream(ctx, s.name, c.settings)
+		if err := p.whenActive(ctx, s, err); err != nil {
+			return err
+		}
+	}
+	if c.shards == 0 {
+		return nil
+	}
+	_, err := p.target.Streams.Reshard(ctx, s.name, stream.Reshard{Count: c.shards})
+	return p.whenActive(ctx, s, err)
+}
+
+// activeEvery is how often a stream is looked at that is not ACTIVE yet; the look costs no I/O.
+const activeEvery = 20 * time.Millisecond
+
+// whenActive returns when a change that was accepted is complete, or ctx ends.
+func (p *planner) whenActive(ctx context.Context, s *streamSpec, err error) error {
+	for err == nil {
+		st, ok := p.target.Streams.Stream(s.name)
+		if !ok || st.Status == stream.Active {
+			return nil
+		}
+		select {
+		case <-time.After(activeEvery):
+		case <-ctx.Done():
+			err = fmt.Errorf("stream %s is still %s: %w", s.name, st.Status, ctx.Err())
+		}
+	}
+	return err
 }
 
 func (s *streamSpec) describe() string {

@@ -222,7 +222,6 @@ func TestReplacementIsRefused(t *testing.T) {
 	n.mustUp(small, Options{}, false)
 	for _, c := range []struct{ from, to, want string }{
 		{"BucketName: events", "BucketName: other", "t.yaml:5:55: Resources.B.Properties.BucketName: the name can't change from events to other in place"},
-		{"Properties: {RetentionPeriodHours: !Ref Hours}", "Properties: {ShardCount: 2}", "Resources.S.Properties.ShardCount: the number of shards can't change from 1 to 2"},
 		{"Properties: {RetentionPeriodHours: !Ref Hours}", "Properties: {StreamModeDetails: {StreamMode: ON_DEMAND}}", "the mode can't change from PROVISIONED to ON_DEMAND"},
 		{"DeliveryStreamType: KinesisStreamAsSource\n      KinesisStreamSourceConfiguration: {KinesisStreamARN: !GetAtt S.Arn, RoleARN: !GetAtt R.Arn}", "DeliveryStreamType: DirectPut", "DeliveryStreamType can't change in place"},
 	} {
@@ -238,6 +237,31 @@ func TestReplacementIsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "belongs to the stack t") {
 		t.Errorf("another stack: %v", err)
 	}
+}
+
+// The number of shards changes in place, as in CloudFormation; a file that gives none leaves it as it is.
+func TestShardCountChangesInPlace(t *testing.T) {
+	n := newNode(t)
+	n.mustUp(small, Options{}, false)
+	name := n.streams.Streams()[0].Name
+	before, _ := n.streams.Stream(name)
+	f := func(properties, plan string, open, all int) {
+		t.Helper()
+		got := n.mustUp(strings.Replace(small, "RetentionPeriodHours: !Ref Hours", properties, 1), Options{}, false)
+		st, _ := n.streams.Stream(name)
+		if st.ID != before.ID || st.Status != stream.Active || st.OpenShards() != open || len(st.Shards) != all {
+			t.Errorf("%s: the shards are %+v", properties, st.Shards)
+		}
+		if !strings.Contains(got, plan+"\n") {
+			t.Errorf("%s: the plan has no %q:\n%s", properties, plan, got)
+		}
+	}
+	f("ShardCount: 3, RetentionPeriodHours: 48", "~ Kinesis::Stream S ("+name+"): retention from 24h0m0s to 48h0m0s, "+
+		"from 1 to 3 open shards; closed ones stay until their records have left retention", 3, 5)
+	f("ShardCount: 3, RetentionPeriodHours: 48", "= Kinesis::Stream S ("+name+")", 3, 5)
+	f("RetentionPeriodHours: 48", "= Kinesis::Stream S ("+name+")", 3, 5)
+	f("ShardCount: 1, RetentionPeriodHours: 48", "~ Kinesis::Stream S ("+name+"): from 3 to 1 open shards; "+
+		"closed ones stay until their records have left retention", 1, 7)
 }
 
 func TestFunctions(t *testing.T) {
