@@ -33,7 +33,8 @@ const StartTime = 120 * time.Second
 type Cluster struct {
 	layout
 	id        string // of the cluster: 16 random bytes, as Kafka writes them
-	lib       string
+	kafka     installed
+	archive   string // of classes, to be written when a broker ends in the orderly way
 	heap      string
 	authority []byte
 	guard     net.Listener
@@ -74,7 +75,9 @@ func Start(t testing.TB, opts Options) *Cluster {
 
 // New gives a cluster that serves. Its caller must Close it. When it can't be started, the error tells what the
 // brokers said.
-func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
+func New(ctx context.Context, opts Options) (*Cluster, error) { return start(ctx, opts, "") }
+
+func start(ctx context.Context, opts Options, archive string) (_ *Cluster, err error) {
 	if opts.Brokers == 0 {
 		opts.Brokers = 3
 	}
@@ -84,7 +87,7 @@ func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
 	if opts.Heap == "" {
 		opts.Heap = "256m"
 	}
-	lib, err := jars()
+	kafka, err := findInstalled()
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +97,7 @@ func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
 	}
 	c := &Cluster{
 		layout: layout{brokers: opts.Brokers, port: opts.Port, security: opts.Security, folder: folder, settings: opts.Settings},
-		id:     newID(), lib: lib, heap: opts.Heap,
+		id:     newID(), kafka: kafka, archive: archive, heap: opts.Heap,
 		starter: make(chan func()), starterDone: make(chan struct{}),
 		running: make([]*process, opts.Brokers),
 	}
@@ -151,12 +154,7 @@ func (c *Cluster) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	for i := range c.brokers {
-		if err := c.format(ctx, i); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.formatAll(ctx)
 }
 
 // runStarter starts processes from one thread that lives as long as the cluster: the kernel takes the end of the

@@ -1,7 +1,6 @@
 package kafkacluster
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,29 +22,6 @@ func (l *layout) logFile(broker int) string {
 }
 
 func (l *layout) keystore() string { return filepath.Join(l.folder, "keystore.pem") }
-
-// ErrNotInstalled says that there is no Kafka to be run.
-var ErrNotInstalled = errors.New("Apache Kafka is not installed: run e2e/kafka/install")
-
-// jars gives the folder that e2e/kafka/install fills.
-func jars() (string, error) {
-	at, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for folder := at; ; folder = filepath.Dir(folder) {
-		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
-			artifacts := filepath.Join(folder, "e2e", "kafka", ".artifacts")
-			if _, err := os.Stat(filepath.Join(artifacts, "stamp")); err != nil {
-				return "", ErrNotInstalled
-			}
-			return filepath.Join(artifacts, "lib"), nil
-		}
-		if folder == filepath.Dir(folder) {
-			return "", fmt.Errorf("no go.mod above %s", at)
-		}
-	}
-}
 
 // tailKept bounds what is shown of a broker's log.
 const tailKept = 8 << 10
