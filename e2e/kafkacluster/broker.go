@@ -38,8 +38,9 @@ func (c *Cluster) java(ctx context.Context, class string, args ...string) *exec.
 	all := []string{"-Xmx" + c.heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError",
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true",
 		"-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
-		// Warns again and again of each broker that is away, which the tests know.
-		"-Dorg.slf4j.simpleLogger.log.org.apache.kafka.clients.NetworkClient=error"}
+		// These warn again and again of a broker that is away, which the tests know.
+		"-Dorg.slf4j.simpleLogger.log.org.apache.kafka.clients.NetworkClient=error",
+		"-Dorg.slf4j.simpleLogger.log.kafka.server.ReplicaFetcherThread=error"}
 	all = append(all, c.kafka.archived()...)
 	if c.archive != "" && class == brokerClass {
 		all = append(all, "-XX:ArchiveClassesAtExit="+c.archive)

@@ -59,9 +59,7 @@ func Start(t testing.TB, opts Options) *Cluster {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			for i := range c.brokers {
-				t.Logf("--- %s\n%s", c.logFile(i), c.logTail(i))
-			}
+			t.Logf("the brokers' logs are kept in %s\n%s", c.folder, c.logTails())
 			err = c.CloseKeepingLogs()
 		} else {
 			err = c.Close()
@@ -123,7 +121,10 @@ func start(ctx context.Context, opts Options, archive string) (_ *Cluster, err e
 			return nil, err
 		}
 	}
-	return c, c.WaitReady(ctx)
+	if err := c.WaitReady(ctx); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, c.logTails())
+	}
+	return c, nil
 }
 
 // newID gives an id as Kafka's Uuid writes one. The first bit is 0, so that it never looks like an option.

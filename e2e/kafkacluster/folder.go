@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // What lies in a cluster's folder:
@@ -44,4 +45,13 @@ func (l *layout) logTail(broker int) string {
 		return err.Error()
 	}
 	return string(text[:n])
+}
+
+// logTails is the last part of every broker's log.
+func (l *layout) logTails() string {
+	var all strings.Builder
+	for i := range l.brokers {
+		fmt.Fprintf(&all, "--- %s\n%s\n", filepath.Base(l.logFile(i)), l.logTail(i))
+	}
+	return all.String()
 }

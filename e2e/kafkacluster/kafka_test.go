@@ -90,7 +90,9 @@ func TestKafka(t *testing.T) {
 
 func (r *rig) client(t *testing.T, seeds []string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(seeds...), kgo.MetadataMinAge(100 * time.Millisecond)}, opts...)...)
+	// With its own settings the client waits 10 s and more, several times, for a broker that is frozen.
+	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(seeds...), kgo.MetadataMinAge(100 * time.Millisecond), kgo.MetadataMaxAge(time.Second),
+		kgo.DialTimeout(2 * time.Second), kgo.RequestTimeoutOverhead(2 * time.Second), kgo.ProduceRequestTimeout(2 * time.Second)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,25 +191,33 @@ func (r *rig) missing(t *testing.T) {
 func (r *rig) away(t *testing.T, broker int, goes, comes func(broker int) error) {
 	t.Helper()
 	ctx := deadline(t)
+	timed := func(what string, do func()) {
+		t.Helper()
+		began := time.Now()
+		do()
+		t.Logf("%-24s %5.1f s", what, time.Since(began).Seconds())
+	}
 	if err := goes(broker); err != nil {
 		t.Fatal(err)
 	}
-	r.produce(t, 100) // waits until others lead
-	if err := r.WaitReady(ctx); err != nil {
-		t.Fatal(err)
-	}
-	r.produce(t, 100)
-	r.consume(t)
-	began := time.Now()
+	timed("acknowledged after", func() { r.produce(t, 100) }) // others lead by then
+	timed("ready after", func() {
+		if err := r.WaitReady(ctx); err != nil {
+			t.Fatal(err)
+		}
+	})
+	timed("acknowledged after", func() { r.produce(t, 100) })
+	timed("read after", func() { r.consume(t) })
 	if err := comes(broker); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.WaitInSync(ctx); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("in sync %.1f s after it came back", time.Since(began).Seconds())
-	r.produce(t, 100)
-	r.consume(t)
+	timed("in sync again after", func() {
+		if err := r.WaitInSync(ctx); err != nil {
+			t.Fatal(err)
+		}
+	})
+	timed("acknowledged after", func() { r.produce(t, 100) })
+	timed("read after", func() { r.consume(t) })
 }
 
 func (r *rig) killed(t *testing.T)  { r.away(t, 0, r.Kill, r.Restart) }
