@@ -1,5 +1,5 @@
 # Targets for those who build Millrace. Users need only: go run ./cmd/millrace up
-.PHONY: build test race lint generate crash crash-faulty bench fuzz clients clean
+.PHONY: build test race lint generate crash crash-faulty bench fuzz clients kafka clean
 
 build: ## the binary
 	CGO_ENABLED=0 go build -trimpath -o millrace ./cmd/millrace
@@ -28,6 +28,9 @@ crash-faulty: ## the same suite on a build that commits before it puts: it must 
 clients: ## boto3 and the aws CLI against the built binary; installs them into .venv
 	e2e/clients/run
 
+kafka: ## three brokers of a real Apache Kafka on loopback, in the foreground; needs Java and Maven
+	e2e/kafka/run
+
 bench: ## Millrace, a bare net/http handler, and the peers that store records; writes bench/RESULTS.md
 	bench/run
 
@@ -40,4 +43,4 @@ fuzz: ## every fuzz target for FUZZTIME
 
 clean:
 	rm -f millrace
-	rm -rf .venv node_modules
+	rm -rf .venv node_modules e2e/kafka/.artifacts

@@ -1,15 +1,23 @@
 package kafkacluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+)
+
+// The classes of Kafka that are run.
+const (
+	brokerClass = "kafka.Kafka"
+	formatClass = "kafka.tools.StorageTool"
 )
 
 // stopTime bounds how long a broker may take to end in the orderly way.
@@ -26,25 +34,46 @@ type process struct {
 }
 
 // java gives a command that runs a class of Kafka with a small heap and for a short start.
-func java(ctx context.Context, lib, heap, class string, args ...string) *exec.Cmd {
-	all := append([]string{"-Xmx" + heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError",
+func (c *Cluster) java(ctx context.Context, class string, args ...string) *exec.Cmd {
+	all := []string{"-Xmx" + c.heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError",
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true",
 		"-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
-		"-cp", filepath.Join(lib, "*"), class}, args...)
-	cmd := exec.CommandContext(ctx, "java", all...)
+		// These warn again and again of a broker that is away, which the tests know.
+		"-Dorg.slf4j.simpleLogger.log.org.apache.kafka.clients.NetworkClient=error",
+		"-Dorg.slf4j.simpleLogger.log.kafka.server.ReplicaFetcherThread=error"}
+	all = append(all, c.kafka.archived()...)
+	if c.archive != "" && class == brokerClass {
+		all = append(all, "-XX:ArchiveClassesAtExit="+c.archive)
+	}
+	all = append(all, "-cp", filepath.Join(c.kafka.lib, "*"), class)
+	cmd := exec.CommandContext(ctx, "java", append(all, args...)...)
 	cmd.SysProcAttr = ownGroup()
 	return cmd
 }
 
-// format prepares a broker's data folder.
+// formatAll prepares the brokers' data folders.
+func (c *Cluster) formatAll(ctx context.Context) error {
+	errs := make([]error, c.brokers)
+	var all sync.WaitGroup
+	for i := range c.brokers {
+		all.Go(func() { errs[i] = c.format(ctx, i) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
 func (c *Cluster) format(ctx context.Context, broker int) error {
 	args := append([]string{"format", "--cluster-id", c.id, "--config", c.propertiesFile(broker)}, c.scram()...)
-	cmd := java(ctx, c.lib, c.heap, "kafka.tools.StorageTool", args...)
-	var out []byte
+	cmd := c.java(ctx, formatClass, args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
 	var err error
-	c.onStarter(func() { out, err = cmd.CombinedOutput() })
+	c.onStarter(func() { err = cmd.Start() })
+	if err == nil {
+		err = cmd.Wait()
+	}
 	if err != nil {
-		return fmt.Errorf("format the storage of broker %d: %w\n%s", broker, err, out)
+		return fmt.Errorf("format the storage of broker %d: %w\n%s", broker, err, out.Bytes())
 	}
 	return nil
 }
@@ -55,7 +84,7 @@ func (c *Cluster) launch(broker int) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := java(context.Background(), c.lib, c.heap, "kafka.Kafka", c.propertiesFile(broker))
+	cmd := c.java(context.Background(), brokerClass, c.propertiesFile(broker))
 	cmd.Stdout, cmd.Stderr = log, log
 	c.onStarter(func() { err = cmd.Start() })
 	if err != nil {

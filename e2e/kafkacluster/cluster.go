@@ -33,7 +33,8 @@ const StartTime = 120 * time.Second
 type Cluster struct {
 	layout
 	id        string // of the cluster: 16 random bytes, as Kafka writes them
-	lib       string
+	kafka     installed
+	archive   string // of classes, to be written when a broker ends in the orderly way
 	heap      string
 	authority []byte
 	guard     net.Listener
@@ -58,9 +59,7 @@ func Start(t testing.TB, opts Options) *Cluster {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			for i := range c.brokers {
-				t.Logf("--- %s\n%s", c.logFile(i), c.logTail(i))
-			}
+			t.Logf("the brokers' logs are kept in %s\n%s", c.folder, c.logTails())
 			err = c.CloseKeepingLogs()
 		} else {
 			err = c.Close()
@@ -74,7 +73,9 @@ func Start(t testing.TB, opts Options) *Cluster {
 
 // New gives a cluster that serves. Its caller must Close it. When it can't be started, the error tells what the
 // brokers said.
-func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
+func New(ctx context.Context, opts Options) (*Cluster, error) { return start(ctx, opts, "") }
+
+func start(ctx context.Context, opts Options, archive string) (_ *Cluster, err error) {
 	if opts.Brokers == 0 {
 		opts.Brokers = 3
 	}
@@ -84,7 +85,7 @@ func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
 	if opts.Heap == "" {
 		opts.Heap = "256m"
 	}
-	lib, err := jars()
+	kafka, err := findInstalled()
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +95,7 @@ func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
 	}
 	c := &Cluster{
 		layout: layout{brokers: opts.Brokers, port: opts.Port, security: opts.Security, folder: folder, settings: opts.Settings},
-		id:     newID(), lib: lib, heap: opts.Heap,
+		id:     newID(), kafka: kafka, archive: archive, heap: opts.Heap,
 		starter: make(chan func()), starterDone: make(chan struct{}),
 		running: make([]*process, opts.Brokers),
 	}
@@ -120,7 +121,10 @@ func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
 			return nil, err
 		}
 	}
-	return c, c.WaitReady(ctx)
+	if err := c.WaitReady(ctx); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, c.logTails())
+	}
+	return c, nil
 }
 
 // newID gives an id as Kafka's Uuid writes one. The first bit is 0, so that it never looks like an option.
@@ -151,12 +155,7 @@ func (c *Cluster) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	for i := range c.brokers {
-		if err := c.format(ctx, i); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.formatAll(ctx)
 }
 
 // runStarter starts processes from one thread that lives as long as the cluster: the kernel takes the end of the

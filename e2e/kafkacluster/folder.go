@@ -1,10 +1,10 @@
 package kafkacluster
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // What lies in a cluster's folder:
@@ -23,29 +23,6 @@ func (l *layout) logFile(broker int) string {
 }
 
 func (l *layout) keystore() string { return filepath.Join(l.folder, "keystore.pem") }
-
-// ErrNotInstalled says that there is no Kafka to be run.
-var ErrNotInstalled = errors.New("Apache Kafka is not installed: run e2e/kafka/install")
-
-// jars gives the folder that e2e/kafka/install fills.
-func jars() (string, error) {
-	at, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for folder := at; ; folder = filepath.Dir(folder) {
-		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
-			artifacts := filepath.Join(folder, "e2e", "kafka", ".artifacts")
-			if _, err := os.Stat(filepath.Join(artifacts, "stamp")); err != nil {
-				return "", ErrNotInstalled
-			}
-			return filepath.Join(artifacts, "lib"), nil
-		}
-		if folder == filepath.Dir(folder) {
-			return "", fmt.Errorf("no go.mod above %s", at)
-		}
-	}
-}
 
 // tailKept bounds what is shown of a broker's log.
 const tailKept = 8 << 10
@@ -68,4 +45,13 @@ func (l *layout) logTail(broker int) string {
 		return err.Error()
 	}
 	return string(text[:n])
+}
+
+// logTails is the last part of every broker's log.
+func (l *layout) logTails() string {
+	var all strings.Builder
+	for i := range l.brokers {
+		fmt.Fprintf(&all, "--- %s\n%s\n", filepath.Base(l.logFile(i)), l.logTail(i))
+	}
+	return all.String()
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -40,11 +39,7 @@ func (c *Cluster) wait(ctx context.Context, what string, good func(seen *kmsg.Me
 		}
 		select {
 		case <-ctx.Done():
-			tails := make([]string, c.brokers)
-			for i := range tails {
-				tails[i] = fmt.Sprintf("--- %s\n%s", c.logFile(i), c.logTail(i))
-			}
-			return fmt.Errorf("the brokers are not %s: %w: %w\n%s", what, ctx.Err(), err, strings.Join(tails, "\n"))
+			return fmt.Errorf("the brokers are not %s: %w: %w", what, ctx.Err(), err)
 		case <-time.After(lookPause):
 		}
 	}

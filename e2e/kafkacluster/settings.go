@@ -92,6 +92,9 @@ func (l *layout) properties(broker int) []byte {
 		// A topic that nobody made is an error in the test.
 		"auto.create.topics.enable": "false",
 
+		// Of the group coordinators' topic, too, which has no setting of its own.
+		"min.insync.replicas": fmt.Sprint(inSync),
+
 		// Few partitions: a coordinator that moves has little to load.
 		"offsets.topic.num.partitions":                     "4",
 		"offsets.topic.replication.factor":                 fmt.Sprint(replicas),

@@ -21,19 +21,23 @@ func main() {
 	flag.IntVar(&opts.Port, "port", 0, "of the first broker; the 63 above it are taken, too (default: free ones)")
 	flag.StringVar(&opts.Heap, "heap", "256m", "of each broker")
 	flag.BoolVar(&opts.Security, "security", false, "also listeners with SASL (PLAIN, SCRAM), with TLS, and with both")
+	archive := flag.Bool("archive", false, "write the archive of classes, for e2e/kafka/install, and end")
 	flag.Parse()
-	if err := run(opts); err != nil {
+	if err := run(opts, *archive); err != nil {
 		fmt.Fprintln(os.Stderr, "kafka:", err)
 		os.Exit(1)
 	}
 }
 
-func run(opts kafkacluster.Options) error {
+func run(opts kafkacluster.Options, archive bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	began := time.Now()
 	starting, cancel := context.WithTimeout(ctx, kafkacluster.StartTime)
 	defer cancel()
+	if archive {
+		return kafkacluster.Archive(starting)
+	}
 	c, err := kafkacluster.New(starting, opts)
 	if err != nil {
 		return err
