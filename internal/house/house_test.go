@@ -46,6 +46,7 @@ var floors = []struct {
 	{"internal/stream/local", 40, "engine: a backend"},
 	{"internal/object/objecttest", 39, "the suite that stores share"},
 	{"internal/object/dir", 40, "engine: a store"},
+	{"internal/object/s3", 40, "engine: a store"},
 	{"internal/restapi/openapi", 31, "nouns: reading OpenAPI into them"},
 	{"internal/restapi", 30, "nouns"},
 	{"internal/stream", 30, "nouns"},
@@ -80,7 +81,8 @@ func floorOf(pkg string) (floor int, known bool) {
 var onlyHere = map[string][]string{
 	"github.com/cockroachdb/pebble": {"internal/store", "internal/stream/local", "internal/object/dir", "internal/catalog",
 		"internal/delivery/journal", "internal/app"},
-	"github.com/aws/aws-sdk-go-v2":        {},
+	"github.com/aws/aws-sdk-go-v2":        {"internal/object/s3"},
+	"github.com/aws/smithy-go":            {"internal/object/s3"},
 	"github.com/prometheus/client_golang": {"internal/telemetry"},
 	"github.com/klauspost/compress":       {"internal/delivery", "internal/front", "internal/gateway"},
 	"github.com/minio/crc64nvme":          {"internal/object"},
