@@ -1,8 +1,11 @@
 package s3
 
 import (
+	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -72,4 +75,13 @@ func open(t testing.TB, endpoint string, change func(*Options)) *Store {
 // The suite of all stores, on a Millrace node.
 func TestStore(t *testing.T) {
 	objecttest.Run(t, func(t *testing.T) object.Store { return open(t, serve(t, millrace(t)), nil) }, objecttest.Options{PutTimesAreAbout: true})
+}
+
+func writePEM(t *testing.T, der []byte) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
