@@ -2,7 +2,7 @@
 // contract of what keeps them.
 //
 //	Bucket ── Key ── Info (size, ETag, headers, metadata, tags, checksums) + bytes
-//	Store                        keeps buckets: object/dir; later any S3-compatible service
+//	Store                        keeps buckets: object/dir, object/s3
 //
 // Every Store passes the suite in object/objecttest.
 package object

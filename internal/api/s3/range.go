@@ -77,6 +77,9 @@ func (c *call) selectedPart(text string, info *object.Info) (span, error) {
 		return span{}, errInvalidRequest("Cannot specify both Range header and partNumber query parameter")
 	}
 	sizes := info.PartSizes
+	if info.Parts > 1 && len(sizes) != info.Parts {
+		return span{}, errUnsupported("partNumber of an object whose store does not tell the sizes of its parts")
+	}
 	if len(sizes) == 0 {
 		sizes = []int64{info.Size}
 	}

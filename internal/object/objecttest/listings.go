@@ -71,7 +71,7 @@ var listRules = []rule{
 	}},
 	{name: "an empty bucket lists nothing", check: func(b *bench) { b.wantList(object.ListOptions{}) }},
 	{name: "a bucket lists its own keys only", check: func(b *bench) {
-		other := &bench{T: b.T, Store: b.Store, ctx: b.ctx, prefix: b.prefix}
+		other := &bench{T: b.T, Store: b.Store, ctx: b.ctx, options: b.options}
 		other.bucket = b.newBucket()
 		other.put("theirs", "x")
 		b.put("ours", "x")

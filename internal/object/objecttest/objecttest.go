@@ -34,6 +34,16 @@ type Options struct {
 	Prefix string
 	// SkipLarge leaves out what needs parts of 5 MiB.
 	SkipLarge bool
+	// PutTimesAreAbout is set for a store across a network, where the answer to a put tells no time of the object: the
+	// time that Put gives may be up to aboutTime from the one that Head gives.
+	PutTimesAreAbout bool
+}
+
+const aboutTime = 10 * time.Second
+
+// about reports whether a time that Put gave is near enough to the object's.
+func (b *bench) about(put, head time.Time) bool {
+	return b.options.PutTimesAreAbout && put.Sub(head).Abs() <= aboutTime
 }
 
 // Run runs the suite. open gives a store; it may give the same one again, which it closes itself when the test ends.
@@ -53,7 +63,7 @@ func Run(t *testing.T, open func(*testing.T) object.Store, o Options) {
 					continue
 				}
 				t.Run(r.name, func(t *testing.T) {
-					b := &bench{T: t, Store: s, ctx: t.Context(), prefix: o.Prefix}
+					b := &bench{T: t, Store: s, ctx: t.Context(), options: o}
 					b.bucket = b.newBucket()
 					r.check(b)
 				})
@@ -73,9 +83,9 @@ type rule struct {
 type bench struct {
 	*testing.T
 	object.Store
-	ctx    context.Context
-	prefix string
-	bucket string
+	ctx     context.Context
+	options Options
+	bucket  string
 }
 
 var bucketCount atomic.Int64
@@ -83,7 +93,7 @@ var bucketCount atomic.Int64
 // newBucket makes a bucket that is emptied and removed when the test ends.
 func (b *bench) newBucket() string {
 	b.Helper()
-	name := fmt.Sprintf("%s-%d", b.prefix, bucketCount.Add(1))
+	name := fmt.Sprintf("%s-%d", b.options.Prefix, bucketCount.Add(1))
 	if err := b.CreateBucket(b.ctx, object.Bucket{Name: name, Region: "us-east-1"}); err != nil {
 		b.Fatal(err)
 	}

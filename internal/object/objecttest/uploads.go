@@ -137,6 +137,9 @@ var uploadRules = []rule{
 	{name: "a composite checksum is over the parts' digests", large: true, check: func(b *bench) {
 		one, two := large("one", object.MinPartBytes), "two"
 		for _, a := range object.Algorithms {
+			if a == object.CRC64NVME {
+				continue // the service has it over all bytes only
+			}
 			up := b.begin(a, object.UploadOptions{ChecksumAlgorithm: a, ChecksumComposite: true})
 			p1, p2 := b.part(up, 1, one), b.part(up, 2, two)
 			if len(p1.Checksums) != 1 || p1.Checksums[0] != sum(a, one) {
