@@ -105,7 +105,11 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			before = used.written.Load()
 		}
 	}}
-	resp, err := t.base.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	sent := req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
+	if sent.Body != nil {
+		sent.Body = plainBody{sent.Body}
+	}
+	resp, err := t.base.RoundTrip(sent)
 	if err != nil {
 		// On failure the connection has been closed before the error is returned: what was not written by now never is.
 		if req.Context().Err() == nil && (used == nil || used.written.Load() == before) {
@@ -116,6 +120,11 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp.Body = &boundedBody{resp.Body, maxAnswerBytes}
 	return resp, nil
 }
+
+// plainBody hides that a body of the SDK can write itself. That method fails once the body is closed, which happens as
+// soon as an answer has come; net/http may be about to look for a rest of the body just then, takes the failure for one
+// of the connection, and closes it while the answer is being read (smithy-go 1.28.8, safeWriteToReadCloser.WriteTo).
+type plainBody struct{ io.ReadCloser }
 
 // countedConn counts the bytes that anyone began to write.
 type countedConn struct {

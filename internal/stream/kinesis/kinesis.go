@@ -180,7 +180,7 @@ func Open(ctx context.Context, o Options) (*Backend, error) {
 
 // Capabilities: numbers are the service's, retention is the service's.
 func (b *Backend) Capabilities() stream.Capabilities {
-	return stream.Capabilities{ForeignNumbers: true}
+	return stream.Capabilities{ForeignNumbers: true, OrderedCalls: true}
 }
 
 // enter counts a call that Close waits for; false: the backend is closed.
