@@ -24,7 +24,8 @@ type Backend interface {
 
 	// CreateStream makes a stream, durably, ACTIVE at return or soon after.
 	CreateStream(ctx context.Context, spec CreateStream) (*Stream, error)
-	// DeleteStream removes a stream and its records; its name is free at return.
+	// DeleteStream removes a stream and its records; its name is free at return, or soon after where an engine takes its
+	// time: until then the stream is described as DELETING.
 	DeleteStream(ctx context.Context, name string) error
 	// UpdateStream changes a stream's settings.
 	UpdateStream(ctx context.Context, name string, change UpdateStream) (*Stream, error)
@@ -57,7 +58,8 @@ type Backend interface {
 	// Wait returns nil when a record at or after from can be read, or the shard is closed; else ctx's error.
 	// An unknown shard is NotFound, also when it goes while waiting.
 	Wait(ctx context.Context, shard ShardRef, from SequenceNumber) error
-	// Tip gives the place after the newest durable record.
+	// Tip gives the place after the newest durable record. Where an engine can't name it for an idle shard it is a moment
+	// ([Since]) that no record has arrived after; no record that is appended from then on is missed either way.
 	Tip(ctx context.Context, shard ShardRef) (SequenceNumber, error)
 	// Horizon gives the place of the oldest record that retention still shows.
 	Horizon(ctx context.Context, shard ShardRef) (SequenceNumber, error)
@@ -92,6 +94,9 @@ type Capabilities struct {
 	// OrderedCalls: entries of one call that go to one shard get rising numbers in their order. Else only what one call
 	// was told before the next began is in order.
 	OrderedCalls bool
+	// ForeignNumbers: sequence numbers are another service's. SequenceNumber.Parts tells nothing about them, also where
+	// one happens to have our layout; that service judges which are valid.
+	ForeignNumbers bool
 }
 
 // CreateStream says what to make. The zero value of a field means the default.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"strconv"
+	"time"
 )
 
 // SequenceNumber numbers a record within its shard; larger is later.
@@ -15,7 +16,8 @@ import (
 //
 // It also serves as a position: "from s" means the first record whose number is
 // at or above s. The zero value is thus the start of every shard, and the place
-// after a record r is r.Sequence.Next().
+// after a record r is r.Sequence.Next(). A backend that can't name the number at its
+// tip names a moment instead: [Since].
 type SequenceNumber struct{ hi, mid, lo uint64 }
 
 // Our own numbers follow the layout recorded from the service (spec: kinesis,
@@ -99,6 +101,41 @@ func (s SequenceNumber) Next() SequenceNumber {
 	s.mid, carry = bits.Add64(s.mid, 0, carry)
 	s.hi, _ = bits.Add64(s.hi, 0, carry)
 	return s
+}
+
+// Prev is the place right before s; s must not be zero.
+func (s SequenceNumber) Prev() SequenceNumber {
+	var borrow uint64
+	s.lo, borrow = bits.Sub64(s.lo, 1, 0)
+	s.mid, borrow = bits.Sub64(s.mid, 0, borrow)
+	s.hi, _ = bits.Sub64(s.hi, 0, borrow)
+	return s
+}
+
+// Moments lie between these milliseconds since 1970, the years 2001 and 5138: above the short numbers that stand-ins
+// of the service count with, and far below the service's own.
+const (
+	minMoment = 1_000_000_000_000
+	maxMoment = 99_999_999_999_999
+)
+
+// Since gives the place of the first record that arrived at or after t, to the millisecond, as a moment instead of a
+// number: "1764094658123". It sorts before every record's number, so that a reader moves up from it and never back.
+// Only a backend whose Tip or At gave a moment can read from one. A time before 2001 is the start of every shard.
+func Since(t time.Time) SequenceNumber {
+	ms := t.UnixMilli()
+	if ms < minMoment {
+		return SequenceNumber{}
+	}
+	return SequenceNumber{lo: uint64(min(ms, maxMoment))}
+}
+
+// Moment inverts [Since]; ok is false for a number.
+func (s SequenceNumber) Moment() (t time.Time, ok bool) {
+	if s.hi != 0 || s.mid != 0 || s.lo < minMoment || s.lo > maxMoment {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(int64(s.lo)), true
 }
 
 // String prints decimal digits, as the Kinesis API does.

@@ -103,10 +103,10 @@ func (s *Service) startingNumber(text string, st *stream.Stream, sh *stream.Shar
 	n, ok := stream.ParseSequenceNumber(text)
 	created, index, _, ours := n.Parts()
 	switch {
-	case !ok || !ours && ownNumbers(st):
+	case !ok || !ours && s.ownNumbers():
 		return n, failure(kinesiswire.ErrInvalidArgument, "StartingSequenceNumber %s used in GetShardIterator on shard %s in stream %s under account %s is invalid.",
 			text, sh.ID(), st.Name, s.Account.ID)
-	case !ours:
+	case !s.ownNumbers():
 		return n, nil // another service's numbers pass through
 	case index != sh.Index:
 		return n, failure(kinesiswire.ErrInvalidArgument, "Invalid StartingSequenceNumber. It encodes %s, while it was used in a call to a shard with %s",

@@ -125,9 +125,9 @@ func (s *Service) checkOrdering(c *call, st *stream.Stream, text string) error {
 	created, index, _, ours := n.Parts()
 	sh, known := st.Shard(index)
 	switch {
-	case !ok || !ours && ownNumbers(st):
+	case !ok || !ours && s.ownNumbers():
 		return wrong
-	case !ours:
+	case !s.ownNumbers():
 		return nil // another service's numbers pass through
 	case !known && created <= s.Now().Unix():
 		return nil // its shard has left retention
@@ -144,15 +144,8 @@ func (s *Service) checkOrdering(c *call, st *stream.Stream, text string) error {
 	return nil
 }
 
-// ownNumbers reports whether the stream's backend makes numbers of our layout; on Amazon Kinesis they are the
-// service's own.
-func ownNumbers(st *stream.Stream) bool {
-	if len(st.Shards) == 0 {
-		return true
-	}
-	_, _, _, ok := st.Shards[0].First.Parts()
-	return ok
-}
+// ownNumbers reports whether the backend makes numbers of our layout; on Amazon Kinesis they are the service's own.
+func (s *Service) ownNumbers() bool { return !s.Backend.Capabilities().ForeignNumbers }
 
 // appendFault words the failure of a whole append: nothing was written.
 func (s *Service) appendFault(err error, st *stream.Stream) error {

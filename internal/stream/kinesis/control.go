@@ -1,0 +1,238 @@
+package kinesis
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"millrace/internal/fault"
+	"millrace/internal/stream"
+)
+
+// Calls of the control plane are sent once too. What they did is then described; a stream that is not ACTIVE yet is
+// followed by the keeper.
+
+// call runs one call of the control plane within its time.
+func (b *Backend) call(ctx context.Context, op, name string, fn func(context.Context) error) error {
+	if b.isClosed() {
+		return errClosed(op, name)
+	}
+	limited, cancel := context.WithTimeout(ctx, controlTimeout)
+	defer cancel()
+	if err := fn(limited); err != nil {
+		err = faultOf(op, name, err)
+		if fault.Is(err, fault.NotFound) || fault.Is(err, fault.InUse) {
+			b.kick(name) // the service knows better than the view
+		}
+		return err
+	}
+	return nil
+}
+
+// CreateStream makes a stream; it is ACTIVE after the seconds that the service takes. Only with a retention of its own
+// does the call wait for that, because a stream that is being made takes no other change.
+func (b *Backend) CreateStream(ctx context.Context, spec stream.CreateStream) (*stream.Stream, error) {
+	const op = "kinesis.CreateStream"
+	if isHidden(spec.Name) {
+		if b.hidden == nil {
+			return nil, fault.New(fault.Unsupported, op, spec.Name, "hidden streams are not kept here")
+		}
+		return b.hidden.CreateStream(ctx, spec)
+	}
+	in := &sdk.CreateStreamInput{StreamName: &spec.Name, Tags: spec.Tags}
+	if spec.Mode == stream.OnDemand {
+		in.StreamModeDetails = &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}
+	} else {
+		in.ShardCount = aws.Int32(int32(max(spec.Shards, 1)))
+	}
+	if spec.MaxRecordBytes > 0 && spec.MaxRecordBytes != stream.DefaultMaxRecordBytes {
+		in.MaxRecordSizeInKiB = aws.Int32(int32(spec.MaxRecordBytes >> 10))
+	}
+	if err := b.call(ctx, op, spec.Name, func(ctx context.Context) error {
+		_, err := b.client.CreateStream(ctx, in)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	st, err := b.describe(ctx, op, spec.Name, described{tags: len(spec.Tags) > 0})
+	if err != nil {
+		b.kick(spec.Name)
+		return nil, fault.New(fault.Unavailable, op, spec.Name, "the stream has been made, but not described: %w", err)
+	}
+	if spec.Retention == 0 || spec.Retention == st.Retention {
+		return st, nil
+	}
+	if st, err = b.active(ctx, op, spec.Name); err != nil {
+		return nil, err
+	}
+	if err := b.setRetention(ctx, op, st, spec.Retention); err != nil {
+		return nil, err
+	}
+	return b.describe(ctx, op, spec.Name, described{})
+}
+
+// active waits until a stream is ACTIVE in the view.
+func (b *Backend) active(ctx context.Context, op, name string) (*stream.Stream, error) {
+	for {
+		v := b.view.Load()
+		st, ok := v.byName[name]
+		switch {
+		case !ok:
+			return nil, errNoStream(op, name)
+		case st.Status == stream.Active:
+			return st, nil
+		}
+		select {
+		case <-v.changed:
+		case <-ctx.Done():
+			return nil, fault.New(fault.Unavailable, op, name, "the stream is still %s: %w", st.Status, ctx.Err())
+		case <-b.closing:
+			return nil, errClosed(op, name)
+		}
+	}
+}
+
+// DeleteStream removes a stream. The service takes its time: until then it is described as DELETING. A stream with
+// registered consumers is InUse: they are not ours to remove.
+func (b *Backend) DeleteStream(ctx context.Context, name string) error {
+	const op = "kinesis.DeleteStream"
+	if isHidden(name) {
+		if b.hidden == nil {
+			return errNoHidden(op, name)
+		}
+		return b.hidden.DeleteStream(ctx, name)
+	}
+	if err := b.call(ctx, op, name, func(ctx context.Context) error {
+		_, err := b.client.DeleteStream(ctx, &sdk.DeleteStreamInput{StreamName: &name})
+		return err
+	}); err != nil {
+		return err
+	}
+	if _, err := b.describe(ctx, op, name, described{}); err != nil && !fault.Is(err, fault.NotFound) {
+		b.kick(name)
+	}
+	return nil
+}
+
+// UpdateStream changes retention and tags. The description that it returns may still be UPDATING.
+func (b *Backend) UpdateStream(ctx context.Context, name string, change stream.UpdateStream) (*stream.Stream, error) {
+	const op = "kinesis.UpdateStream"
+	if isHidden(name) {
+		if b.hidden == nil {
+			return nil, errNoHidden(op, name)
+		}
+		return b.hidden.UpdateStream(ctx, name, change)
+	}
+	st, err := b.describe(ctx, op, name, described{tags: change.Tags != nil})
+	if err != nil {
+		return nil, err
+	}
+	if change.Tags != nil {
+		if err := b.setTags(ctx, op, st, change.Tags); err != nil {
+			return nil, err
+		}
+	}
+	if change.Retention != nil && *change.Retention != st.Retention {
+		if err := b.setRetention(ctx, op, st, *change.Retention); err != nil {
+			return nil, err
+		}
+	}
+	return b.describe(ctx, op, name, described{tags: change.Tags != nil})
+}
+
+func (b *Backend) setRetention(ctx context.Context, op string, st *stream.Stream, want time.Duration) error {
+	hours := aws.Int32(int32(want / time.Hour))
+	return b.call(ctx, op, st.Name, func(ctx context.Context) error {
+		if want > st.Retention {
+			_, err := b.client.IncreaseStreamRetentionPeriod(ctx, &sdk.IncreaseStreamRetentionPeriodInput{StreamName: &st.Name, RetentionPeriodHours: hours})
+			return err
+		}
+		_, err := b.client.DecreaseStreamRetentionPeriod(ctx, &sdk.DecreaseStreamRetentionPeriodInput{StreamName: &st.Name, RetentionPeriodHours: hours})
+		return err
+	})
+}
+
+// tagsPerCall is how many tags every version of the service takes in a call.
+const tagsPerCall = 10
+
+// setTags makes the tags of a stream those that are given: first it removes, so that the sum stays below the limit.
+func (b *Backend) setTags(ctx context.Context, op string, st *stream.Stream, want map[string]string) error {
+	var drop, add []string
+	for key := range st.Tags {
+		if _, kept := want[key]; !kept {
+			drop = append(drop, key)
+		}
+	}
+	for key, value := range want {
+		if old, has := st.Tags[key]; !has || old != value {
+			add = append(add, key)
+		}
+	}
+	for keys := range slices.Chunk(drop, tagsPerCall) {
+		if err := b.call(ctx, op, st.Name, func(ctx context.Context) error {
+			_, err := b.client.RemoveTagsFromStream(ctx, &sdk.RemoveTagsFromStreamInput{StreamName: &st.Name, TagKeys: keys})
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	for keys := range slices.Chunk(add, tagsPerCall) {
+		tags := make(map[string]string, len(keys))
+		for _, key := range keys {
+			tags[key] = want[key]
+		}
+		if err := b.call(ctx, op, st.Name, func(ctx context.Context) error {
+			_, err := b.client.AddTagsToStream(ctx, &sdk.AddTagsToStreamInput{StreamName: &st.Name, Tags: tags})
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Reshard passes a change on. The service bounds UpdateShardCount: at most double, at least half.
+func (b *Backend) Reshard(ctx context.Context, name string, change stream.Reshard) (*stream.Stream, error) {
+	const op = "kinesis.Reshard"
+	if isHidden(name) {
+		if b.hidden == nil {
+			return nil, errNoHidden(op, name)
+		}
+		return b.hidden.Reshard(ctx, name, change)
+	}
+	if err := b.call(ctx, op, name, func(ctx context.Context) error { return b.reshard(ctx, name, change) }); err != nil {
+		return nil, err
+	}
+	st, err := b.describe(ctx, op, name, described{})
+	if err != nil {
+		b.kick(name)
+		return nil, fault.New(fault.Unavailable, op, name, "the change has begun, but the stream is not described: %w", err)
+	}
+	return st, nil
+}
+
+func (b *Backend) reshard(ctx context.Context, name string, change stream.Reshard) error {
+	var err error
+	switch {
+	case change.Split != nil:
+		_, err = b.client.SplitShard(ctx, &sdk.SplitShardInput{
+			StreamName: &name, ShardToSplit: aws.String(stream.ShardID(change.Split.Shard)), NewStartingHashKey: aws.String(change.Split.At.String()),
+		})
+	case change.Merge != nil:
+		_, err = b.client.MergeShards(ctx, &sdk.MergeShardsInput{
+			StreamName: &name, ShardToMerge: aws.String(stream.ShardID(change.Merge.Shard)),
+			AdjacentShardToMerge: aws.String(stream.ShardID(change.Merge.Adjacent)),
+		})
+	case change.Count > 0:
+		_, err = b.client.UpdateShardCount(ctx, &sdk.UpdateShardCountInput{
+			StreamName: &name, TargetShardCount: aws.Int32(int32(change.Count)), ScalingType: types.ScalingTypeUniformScaling,
+		})
+	default:
+		err = fault.New(fault.Invalid, "kinesis.Reshard", name, "nothing to change")
+	}
+	return err
+}
