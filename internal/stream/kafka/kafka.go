@@ -74,11 +74,11 @@ type Backend struct {
 	adm      *kadm.Client // on reader
 
 	view     atomic.Pointer[view]
-	followed chan struct{} // closed when the catalog has been seen once
+	followed chan struct{}            // closed when the catalog has been seen once
 	purges   map[string]chan struct{} // by topic; follow's
 	unfollow func()
 
-	limits   sync.Map // *topic by name; the producer asks
+	limits sync.Map // *topic by name; the producer asks
 
 	produced room // bounds what is in flight to brokers
 	fetched  room // bounds the answers of fetches
