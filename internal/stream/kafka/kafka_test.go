@@ -79,7 +79,7 @@ func TestSuite(t *testing.T) {
 	streamtest.Run(t, func(t *testing.T) *streamtest.Subject {
 		r := newRig(t)
 		b, _ := r.open(nil)
-		s := &streamtest.Subject{Backend: b, Advance: func(time.Duration) {}}
+		s := &streamtest.Subject{Backend: b}
 		s.Reopen = func() stream.Backend {
 			shut(t, b)
 			b, _ = r.open(nil)
