@@ -134,7 +134,7 @@ func (e *Entry) HashKey() HashKey {
 type Result struct {
 	Shard    uint32
 	Sequence SequenceNumber
-	Err      error // kinds Throttled, Unavailable, Internal
+	Err      error // kinds Throttled, Unavailable, Internal; Denied where the engine does not let us write
 }
 
 // ReadRequest asks for records.
