@@ -91,7 +91,7 @@ var onlyHere = map[string][]string{
 		"internal/delivery/journal", "internal/app"},
 	"github.com/aws/aws-sdk-go-v2":        {"internal/stream/kinesis", "internal/object/s3"},
 	"github.com/twmb/franz-go":            {"internal/kafka", "internal/stream/kafka", "internal/catalog/topic", "internal/delivery/journal/topic"},
-	"github.com/aws/smithy-go":            {"internal/object/s3"},
+	"github.com/aws/smithy-go":            {"internal/object/s3", "internal/stream/kinesis"},
 	"github.com/prometheus/client_golang": {"internal/telemetry"},
 	"github.com/klauspost/compress":       {"internal/delivery", "internal/front", "internal/gateway"},
 	"github.com/minio/crc64nvme":          {"internal/object"},
