@@ -196,7 +196,7 @@ func (n *Node) openStores(ctx context.Context) error {
 func (n *Node) openDelivery(ctx context.Context) error {
 	var err error
 	n.engine, err = delivery.New(delivery.Options{
-		Source: n.streams, Sink: n.objects, Definitions: definitions{n.catalog}, Journal: journal.Open(n.meta, journalPrefix),
+		Source: n.streams, Sink: n.objects, Definitions: newDefinitions(n.catalog), Journal: journal.Open(n.meta, journalPrefix),
 		Account: n.account, IDs: n.ids, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint,
 	})
 	if err != nil {

@@ -141,9 +141,12 @@ type Batch struct {
 	Records []Record
 	// Next is where to go on reading: above every returned record, never below From.
 	Next SequenceNumber
-	// Skipped counts the records between From and the first returned one that are gone (trimmed). Only backends
-	// with dense positions know; others say 0.
+	// Skipped counts the records between From and the first returned one that are gone (trimmed): exactly with dense
+	// positions, else as many as the backend knows of, an upper bound where it can only say how many there may have been.
 	Skipped int64
+	// Resumed is where reading goes on behind records that are gone; zero: there is no gap. At most the first returned
+	// record's number, at most Next, and above From.
+	Resumed SequenceNumber
 	// MillisBehind is 0 at the tip, else the age of the last returned record, and positive while more follow.
 	MillisBehind int64
 	// End is set when the shard is closed and Next lies behind its last record.
@@ -156,6 +159,6 @@ type Batch struct {
 func (b *Batch) Reset() {
 	b.Records = b.Records[:0]
 	b.Buf = b.Buf[:0]
-	b.Next = SequenceNumber{}
+	b.Next, b.Resumed = SequenceNumber{}, SequenceNumber{}
 	b.Skipped, b.MillisBehind, b.End = 0, 0, false
 }

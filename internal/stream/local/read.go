@@ -206,14 +206,16 @@ func (r *reader) conclude(start uint64) {
 		last := &batch.Records[n-1]
 		batch.Next = sh.sequence(r.pos)
 		_, _, first, _ := batch.Records[0].Sequence.Parts()
-		batch.Skipped = int64(first - start)
+		if first > start {
+			batch.Skipped, batch.Resumed = int64(first-start), batch.Records[0].Sequence
+		}
 		if r.pos < durable {
 			batch.MillisBehind = max(1, r.b.opts.Now().UnixMilli()-last.Arrival)
 		}
 	} else if start < r.limit {
 		// All that was there is gone or hidden: go on behind it.
 		batch.Next = sh.sequence(r.limit)
-		batch.Skipped = int64(r.limit - start)
+		batch.Skipped, batch.Resumed = int64(r.limit-start), batch.Next
 		r.pos = r.limit
 	}
 	sh.mu.Lock()
