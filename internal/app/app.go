@@ -193,7 +193,7 @@ func (n *Node) openMeta(context.Context) error {
 func (n *Node) openDelivery(ctx context.Context) error {
 	var err error
 	n.engine, err = delivery.New(delivery.Options{
-		Source: n.streams, Sink: n.objects, Definitions: definitions{n.catalog}, Journal: n.journal,
+		Source: n.streams, Sink: n.objects, Definitions: newDefinitions(n.catalog), Journal: n.journal,
 		Account: n.account, IDs: n.ids, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint,
 	})
 	if err != nil {

@@ -207,9 +207,9 @@ func BenchmarkPutBatch(b *testing.B) {
 			b.ReportAllocs()
 			e := &Engine{opts: Options{Source: &discardSource{}}, byName: map[string]*delivery{}}
 			def := &Definition{Name: "d", ID: "id", Type: DirectPut, Status: Active}
-			d := &delivery{name: "d"}
+			d := &delivery{name: "d", ctx: context.Background()}
 			d.definition.Store(def)
-			e.add(d)
+			e.byName["d"] = d
 			records, results := events(n), make([]PutResult, n)
 			for range b.N {
 				if _, err := e.PutBatch(context.Background(), "d", records, results); err != nil {

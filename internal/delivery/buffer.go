@@ -112,6 +112,7 @@ type buffer struct {
 	records int64
 	bytes   int64
 	expired int64
+	gap     bool  // records are gone, expired of them if their number is known
 	oldest  int64 // arrival of the first record, milliseconds
 	kept    kept
 
@@ -125,7 +126,7 @@ func newBuffer(ctx context.Context, start stream.SequenceNumber, dest *destinati
 	return &buffer{dest: dest, start: start, kept: kept{budget: b}, age: age, stop: stop}
 }
 
-func (b *buffer) empty() bool { return b.records == 0 && b.expired == 0 }
+func (b *buffer) empty() bool { return b.records == 0 && !b.gap }
 
 func (b *buffer) add(r *stream.Record) {
 	if b.records == 0 {
@@ -142,7 +143,7 @@ func (b *buffer) isFull() bool { return b.bytes >= b.dest.size }
 // wait tells how long the buffer may go on gathering while the reader is at the tip; 0: it is due. Age counts from the
 // oldest record's arrival; a clock that steps back can't stretch it beyond the interval, and overdue ends it anyway.
 func (b *buffer) wait(now time.Time) time.Duration {
-	if b.isFull() || b.records == 0 && b.expired > 0 {
+	if b.isFull() || b.records == 0 && b.gap {
 		return 0
 	}
 	left := b.dest.age - now.Sub(time.UnixMilli(b.oldest))

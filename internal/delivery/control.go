@@ -7,14 +7,13 @@ import (
 	"sort"
 	"strconv"
 
-	"millrace/internal/delivery/journal"
 	"millrace/internal/fault"
 	"millrace/internal/ids"
 	"millrace/internal/stream"
 )
 
-// Create makes a delivery stream. When it returns, the tip of every open shard of the source is stored durably and the
-// definition is ACTIVE: no record that is put from then on is missed.
+// Create makes a delivery stream. When it returns, the tip of every open shard of the source is stored durably in the
+// definition, and that is ACTIVE on all nodes: no record that is put from then on is missed.
 //
 // Errors: Invalid with the service's text, Unsupported naming the member, InUse for a name that exists, LimitExceeded.
 func (e *Engine) Create(ctx context.Context, req *CreateRequest) (*Definition, error) {
@@ -23,8 +22,6 @@ func (e *Engine) Create(ctx context.Context, req *CreateRequest) (*Definition, e
 	if err != nil {
 		return nil, err
 	}
-	e.control.Lock()
-	defer e.control.Unlock()
 	if err := e.ready(op); err != nil {
 		return nil, err
 	}
@@ -33,7 +30,7 @@ func (e *Engine) Create(ctx context.Context, req *CreateRequest) (*Definition, e
 	n := len(e.byName)
 	e.mu.RUnlock()
 	if exists {
-		return nil, fault.New(fault.InUse, op, def.Name, "Firehose %s under accountId %s already exists", def.Name, e.opts.Account.ID)
+		return nil, e.inUse(op, def.Name)
 	}
 	if n >= MaxDeliveryStreams {
 		return nil, fault.New(fault.LimitExceeded, op, def.Name, "You have already consumed your firehose quota of %d hoses.", n)
@@ -41,37 +38,54 @@ func (e *Engine) Create(ctx context.Context, req *CreateRequest) (*Definition, e
 	return e.create(ctx, def)
 }
 
+func (e *Engine) inUse(op, name string) error {
+	return fault.New(fault.InUse, op, name, "Firehose %s under accountId %s already exists", name, e.opts.Account.ID)
+}
+
+func (e *Engine) notFound(op, name string) error {
+	return fault.New(fault.NotFound, op, name, "Firehose %s under account %s not found.", name, e.opts.Account.ID)
+}
+
 func (e *Engine) ready(op string) error {
-	if e.closed || !e.started {
+	if e.closed.Load() || !e.started.Load() {
 		return fault.New(fault.Unavailable, op, "", "the node is starting or stopping")
 	}
 	return nil
 }
 
 func (e *Engine) create(ctx context.Context, def *Definition) (*Definition, error) {
+	e.creating.RLock()
+	defer e.creating.RUnlock()
 	now := e.opts.Now().UTC()
 	def.ID = e.opts.IDs.String(ids.LowerAlnum, 16)
 	def.Status, def.VersionID, def.Created = Active, 1, now
+	if def.KinesisSource != nil {
+		def.KinesisSource.DeliveryStartTimestamp = now
+	}
 	st, err := e.source(ctx, def)
 	if err != nil {
 		return nil, err
 	}
-	d, err := e.newDelivery(def)
-	if err == nil {
-		err = e.begin(ctx, d, st)
-	}
-	if err == nil {
-		if def.KinesisSource != nil {
-			def.KinesisSource.DeliveryStartTimestamp = now
-		}
-		err = e.opts.Definitions.Put(ctx, def)
+	if def.Starts, err = e.starts(ctx, st, def.ID); err == nil {
+		_, err = e.opts.Definitions.Update(ctx, def.Name, func(have *Definition) (*Definition, error) {
+			if have != nil {
+				return nil, e.inUse("delivery.Create", def.Name)
+			}
+			return def, nil
+		})
 	}
 	if err != nil {
-		e.undo(context.WithoutCancel(ctx), d, def)
+		e.undo(context.WithoutCancel(ctx), def)
 		return nil, err
 	}
-	e.add(d)
-	e.supervisor.kick()
+	if err := e.reconcile(ctx); err != nil {
+		return nil, err
+	}
+	if d, err := e.find("delivery.Create", def.Name); err == nil && d.id == def.ID {
+		if err := d.supervise(ctx); err != nil {
+			d.fail("following shards", err) // the supervisor tries again
+		}
+	}
 	return def, nil
 }
 
@@ -88,141 +102,103 @@ func (e *Engine) source(ctx context.Context, def *Definition) (*stream.Stream, e
 	return st, nil
 }
 
-// begin stores where each shard is read from: open ones from their tip on, closed ones not at all. A shard that opens
+// starts finds out where each shard is read from: open ones from their tip on, closed ones not at all. A shard that opens
 // meanwhile is found later and read from its start.
-func (e *Engine) begin(ctx context.Context, d *delivery, st *stream.Stream) error {
-	change := &journal.Change{}
+func (e *Engine) starts(ctx context.Context, st *stream.Stream, id string) (*Starts, error) {
+	all := &Starts{StreamID: st.ID, Shards: []Start{}}
 	for i := range st.Shards {
 		sh := &st.Shards[i]
-		ref := stream.ShardRef{Stream: st.Name, ID: st.ID, Shard: sh.Index}
-		tip, err := e.opts.Source.Tip(ctx, ref)
-		if fault.Is(err, fault.NotFound) && !sh.Open() {
-			continue
+		start := Start{Shard: sh.Index, Closed: !sh.Open()}
+		if !start.Closed {
+			ref := stream.ShardRef{Stream: st.Name, ID: st.ID, Shard: sh.Index}
+			tip, err := e.opts.Source.Tip(ctx, ref)
+			if err != nil {
+				return nil, err
+			}
+			e.opts.Source.Hold(holder(id), ref, tip)
+			start.At = tip
 		}
-		if err != nil {
-			return err
-		}
-		row := d.firstRow(ref, sh, tip)
-		row.Done = !sh.Open()
-		if !row.Done {
-			e.opts.Source.Hold(d.holder(), ref, tip)
-		}
-		change.Rows = append(change.Rows, row)
+		all.Shards = append(all.Shards, start)
 	}
-	if err := e.opts.Journal.Write(ctx, change); err != nil {
-		return err
-	}
-	for _, row := range change.Rows {
-		d.admit(row)
-	}
-	return nil
+	return all, nil
 }
 
-// undo takes back a creation that failed. What it can't take back now, the next start does.
-func (e *Engine) undo(ctx context.Context, d *delivery, def *Definition) {
-	if d != nil {
-		d.cancel()
-		e.opts.Source.Release(d.holder())
-	}
-	err := e.opts.Definitions.Delete(ctx, def.Name)
-	if err == nil {
-		err = e.opts.Journal.Forget(ctx, def.ID)
-	}
+// undo takes back a creation that failed. What it can't take back now, a sweep does.
+func (e *Engine) undo(ctx context.Context, def *Definition) {
+	e.opts.Source.Release(holder(def.ID))
+	err := e.removeDefinition(ctx, def)
 	if err == nil && def.Type == DirectPut {
 		err = e.opts.Source.DeleteStream(ctx, def.SourceStream())
 	}
-	if err != nil {
-		e.opts.Log.Warn("a failed creation left something behind until the next start", "deliveryStream", def.Name, "error", err)
+	if err == nil {
+		err = e.reconcile(ctx)
 	}
+	if err != nil {
+		e.opts.Log.Warn("a failed creation left something behind until a later sweep", "deliveryStream", def.Name, "error", err)
+		e.supervisor.sweepSoon()
+	}
+}
+
+// removeDefinition removes a definition, unless there is none or the name is another incarnation's.
+func (e *Engine) removeDefinition(ctx context.Context, def *Definition) error {
+	_, err := e.opts.Definitions.Update(ctx, def.Name, func(have *Definition) (*Definition, error) {
+		if have == nil || have.ID != def.ID {
+			return have, nil
+		}
+		return nil, nil
+	})
+	return err
 }
 
 // Delete removes a delivery stream. Records that are not delivered are discarded, counted and logged; those of a
 // Kinesis source stay in their stream. AllowForceDelete concerns grants of a key service and has no effect.
+//
+// All nodes settle what they own. Delete waits for that within ctx and deleteTimeout; then the deletion goes on, DELETING
+// to be seen, and is sure to end.
 func (e *Engine) Delete(ctx context.Context, name string) error {
 	const op = "delivery.Delete"
-	e.control.Lock()
-	defer e.control.Unlock()
 	if err := e.ready(op); err != nil {
 		return err
 	}
-	d, err := e.find(op, name)
+	def, err := e.opts.Definitions.Update(ctx, name, func(have *Definition) (*Definition, error) {
+		if have == nil {
+			return nil, e.notFound(op, name)
+		}
+		if have.Status == Deleting {
+			return have, nil
+		}
+		def := have.clone()
+		def.Status, def.Deleted = Deleting, e.opts.Now().UTC()
+		return def, nil
+	})
 	if err != nil {
 		return err
 	}
-	def := d.definition.Load().clone()
-	def.Status = Deleting
-	if err := e.opts.Definitions.Put(ctx, def); err != nil {
-		return err
-	}
-	d.definition.Store(def)
-	d.appends.Lock() // puts under way end first
-	d.closed = true
-	d.appends.Unlock()
-	d.halt()
-	return e.finishDelete(ctx, d, def)
-}
-
-// finishDelete takes the steps that a crash may have cut off: each can be done twice.
-func (e *Engine) finishDelete(ctx context.Context, d *delivery, def *Definition) error {
-	var final journal.Final
-	if rows := d.list(); len(rows) > 0 && !d.booked { // without rows an earlier process has booked them
-		final = e.final(ctx, d, def, rows)
-		if err := e.opts.Journal.Finish(ctx, def.ID, final); err != nil {
-			return err
-		}
-		d.booked = true
-	}
-	e.opts.Source.Release(d.holder())
-	if def.Type == DirectPut {
-		if err := e.opts.Source.DeleteStream(ctx, def.SourceStream()); err != nil && !fault.Is(err, fault.NotFound) {
-			return err
-		}
-	}
-	if err := e.opts.Definitions.Delete(ctx, def.Name); err != nil {
-		return err
-	}
-	d.cancel()
-	e.remove(d)
-	if final.Counts.Discarded > 0 {
-		e.opts.Log.Error("records were discarded with their delivery stream", "deliveryStream", def.Name,
-			"records", final.Counts.Discarded)
-	}
-	return nil
-}
-
-// final settles all that is in flight. A planned object that is in the bucket was delivered; all else is discarded.
-func (e *Engine) final(ctx context.Context, d *delivery, def *Definition, rows []*shard) journal.Final {
-	ctx, cancel := context.WithTimeout(ctx, drainTimeout) // a bucket that hangs must not hold up a deletion
+	ctx, cancel := context.WithTimeout(ctx, deleteTimeout)
 	defer cancel()
-	final := journal.Final{ID: def.ID, Name: def.Name, Deleted: e.opts.Now().UTC(), Counts: d.retired.Counts}
-	for _, s := range rows {
-		s.mu.Lock()
-		row, outstanding := s.row, slices.Clone(s.outstanding)
-		s.mu.Unlock()
-		final.Counts = final.Counts.Add(row.Counts)
-		for _, t := range outstanding {
-			counts := t.outcome(ctx).counts()
-			final.Counts = final.Counts.Add(counts)
-			row.Checkpoint = t.manifest.Next
+	for {
+		if err := e.reconcile(ctx); err != nil {
+			return err
 		}
-		if !row.Done {
-			final.Counts.Discarded += e.undelivered(ctx, s, &row)
+		d, err := e.find(op, name)
+		if err != nil || d.id != def.ID {
+			e.bury()
+			return nil
+		}
+		err = d.supervise(ctx)
+		switch {
+		case err != nil && !e.group():
+			return err
+		case err != nil:
+			d.fail("deleting", err)
+		}
+		if e.group() {
+			sleep(ctx, deletePoll)
+		}
+		if ctx.Err() != nil || e.closed.Load() {
+			return nil
 		}
 	}
-	final.Accepted = final.Counts.Settled()
-	return final
-}
-
-// undelivered counts the records of a shard behind its checkpoint.
-func (e *Engine) undelivered(ctx context.Context, s *shard, row *journal.Row) int64 {
-	if !e.dense {
-		return 0
-	}
-	tip, err := e.opts.Source.Tip(ctx, s.ref)
-	if err != nil {
-		tip = s.tip
-	}
-	return s.between(row, row.Checkpoint, tip)
 }
 
 // Describe gives a definition.
@@ -255,28 +231,25 @@ func (e *Engine) List(req ListRequest) (names []string, more bool) {
 	return names, false
 }
 
-// change stores a changed copy of a definition and puts it to use.
+// change stores a changed copy of a definition, and puts it to use here; the other nodes follow.
 func (e *Engine) change(ctx context.Context, op, name string, edit func(*Definition) error) (*Definition, error) {
-	e.control.Lock()
-	defer e.control.Unlock()
 	if err := e.ready(op); err != nil {
 		return nil, err
 	}
-	d, err := e.find(op, name)
+	def, err := e.opts.Definitions.Update(ctx, name, func(have *Definition) (*Definition, error) {
+		if have == nil {
+			return nil, e.notFound(op, name)
+		}
+		if have.Status != Active {
+			return nil, fault.New(fault.InUse, op, name, "Firehose %s is not ACTIVE, its status is %s", name, have.Status)
+		}
+		def := have.clone()
+		return def, edit(def)
+	})
 	if err != nil {
 		return nil, err
 	}
-	def := d.definition.Load().clone()
-	if def.Status != Active {
-		return nil, fault.New(fault.InUse, op, name, "Firehose %s is not ACTIVE, its status is %s", name, def.Status)
-	}
-	if err := edit(def); err != nil {
-		return nil, err
-	}
-	if err := e.opts.Definitions.Put(ctx, def); err != nil {
-		return nil, err
-	}
-	return def, d.use(def)
+	return def, e.reconcile(ctx)
 }
 
 // UpdateDestination changes the destination. Members that are absent stay. What is buffered when it returns is

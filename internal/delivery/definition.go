@@ -1,7 +1,9 @@
 package delivery
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,6 +47,37 @@ type Definition struct {
 	// Encryption is the state of server-side encryption: "DISABLED" for Direct PUT, empty for other sources.
 	Encryption string            `json:"encryption,omitempty"`
 	Tags       map[string]string `json:"tags,omitempty"`
+	// Starts says where the shards that the source had at the creation are read from. Nil: an earlier version made the
+	// definition, and with it the rows that say so.
+	Starts *Starts `json:"starts,omitempty"`
+	// Deleted is when the deletion began.
+	Deleted time.Time `json:"deleted,omitzero"`
+}
+
+// Starts are the places from which a delivery stream reads its source. A shard that is not listed came later, and is read
+// from its first record.
+type Starts struct {
+	StreamID string  `json:"streamId"` // of the incarnation that they are of
+	Shards   []Start `json:"shards"`   // in the order of their indexes
+}
+
+// Start is that of one shard.
+type Start struct {
+	Shard  uint32                `json:"shard"`
+	At     stream.SequenceNumber `json:"at,omitzero"`      // the tip at that time
+	Closed bool                  `json:"closed,omitempty"` // nothing of it is read
+}
+
+// of gives the start of a shard.
+func (s *Starts) of(ref stream.ShardRef) (start Start, ok bool) {
+	if s == nil || s.StreamID != ref.ID {
+		return Start{}, false
+	}
+	i, ok := slices.BinarySearchFunc(s.Shards, ref.Shard, func(a Start, shard uint32) int { return cmp.Compare(a.Shard, shard) })
+	if !ok {
+		return Start{}, false
+	}
+	return s.Shards[i], true
 }
 
 // KinesisSource is KinesisStreamSourceConfiguration.

@@ -25,7 +25,26 @@
 //	   └ supervisor: finds new shards, starts children when their parents are drained
 //
 // Lock order: Engine.control, delivery.discovering, shard.mu, putter.mu,
-// delivery.mu. The last two are never held over I/O.
+// Engine.reconciling, Engine.mu, delivery.mu. The last four are never held over I/O.
+//
+// # Several nodes
+//
+// Nodes that share definitions, journal, source and bucket are a group. Each row of
+// the journal belongs to a slot, and each slot to one node at a time
+// ([journal.Member]): a node makes rows, reads and delivers only shards whose slot
+// it owns. Definitions are the same on all nodes, and every node serves every call.
+//
+//	Gained(slot)   load rows and manifests; finish what is planned; then find shards, and read
+//	Lost(slot)     stop reading, cancel puts, forget: the next owner has it all from the journal
+//
+// A node that does not know yet that it lost a slot may go on encoding and putting,
+// but what it puts is planned: the next owner's put of the same manifest finds the
+// object, or is found by it. It can't plan or commit: the journal refuses.
+//
+// A deletion is settled by every owner for its own slots, in one step each: all rows
+// of the delivery stream become one row of sums that is Done. When every slot has
+// one, the owner of the home slot adds them up to the final counts, and the rows of
+// sums go. Each step can be found done, or be done again.
 //
 // Left out so far, and refused by name at creation: every destination but S3, data
 // transformation, dynamic partitioning, format conversion, backup, Snappy and ZIP,
@@ -71,13 +90,18 @@ type Sink interface {
 	Head(ctx context.Context, bucket, key string) (object.Info, error)
 }
 
-// Definitions keeps the documents of delivery streams durably. What a method did when it returns nil survives a crash.
+// Definitions keeps the documents of delivery streams, for all nodes of a group. What Update did when it returns nil
+// survives a crash, and all nodes that live know it.
 type Definitions interface {
-	// Put stores a definition under its name. The caller does not change it afterwards.
-	Put(ctx context.Context, d *Definition) error
-	// Delete removes a definition; that there is none is no error.
-	Delete(ctx context.Context, name string) error
+	// Update replaces the definition of a name by what fn makes of the newest state: have is nil when there is none, and
+	// is not changed. A result of nil deletes. An error of fn is given back, nothing changed; fn may run more than once,
+	// and only its last run counts. After an error of kind Unavailable or Internal the change may have happened.
+	Update(ctx context.Context, name string, fn func(have *Definition) (*Definition, error)) (*Definition, error)
+	// All lists the definitions that this process knows, at least what its own updates did. It does no I/O. A definition
+	// that has not changed since the last call should be the same pointer.
 	All(ctx context.Context) ([]*Definition, error)
+	// Follow calls fn after every change that All shows, of whatever node. fn is quick. Stop ends it.
+	Follow(fn func()) (stop func())
 }
 
 // Bounds of the engine, each with its reason.
@@ -116,6 +140,14 @@ const (
 	stallTimeout = 60 * time.Second
 	// drainTimeout bounds how long Close waits for planned objects to be put.
 	drainTimeout = 5 * time.Second
+	// letGoTimeout bounds how long the loss of slots waits for what runs on them. It was told to stop; what does not is
+	// refused by the journal.
+	letGoTimeout = 5 * time.Second
+	// deleteTimeout bounds how long Delete waits for the other nodes to settle what they own. Then it goes on alone.
+	deleteTimeout = 20 * time.Second
+	// groupGrace is how long a node of a group waits before it takes what it sees for final (a hidden stream without a
+	// delivery stream, a shard that has left its stream): longer than the views of two nodes may be apart.
+	groupGrace = 10 * time.Minute
 	// MaxDeliveryStreams is the service's limit for an account and region.
 	MaxDeliveryStreams = 5000
 )

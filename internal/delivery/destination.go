@@ -20,6 +20,7 @@ const (
 type destination struct {
 	name        string
 	version     string
+	number      int64 // version
 	bucket      string
 	prefix      *objectkey.Prefix
 	zone        *time.Location
@@ -42,7 +43,7 @@ func compile(d *Definition, gzipLevel int) (*destination, error) {
 		return nil, err
 	}
 	dest := &destination{
-		name: d.Name, version: strconv.FormatInt(d.VersionID, 10), bucket: d.Bucket(),
+		name: d.Name, version: strconv.FormatInt(d.VersionID, 10), number: d.VersionID, bucket: d.Bucket(),
 		prefix: prefix, zone: zone, extension: text(d.Destination.FileExtension),
 		compression: journal.Compression(d.Destination.CompressionFormat),
 		delimiter:   d.Destination.ProcessingConfiguration.delimiter(),

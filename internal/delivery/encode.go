@@ -164,7 +164,7 @@ func (enc *encoder) again() (n int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("read again: %w", err)
 	}
-	if len(enc.batch.Records) == 0 || enc.batch.Skipped > 0 {
+	if len(enc.batch.Records) == 0 || enc.batch.Skipped > 0 || !enc.batch.Resumed.IsZero() {
 		return 0, errDiffers
 	}
 	for i := range enc.batch.Records {

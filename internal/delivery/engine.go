@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"millrace/internal/fault"
 	"millrace/internal/ids"
@@ -16,6 +18,7 @@ type Engine struct {
 	opts   Options
 	writer string // names this process in the journal
 	dense  bool
+	slots  int // of the journal
 
 	budget     budget
 	pools      encoderPools
@@ -24,17 +27,27 @@ type Engine struct {
 	putter     *putter
 	supervisor *supervisor
 
-	ctx    context.Context
-	cancel context.CancelFunc
-	own    sync.WaitGroup // the supervisor
+	ctx      context.Context
+	cancel   context.CancelFunc
+	own      sync.WaitGroup // the supervisor, and what waits for work that was let go
+	unfollow func()
 
-	// control serializes what changes the set of delivery streams or a definition.
+	// control serializes Start and Close.
 	control sync.Mutex
-	started bool
-	closed  bool
+	started atomic.Bool
+	closed  atomic.Bool
+
+	// creating is held for reading while a delivery stream is made: what has no definition yet is not swept meanwhile.
+	creating sync.RWMutex
+
+	// reconciling is held while the set of delivery streams is brought to what the definitions say.
+	reconciling sync.Mutex
 
 	mu     sync.RWMutex
 	byName map[string]*delivery
+	ended  []*delivery // deleted; what still runs of them is to be waited for
+	owned  []bool      // by slot
+	gains  int         // counts the calls of Gained
 }
 
 // New makes an engine. It does nothing until Start.
@@ -42,188 +55,269 @@ func New(opts Options) (*Engine, error) {
 	if err := opts.setDefaults(); err != nil {
 		return nil, err
 	}
+	slots := opts.Journal.Slots()
 	e := &Engine{
 		opts: opts, writer: opts.IDs.String(ids.LowerAlnum, 16), dense: opts.Source.Capabilities().DensePositions,
+		slots: slots, owned: make([]bool, slots),
 		encoders: make(chan struct{}, opts.Encoders), byName: map[string]*delivery{},
 	}
 	e.budget.total = opts.BufferBudget
 	e.batches.tokens = make(chan struct{}, readSlots)
 	e.putter = newPutter(e)
-	e.supervisor = &supervisor{e: e, woken: make(chan struct{}, 1)}
+	e.supervisor = newSupervisor(e)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e, nil
 }
 
-// Start takes up where the last process stopped: it holds what is undelivered (all holds are registered when it
-// returns, so that trimming may begin), finishes what is planned, then reads on. It does not wait for any bucket.
+// group reports whether other nodes may own slots.
+func (e *Engine) group() bool { return e.slots > 1 }
+
+// Start takes up where the last process stopped. A node that is alone holds what is undelivered (all holds are registered
+// when it returns, so that trimming may begin), finishes what is planned, then reads on. A node of a group does so as it
+// gains slots. Start does not wait for any bucket.
 func (e *Engine) Start(ctx context.Context) error {
 	e.control.Lock()
 	defer e.control.Unlock()
-	if e.started || e.closed {
+	if e.started.Load() || e.closed.Load() {
 		return fault.New(fault.Internal, "delivery.Start", "", "started or closed before")
 	}
 	e.opts.Failpoint("recover-before")
+	if err := e.start(ctx); err != nil {
+		e.shut(context.WithoutCancel(ctx))
+		return err
+	}
+	e.started.Store(true)
+	e.own.Go(func() { e.supervisor.run(e.ctx) })
+	e.opts.Failpoint("recover-after")
+	planned := 0
+	for _, d := range e.deliveries() {
+		planned += d.planned()
+	}
+	e.opts.Log.Info("delivery started", "deliveryStreams", len(e.deliveries()), "manifestsToFinish", planned)
+	return nil
+}
+
+func (e *Engine) start(ctx context.Context) error {
+	e.unfollow = e.opts.Definitions.Follow(e.definitionsChanged)
+	if err := e.reconcile(ctx); err != nil {
+		return err
+	}
+	if err := e.opts.Journal.Join(ctx, member{e}); err != nil {
+		return err
+	}
+	for _, d := range e.deliveries() {
+		// Shards that came while the process was away are held before trimming begins, too.
+		err := d.supervise(ctx)
+		if err != nil && d.isDeleting() {
+			e.opts.Log.Error("a deletion could not be finished yet; it is tried again", "deliveryStream", d.name, "error", err)
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := e.reconcile(ctx); err != nil {
+		return err
+	}
+	e.bury()
+	_, err := e.sweep(ctx)
+	return err
+}
+
+// definitionsChanged is told of every change of a definition, by whatever node.
+func (e *Engine) definitionsChanged() {
+	if err := e.reconcile(e.ctx); err != nil && !e.closed.Load() {
+		e.opts.Log.Error("the definitions of delivery streams can't be read; the last known ones stay in use", "error", err)
+	}
+	e.supervisor.sweepSoon()
+}
+
+// reconcile brings the set of delivery streams to what the definitions say. It does no I/O and waits for nothing: what
+// has to end is told to, and buried later.
+func (e *Engine) reconcile(ctx context.Context) error {
+	e.reconciling.Lock()
+	defer e.reconciling.Unlock()
+	if e.closed.Load() {
+		return nil
+	}
 	defs, err := e.opts.Definitions.All(ctx)
 	if err != nil {
 		return err
 	}
-	planned := 0
-	for _, def := range defs {
-		d, err := e.restore(ctx, def)
-		if err != nil {
-			return err
-		}
-		if def.Status == Deleting {
-			if err := e.finishDelete(ctx, d, def); err != nil {
-				e.opts.Log.Error("a deletion could not be finished; delete again", "deliveryStream", def.Name, "error", err)
-				d.closed = true
-				d.cancel()
-				e.add(d)
-			}
-			continue
-		}
-		// Shards that came while the process was away must be held before trimming begins.
-		if st, ok := e.opts.Source.Stream(def.SourceStream()); ok {
-			if err := d.discover(ctx, st); err != nil {
-				return err
-			}
-		}
-		e.add(d)
-		planned += d.resume()
-	}
-	if err := e.sweep(ctx, defs); err != nil {
-		return err
-	}
-	e.started = true
-	e.own.Add(1)
-	go func() {
-		defer e.own.Done()
-		e.supervisor.run(e.ctx)
-	}()
-	e.opts.Failpoint("recover-after")
-	e.opts.Log.Info("delivery started", "deliveryStreams", len(e.byName), "manifestsToFinish", planned)
-	return nil
-}
-
-func (e *Engine) restore(ctx context.Context, def *Definition) (*delivery, error) {
-	rows, manifests, err := e.opts.Journal.Load(ctx, def.ID)
-	if err != nil {
-		return nil, err
-	}
-	d, err := e.newDelivery(def)
-	if err != nil {
-		return nil, err
-	}
-	d.restore(rows, manifests)
-	return d, nil
-}
-
-// sweep removes what a creation left behind that a crash cut off before anybody was told of it: rows, and an empty hidden
-// stream. A hidden stream that holds records is never removed; it is reported.
-func (e *Engine) sweep(ctx context.Context, defs []*Definition) error {
-	known, streams := map[string]bool{}, map[string]bool{}
+	known := map[string]bool{}
 	for _, def := range defs {
 		known[def.ID] = true
-		streams[def.SourceStream()] = true
 	}
-	idsOfRows, err := e.opts.Journal.Deliveries(ctx)
-	if err != nil {
-		return err
-	}
-	for _, st := range e.opts.Source.Streams() {
-		if !st.Hidden() || streams[st.Name] {
-			continue
-		}
-		if !e.emptyStream(ctx, st) {
-			e.opts.Log.Error("a hidden stream holds records of no delivery stream; it is kept", "stream", st.Name)
-			known[st.Name[strings.LastIndexByte(st.Name, '.')+1:]] = true
-			continue
-		}
-		if err := e.opts.Source.DeleteStream(ctx, st.Name); err != nil {
-			return err
+	for _, d := range e.deliveries() {
+		if !known[d.id] {
+			e.end(d)
 		}
 	}
-	for _, id := range idsOfRows {
-		if known[id] {
-			continue
-		}
-		if err := e.discardRows(ctx, id); err != nil {
+	for _, def := range defs {
+		if err := e.adopt(def); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// discardRows removes rows that no definition owns, unless they have counted something: then they are reported.
-func (e *Engine) discardRows(ctx context.Context, id string) error {
-	rows, manifests, err := e.opts.Journal.Load(ctx, id)
-	if err != nil {
-		return err
-	}
-	for i := range rows {
-		if len(manifests) > 0 || rows[i].Counts.Settled() > 0 {
-			e.opts.Log.Error("the journal holds rows of no delivery stream; they are kept", "id", id)
-			return nil
+// adopt puts a definition to use.
+func (e *Engine) adopt(def *Definition) error {
+	e.mu.RLock()
+	d := e.byName[def.Name]
+	e.mu.RUnlock()
+	switch {
+	case d == nil:
+		var err error
+		if d, err = e.newDelivery(def); err != nil {
+			return err
+		}
+		e.mu.Lock()
+		e.byName[d.name] = d
+		e.mu.Unlock()
+	case d.definition.Load() == def:
+		return nil
+	default:
+		if err := d.use(def); err != nil {
+			return err
 		}
 	}
-	return e.opts.Journal.Forget(ctx, id)
+	if d.isDeleting() {
+		d.cancel()
+	}
+	e.supervisor.kick()
+	return nil
 }
 
-func (e *Engine) emptyStream(ctx context.Context, st *stream.Stream) bool {
-	for i := range st.Shards {
-		tip, err := e.opts.Source.Tip(ctx, stream.ShardRef{Stream: st.Name, ID: st.ID, Shard: st.Shards[i].Index})
-		if err != nil || st.Shards[i].First.Before(tip) {
-			return false
-		}
+// end drops a delivery stream whose definition is gone.
+func (e *Engine) end(d *delivery) {
+	d.cancel()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.byName, d.name)
+	e.ended = append(e.ended, d)
+}
+
+// bury waits for what still runs of ended delivery streams.
+func (e *Engine) bury() {
+	e.mu.Lock()
+	ended := e.ended
+	e.ended = nil
+	e.mu.Unlock()
+	for _, d := range ended {
+		d.halt()
+		e.opts.Source.Release(d.holder())
 	}
-	return true
+}
+
+// member is the engine as the journal sees it.
+type member struct{ e *Engine }
+
+// Gained notes that the slots are ours. The supervisor takes what is in them.
+func (m member) Gained(slots []int) {
+	m.e.mu.Lock()
+	for _, slot := range slots {
+		m.e.owned[slot] = true
+	}
+	m.e.gains++
+	m.e.mu.Unlock()
+	m.e.supervisor.sweepSoon()
+	m.e.supervisor.kick()
+}
+
+// Lost lets go of all that lies in the slots.
+func (m member) Lost(slots []int) {
+	m.e.mu.Lock()
+	for _, slot := range slots {
+		m.e.owned[slot] = false
+	}
+	m.e.mu.Unlock()
+	lost := map[int]bool{}
+	for _, slot := range slots {
+		lost[slot] = true
+	}
+	m.e.letGo(lost)
+}
+
+// letGo stops all work on slots, waits for it within letGoTimeout, and forgets it.
+func (e *Engine) letGo(slots map[int]bool) {
+	all := e.deliveries()
+	for _, d := range all {
+		d.stop(slots)
+	}
+	gone := make(chan struct{})
+	e.own.Go(func() {
+		defer close(gone)
+		for _, d := range all {
+			d.letGo(slots)
+		}
+	})
+	timer := time.NewTimer(letGoTimeout)
+	defer timer.Stop()
+	select {
+	case <-gone:
+	case <-timer.C:
+		e.opts.Log.Warn("what was told to stop on lost slots still runs; the journal refuses what it writes", "slots", len(slots))
+	}
+}
+
+// owns reports whether a slot is ours now.
+func (e *Engine) owns(slot int) bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.owned[slot]
+}
+
+// ownsAll reports whether no other node owns anything.
+func (e *Engine) ownsAll() bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return !slices.Contains(e.owned, false)
 }
 
 // Close stops: workers plan what they have buffered, planned objects are put as far as that goes within ctx and
-// drainTimeout, and the rest is finished by the next process. Nothing is lost either way.
+// drainTimeout, and the rest is finished by the next process, or by the others of the group. Nothing is lost either way.
 func (e *Engine) Close(ctx context.Context) error {
 	e.control.Lock()
 	defer e.control.Unlock()
-	if e.closed {
+	if e.closed.Load() {
 		return nil
 	}
-	e.closed = true
+	return e.shut(ctx)
+}
+
+func (e *Engine) shut(ctx context.Context) error {
+	e.closed.Store(true)
+	if e.unfollow != nil {
+		e.unfollow()
+	}
+	e.reconciling.Lock() // no delivery stream is added from here on
 	all := e.deliveries()
+	e.reconciling.Unlock()
 	for _, d := range all {
 		d.rest()
 	}
-	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	drain, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	stopped := make(chan struct{})
-	go func() { // Close itself waits for it, below
+	go func() { // shut itself waits for it, below
 		defer close(stopped)
 		for _, d := range all {
 			d.settled()
-			d.workers.Wait()
+			d.waitForWorkers()
 		}
 	}()
 	select {
 	case <-stopped:
-		e.putter.drain(ctx)
-	case <-ctx.Done():
+		e.putter.drain(drain)
+	case <-drain.Done():
 	}
 	e.cancel()
 	<-stopped
 	e.putter.stop()
+	err := e.opts.Journal.Leave(ctx)
 	e.own.Wait()
-	return nil
-}
-
-func (e *Engine) add(d *delivery) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.byName[d.name] = d
-}
-
-func (e *Engine) remove(d *delivery) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.byName, d.name)
+	return err
 }
 
 // deliveries gives all delivery streams in the order of their names.
@@ -244,7 +338,7 @@ func (e *Engine) find(op, name string) (*delivery, error) {
 	d := e.byName[name]
 	e.mu.RUnlock()
 	if d == nil {
-		return nil, fault.New(fault.NotFound, op, name, "Firehose %s under account %s not found.", name, e.opts.Account.ID)
+		return nil, e.notFound(op, name)
 	}
 	return d, nil
 }

@@ -3,6 +3,8 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"millrace/internal/delivery/journal"
 	"millrace/internal/fault"
@@ -16,6 +18,9 @@ import (
 // Accepted comes from the source's dense positions, and the counts on the right from the records that were read and
 // delivered, so that the sum is a check and not a definition. On a source without dense positions accepted is what was
 // read (Counted).
+//
+// In a group every node gives the whole: of slots that others own from what they have written to the journal, which shows
+// what is planned and committed and not, without dense positions, what they have read and buffer.
 type Ledger struct {
 	DeliveryStreams []DeliveryLedger `json:"deliveryStreams"`
 	Deleted         []Line           `json:"deleted,omitempty"` // the last [journal.MaxFinals]
@@ -101,15 +106,24 @@ func (l *Line) add(m *Line) {
 // Ledger gives the sums as they are now. Each shard's line is of one moment.
 func (e *Engine) Ledger(ctx context.Context) (*Ledger, error) {
 	l := &Ledger{DeliveryStreams: []DeliveryLedger{}, Streams: []StreamLine{}}
-	for _, d := range e.deliveries() {
-		l.DeliveryStreams = append(l.DeliveryStreams, d.ledger(ctx))
-	}
 	finals, err := e.opts.Journal.Finals(ctx)
 	if err != nil {
 		return nil, err
 	}
+	booked := map[string]bool{}
 	for _, f := range finals {
+		booked[f.ID] = true
 		l.Deleted = append(l.Deleted, Line{Name: f.Name, Accepted: f.Accepted, Counts: f.Counts})
+	}
+	for _, d := range e.deliveries() {
+		if booked[d.id] {
+			continue
+		}
+		line, err := d.ledger(ctx)
+		if err != nil {
+			return nil, err
+		}
+		l.DeliveryStreams = append(l.DeliveryStreams, line)
 	}
 	if e.dense {
 		for _, st := range e.opts.Source.Streams() {
@@ -133,14 +147,59 @@ func (e *Engine) streamLine(ctx context.Context, st *stream.Stream) StreamLine {
 	return line
 }
 
-func (d *delivery) ledger(ctx context.Context) DeliveryLedger {
+func (d *delivery) ledger(ctx context.Context) (DeliveryLedger, error) {
+	out, taken := d.ownLedger(ctx)
+	if d.engine.ownsAll() {
+		return out, nil
+	}
+	rows, manifests, err := d.engine.opts.Journal.Load(ctx, d.id)
+	if err != nil {
+		return out, err
+	}
+	planned := map[stream.ShardRef]int64{}
+	for _, m := range manifests {
+		planned[m.Key.Shard] += m.Records + m.Expired
+	}
+	var others []ShardLine
+	for i := range rows {
+		row := &rows[i]
+		if taken[journal.SlotOf(row.Key, d.engine.slots)] {
+			continue
+		}
+		if row.IsSums() {
+			sums := Line{Accepted: row.Counts.Settled(), Counts: row.Counts}
+			out.Retired.add(&sums)
+			out.Line.add(&sums)
+			continue
+		}
+		line := d.engine.shardLine(row, d.engine.tip(ctx, row), planned[row.Shard])
+		out.Line.add(&line.Line)
+		others = append(others, line)
+	}
+	out.Shards = append(out.Shards, others...)
+	slices.SortFunc(out.Shards, func(a, b ShardLine) int {
+		if c := strings.Compare(a.Shard, b.Shard); c != 0 {
+			return c
+		}
+		return strings.Compare(a.StreamID, b.StreamID)
+	})
+	return out, nil
+}
+
+// ownLedger is the part of the ledger that lies in our slots, and which those are.
+func (d *delivery) ownLedger(ctx context.Context) (out DeliveryLedger, taken map[int]bool) {
 	def := d.definition.Load()
-	out := DeliveryLedger{Line: Line{Name: d.name}, Counted: !d.engine.dense, Shards: []ShardLine{}}
+	out = DeliveryLedger{Line: Line{Name: d.name}, Counted: !d.engine.dense, Shards: []ShardLine{}}
 	if def.Type != DirectPut {
 		out.SourceStream = def.SourceStream()
 	}
+	taken = map[int]bool{}
+	var retired journal.Counts
 	d.mu.Lock()
-	retired := d.retired.Counts
+	for slot, sums := range d.sums {
+		taken[slot] = true
+		retired = retired.Add(sums.Counts)
+	}
 	shards := make([]*shard, 0, len(d.shards))
 	for _, s := range d.shards {
 		shards = append(shards, s)
@@ -154,30 +213,48 @@ func (d *delivery) ledger(ctx context.Context) DeliveryLedger {
 		out.Line.add(&line.Line)
 		out.Shards = append(out.Shards, line)
 	}
-	return out
+	return out, taken
 }
 
 // ledger gives the shard's line. The row is read before the tip, so that the tip is never behind it.
 func (s *shard) ledger(ctx context.Context) ShardLine {
 	row := s.snapshot()
-	line := ShardLine{Shard: stream.ShardID(s.ref.Shard), StreamID: s.ref.ID, Start: row.Start, Checkpoint: row.Checkpoint, Done: row.Done}
-	line.Counts = row.Counts
 	if !s.d.engine.dense {
-		line.InFlight = s.gauges.bufferedRecords.Load() + s.outstandingRecords()
-		line.Accepted = row.Counts.Settled() + line.InFlight
+		return s.d.engine.shardLine(&row, row.Checkpoint, s.gauges.bufferedRecords.Load()+s.outstandingRecords())
+	}
+	if !row.Done {
+		s.sawTip(s.d.engine.tip(ctx, &row))
+	}
+	s.mu.Lock()
+	tip := s.tip
+	s.mu.Unlock()
+	return s.d.engine.shardLine(&row, tip, 0)
+}
+
+// tip gives where a row's shard ends now, as far as positions are dense; its checkpoint when that can't be told.
+func (e *Engine) tip(ctx context.Context, row *journal.Row) stream.SequenceNumber {
+	if e.dense && !row.Done {
+		if tip, err := e.opts.Source.Tip(ctx, row.Shard); err == nil {
+			return tip
+		}
+	}
+	return row.Checkpoint
+}
+
+// shardLine makes a line of a row: what is in flight is told by the tip where positions are dense, else it is inFlight.
+func (e *Engine) shardLine(row *journal.Row, tip stream.SequenceNumber, inFlight int64) ShardLine {
+	line := ShardLine{Shard: stream.ShardID(row.Shard.Shard), StreamID: row.Shard.ID, Start: row.Start, Checkpoint: row.Checkpoint, Done: row.Done}
+	line.Counts = row.Counts
+	if !e.dense {
+		line.InFlight = inFlight
+		line.Accepted = row.Counts.Settled() + inFlight
 		return line
 	}
-	tip := row.Checkpoint
-	if !row.Done {
-		if now, err := s.d.engine.opts.Source.Tip(ctx, s.ref); err == nil {
-			s.sawTip(now)
-		}
-		s.mu.Lock()
-		tip = s.tip
-		s.mu.Unlock()
+	if row.Done {
+		tip = row.Checkpoint
 	}
-	line.Accepted = s.between(&row, row.Start, tip)
-	line.InFlight = s.between(&row, row.Checkpoint, tip)
+	line.Accepted = between(row, row.Start, tip)
+	line.InFlight = between(row, row.Checkpoint, tip)
 	return line
 }
 

@@ -50,11 +50,6 @@ func (j *worldJournal) Write(ctx context.Context, change *journal.Change) error 
 	return j.Journal.Write(ctx, change)
 }
 
-func (j *worldJournal) Finish(ctx context.Context, delivery string, final journal.Final) error {
-	defer j.world.change()()
-	return j.Journal.Finish(ctx, delivery, final)
-}
-
 // memorySource is a stream.Backend in memory, as far as delivery uses one. What it holds survives a "crash": see clone.
 type memorySource struct {
 	now   func() time.Time
@@ -291,6 +286,7 @@ func (m *memorySource) Read(_ context.Context, req stream.ReadRequest, batch *st
 	if from := position(sh.Created, sh.Index, req.From); from < int64(l.trimmed) {
 		batch.Skipped = int64(l.trimmed) - from
 		batch.Next = stream.NewSequenceNumber(sh.Created, sh.Index, uint64(l.trimmed))
+		batch.Resumed = batch.Next
 	}
 	size := 0
 	i := l.search(req.From)
@@ -462,6 +458,8 @@ type memoryDefinitions struct {
 	world *world
 	mu    sync.Mutex
 	all   map[string]*Definition
+
+	followers []*func()
 }
 
 func newMemoryDefinitions() *memoryDefinitions {
@@ -474,20 +472,42 @@ func (m *memoryDefinitions) clone() *memoryDefinitions {
 	return &memoryDefinitions{world: new(world), all: maps.Clone(m.all)}
 }
 
-func (m *memoryDefinitions) Put(_ context.Context, d *Definition) error {
+func (m *memoryDefinitions) Update(_ context.Context, name string, fn func(*Definition) (*Definition, error)) (*Definition, error) {
 	defer m.world.change()()
+	def, err := m.update(name, fn)
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.all[d.Name] = d
-	return nil
+	followers := slices.Clone(m.followers)
+	m.mu.Unlock()
+	for _, f := range followers {
+		(*f)()
+	}
+	return def, err
 }
 
-func (m *memoryDefinitions) Delete(_ context.Context, name string) error {
-	defer m.world.change()()
+func (m *memoryDefinitions) update(name string, fn func(*Definition) (*Definition, error)) (*Definition, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.all, name)
-	return nil
+	def, err := fn(m.all[name])
+	switch {
+	case err != nil:
+		return nil, err
+	case def == nil:
+		delete(m.all, name)
+	default:
+		m.all[name] = def
+	}
+	return def, nil
+}
+
+func (m *memoryDefinitions) Follow(fn func()) (stop func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.followers = append(m.followers, &fn)
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.followers = slices.DeleteFunc(m.followers, func(f *func()) bool { return f == &fn })
+	}
 }
 
 func (m *memoryDefinitions) All(context.Context) ([]*Definition, error) {

@@ -56,8 +56,8 @@ func (e *Engine) PutBatch(ctx context.Context, name string, records [][]byte, re
 	}
 	d.appends.RLock()
 	defer d.appends.RUnlock()
-	if d.closed {
-		return false, fault.New(fault.NotFound, op, name, "Firehose %s under account %s not found.", name, e.opts.Account.ID)
+	if d.isDeleting() || d.ctx.Err() != nil {
+		return false, e.notFound(op, name)
 	}
 	return false, e.appendRecords(ctx, d.source, records, results)
 }

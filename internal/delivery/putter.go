@@ -38,7 +38,7 @@ func newPutter(e *Engine) *putter {
 	return &putter{e: e, gates: map[string]*gate{}, changed: make(chan struct{}, 1)}
 }
 
-// submit queues a task; the putter owns it until it is committed or its delivery stream stops.
+// submit queues a task; the putter owns it until it is committed or its shard is let go.
 func (p *putter) submit(t *task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -74,7 +74,7 @@ func (g *gate) pop() *task {
 	for len(g.queue) > 0 && !g.closed && g.running < limit {
 		t := g.queue[0]
 		g.queue = g.queue[1:]
-		if t.shard.d.ctx.Err() == nil {
+		if t.shard.ctx.Err() == nil {
 			return t
 		}
 	}
@@ -85,11 +85,11 @@ func (p *putter) start(g *gate, t *task) {
 	p.running++
 	g.running++
 	p.wait.Add(1)
-	t.shard.d.puts.Add(1)
+	t.shard.puts.Add(1)
 	go func() {
 		defer p.wait.Done()
-		defer t.shard.d.puts.Done()
-		err := t.run(t.shard.d.ctx)
+		defer t.shard.puts.Done()
+		err := t.run(t.shard.ctx)
 		p.done(g, t, err)
 	}()
 }
@@ -97,7 +97,7 @@ func (p *putter) start(g *gate, t *task) {
 // done books the outcome of an attempt and queues the next one after a pause.
 func (p *putter) done(g *gate, t *task, err error) {
 	d := t.shard.d
-	stopped := d.ctx.Err() != nil || t.shard.isFenced()
+	stopped := t.shard.ctx.Err() != nil || t.shard.isFenced()
 	if err != nil && !stopped {
 		d.fail("delivering", err)
 	}
@@ -147,7 +147,7 @@ func (p *putter) closeGate(g *gate) {
 // later queues a task again that failed for a reason of its own.
 func (p *putter) later(t *task) {
 	time.AfterFunc(backoff(p.e.opts.IDs, t.failures), func() {
-		if t.shard.d.ctx.Err() == nil {
+		if t.shard.ctx.Err() == nil {
 			p.submit(t)
 		}
 	})
@@ -189,7 +189,7 @@ func (p *putter) quiet() bool {
 	return true
 }
 
-// barrier returns when every task that was started before it is counted in its delivery's puts.
+// barrier returns when every task that was started before it is counted in its shard's puts.
 func (p *putter) barrier() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

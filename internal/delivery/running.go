@@ -29,27 +29,23 @@ type delivery struct {
 	cancel  context.CancelFunc
 	reading context.Context
 	rest    context.CancelFunc
-	workers sync.WaitGroup
-	puts    sync.WaitGroup // tasks that run
 
-	// appends is held for reading by every Direct PUT, and for writing when the delivery stream is deleted.
+	// appends is held for reading by every Direct PUT, and for writing before a deletion counts what was put.
 	appends sync.RWMutex
-	closed  bool
-	// booked is set when the final counts are in the journal: a deletion that goes on later must not book them anew.
-	booked bool
 
-	discovering sync.Mutex // held while rows are made or dropped
+	discovering sync.Mutex // held while slots are taken or let go, and rows made or dropped
 
-	mu      sync.Mutex
-	shards  map[stream.ShardRef]*shard
-	retired journal.Row // the sums of shards that have left their stream
+	mu     sync.Mutex
+	shards map[stream.ShardRef]*shard // those in our slots
+	// sums has, for each slot of ours that is loaded, the sums of shards that have left their stream.
+	sums    map[int]journal.Row
 	lastID  objectkey.ID
 	trouble Trouble
 }
 
 func (e *Engine) newDelivery(def *Definition) (*delivery, error) {
-	d := &delivery{engine: e, name: def.Name, id: def.ID, source: def.SourceStream(), shards: map[stream.ShardRef]*shard{}}
-	d.retired.Key = journal.Key{Delivery: def.ID}
+	d := &delivery{engine: e, name: def.Name, id: def.ID, source: def.SourceStream(),
+		shards: map[stream.ShardRef]*shard{}, sums: map[int]journal.Row{}}
 	if err := d.use(def); err != nil {
 		return nil, err
 	}
@@ -71,32 +67,105 @@ func (d *delivery) use(def *Definition) error {
 
 func (d *delivery) destination() *destination { return d.compiled.Load() }
 
-// holder names the delivery stream to the source.
-func (d *delivery) holder() string { return "delivery/" + d.id }
+func (d *delivery) isDeleting() bool { return d.definition.Load().Status == Deleting }
 
-// nextID gives the id of the next plan. Ids rise over all shards; each row stores its newest, and a start takes the
-// largest of them.
-func (d *delivery) nextID(now time.Time) objectkey.ID {
+// holder names the delivery stream to the source.
+func (d *delivery) holder() string { return holder(d.id) }
+
+func holder(id string) string { return "delivery/" + id }
+
+func (d *delivery) slotOf(ref stream.ShardRef) int {
+	return journal.SlotOf(journal.Key{Delivery: d.id, Shard: ref}, d.engine.slots)
+}
+
+// nextID gives the id of the next plan of a shard whose newest is last. Ids rise over all shards that this process has
+// seen; each row stores its newest, so that they rise within a shard whoever plans and whatever the clocks say.
+func (d *delivery) nextID(now time.Time, last uint64) objectkey.ID {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.lastID = objectkey.After(d.lastID, now)
+	d.lastID = objectkey.After(max(d.lastID, objectkey.ID(last)), now)
 	return d.lastID
 }
 
-// restore takes over what the journal knows. Nothing is started yet, but all that is undelivered is held.
-func (d *delivery) restore(rows []journal.Row, manifests []*journal.Manifest) {
+// works reports whether rows may be made in a slot: it is loaded, and no deletion has settled it that our definitions do
+// not tell of yet.
+func (d *delivery) works(slot int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sums, ok := d.sums[slot]
+	return ok && !sums.Done
+}
+
+// take loads what lies in slots that were gained. What is undelivered is held, and what is planned is finished. The caller
+// holds discovering.
+func (d *delivery) take(ctx context.Context) error {
+	slots := d.untaken()
+	if len(slots) == 0 {
+		return nil
+	}
+	rows, manifests, err := d.engine.opts.Journal.Load(ctx, d.id)
+	if err != nil {
+		return err
+	}
+	d.restore(slots, rows, manifests)
+	if d.isDeleting() {
+		return nil
+	}
+	for _, s := range d.list() {
+		if slots[d.slotOf(s.ref)] {
+			for _, t := range s.tasks() {
+				d.engine.putter.submit(t)
+			}
+		}
+	}
+	return nil
+}
+
+// untaken gives the slots that are ours and not loaded.
+func (d *delivery) untaken() map[int]bool {
+	d.engine.mu.RLock()
+	defer d.engine.mu.RUnlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var slots map[int]bool
+	for slot, owned := range d.engine.owned {
+		if _, taken := d.sums[slot]; owned && !taken {
+			if slots == nil {
+				slots = map[int]bool{}
+			}
+			slots[slot] = true
+		}
+	}
+	return slots
+}
+
+func (d *delivery) restore(slots map[int]bool, rows []journal.Row, manifests []*journal.Manifest) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.engine.slots { // one of so many indexes lies in each slot
+		key := journal.Key{Delivery: d.id, Shard: stream.ShardRef{Shard: uint32(i)}}
+		if slot := journal.SlotOf(key, d.engine.slots); slots[slot] {
+			d.sums[slot] = journal.Row{Key: key}
+		}
+	}
 	for _, row := range rows {
 		d.lastID = max(d.lastID, objectkey.ID(row.LastID))
-		if row.Shard == (stream.ShardRef{}) {
-			d.retired = row
-			continue
-		}
-		d.shards[row.Shard] = newShard(d, row)
-		if !row.Done {
-			d.engine.opts.Source.Hold(d.holder(), row.Shard, row.Checkpoint)
+		slot := journal.SlotOf(row.Key, d.engine.slots)
+		switch {
+		case !slots[slot]:
+		case row.IsSums():
+			d.sums[slot] = row
+		default:
+			d.shards[row.Shard] = newShard(d, row)
+			if !row.Done {
+				d.engine.opts.Source.Hold(d.holder(), row.Shard, row.Checkpoint)
+			}
 		}
 	}
 	for _, m := range manifests {
+		if !slots[journal.SlotOf(m.Key, d.engine.slots)] {
+			continue
+		}
 		d.lastID = max(d.lastID, objectkey.ID(m.Ordinal))
 		if s := d.shards[m.Key.Shard]; s != nil {
 			t := newTask(s, m)
@@ -106,24 +175,67 @@ func (d *delivery) restore(rows []journal.Row, manifests []*journal.Manifest) {
 	}
 }
 
-// resume finishes what an earlier process has planned.
-func (d *delivery) resume() (n int) {
-	for _, s := range d.shards {
-		for _, t := range s.tasks() {
-			d.engine.putter.submit(t)
-			n++
-		}
+// planned counts the manifests that are not committed.
+func (d *delivery) planned() (n int) {
+	for _, s := range d.list() {
+		n += len(s.tasks())
 	}
 	return n
+}
+
+// stop tells all work on slots to end.
+func (d *delivery) stop(slots map[int]bool) {
+	for _, s := range d.list() {
+		if slots[d.slotOf(s.ref)] {
+			s.stop()
+		}
+	}
+}
+
+// letGo waits for all work on slots, and forgets them.
+func (d *delivery) letGo(slots map[int]bool) {
+	d.discovering.Lock()
+	defer d.discovering.Unlock()
+	d.stop(slots)
+	var lost []*shard
+	for _, s := range d.list() {
+		if slots[d.slotOf(s.ref)] {
+			lost = append(lost, s)
+		}
+	}
+	d.waitFor(lost)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range lost {
+		delete(d.shards, s.ref)
+	}
+	for slot := range slots {
+		delete(d.sums, slot)
+	}
+}
+
+// waitFor returns when nothing runs any more of shards that were told to stop.
+func (d *delivery) waitFor(shards []*shard) {
+	for _, s := range shards {
+		s.worker.Wait()
+	}
+	d.engine.putter.barrier()
+	for _, s := range shards {
+		s.puts.Wait()
+	}
 }
 
 // halt stops all work at once. What is undelivered stays as it is.
 func (d *delivery) halt() {
 	d.cancel()
 	d.settled() // no worker is started from here on
-	d.workers.Wait()
-	d.engine.putter.barrier()
-	d.puts.Wait()
+	d.waitFor(d.list())
+}
+
+func (d *delivery) waitForWorkers() {
+	for _, s := range d.list() {
+		s.worker.Wait()
+	}
 }
 
 // settled returns when no rows are being made and no workers started.

@@ -19,6 +19,13 @@ type shard struct {
 	d   *delivery
 	ref stream.ShardRef
 
+	// ctx ends when the shard is let go; reading ends then too, or before: see delivery.
+	ctx     context.Context
+	reading context.Context
+	stop    func()
+	worker  sync.WaitGroup // the worker
+	puts    sync.WaitGroup // tasks that run
+
 	mu          sync.Mutex
 	row         journal.Row // as it is stored
 	outstanding []*task     // in the order of their plans
@@ -29,12 +36,18 @@ type shard struct {
 
 	// changed wakes the worker after a commit.
 	changed chan struct{}
-	running bool // a worker has been started; guarded by delivery.discovering
+	running bool      // a worker has been started; guarded by delivery.discovering
+	left    time.Time // when the shard was first seen gone from its stream; guarded by delivery.discovering
 	gauges  gauges
 }
 
 func newShard(d *delivery, row journal.Row) *shard {
-	return &shard{d: d, ref: row.Shard, row: row, tip: row.Checkpoint, changed: make(chan struct{}, 1)}
+	s := &shard{d: d, ref: row.Shard, row: row, tip: row.Checkpoint, changed: make(chan struct{}, 1)}
+	var end, rest context.CancelFunc
+	s.ctx, end = context.WithCancel(d.ctx)
+	s.reading, rest = context.WithCancel(d.reading)
+	s.stop = func() { end(); rest() }
+	return s
 }
 
 // position gives the number of the first record of the shard at or after a place, for backends with dense positions.
@@ -48,12 +61,12 @@ func position(created int64, shard uint32, place stream.SequenceNumber) int64 {
 	}))
 }
 
-// between counts the records from one place to another.
-func (s *shard) between(row *journal.Row, from, to stream.SequenceNumber) int64 {
+// between counts the records of a row's shard from one place to another.
+func between(row *journal.Row, from, to stream.SequenceNumber) int64 {
 	if !from.Before(to) {
 		return 0
 	}
-	return position(row.Created, s.ref.Shard, to) - position(row.Created, s.ref.Shard, from)
+	return position(row.Created, row.Shard.Shard, to) - position(row.Created, row.Shard.Shard, from)
 }
 
 func (s *shard) snapshot() journal.Row {
@@ -137,10 +150,14 @@ func (s *shard) plan(ctx context.Context, b *buffer) (*task, error) {
 		return nil, fault.New(fault.Unavailable, "delivery.plan", s.d.name,
 			"%s: the buffer begins at %s and not where the last plan ends: a write has happened after all", s.ref, b.start)
 	}
+	if b.dest.number < s.row.LastVersion {
+		return nil, fault.New(fault.Unavailable, "delivery.plan", s.d.name,
+			"%s: version %d of the definition is not known here yet", s.ref, s.row.LastVersion)
+	}
 	now := e.opts.Now()
-	m := s.manifest(b, s.d.nextID(now), now)
+	m := s.manifest(b, s.d.nextID(now, s.row.LastID), now)
 	row := s.nextRow()
-	row.LastID, row.LastStamp = m.Ordinal, m.Stamp
+	row.LastID, row.LastStamp, row.LastVersion = m.Ordinal, m.Stamp, b.dest.number
 
 	e.opts.Failpoint("plan-before")
 	if err := s.write(ctx, &journal.Change{Rows: []journal.Row{row}, Plan: []*journal.Manifest{m}}); err != nil {

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -38,7 +39,8 @@ type Metrics struct {
 	DeliveryStreams   []DeliveryMetrics
 }
 
-// DeliveryMetrics are those of one delivery stream.
+// DeliveryMetrics are those of one delivery stream, as far as this node owns its shards: those of all nodes add up to the
+// whole, and a node's own fall when it gives shards to another.
 type DeliveryMetrics struct {
 	Name   string
 	Bucket string
@@ -78,7 +80,7 @@ func (e *Engine) Metrics(ctx context.Context) Metrics {
 }
 
 func (d *delivery) metrics(ctx context.Context) DeliveryMetrics {
-	ledger := d.ledger(ctx)
+	ledger, _ := d.ownLedger(ctx)
 	m := DeliveryMetrics{Name: d.name, Bucket: d.definition.Load().Bucket(),
 		DeliveredRecords: ledger.Delivered, DeliveredBytes: ledger.DeliveredBytes, Objects: ledger.Objects,
 		ExpiredRecords: ledger.Expired, DiscardedRecords: ledger.Discarded, LagRecords: ledger.InFlight}
@@ -139,7 +141,10 @@ func (e *Engine) Trouble() map[string]Trouble {
 			}
 			s.mu.Unlock()
 		}
-		if t.Failures == 0 {
+		if late := d.late(); late != "" {
+			t.Error = strings.TrimSuffix(late+": "+t.Error, ": ")
+		}
+		if t.Error == "" {
 			continue
 		}
 		if all == nil {
@@ -148,6 +153,26 @@ func (e *Engine) Trouble() map[string]Trouble {
 		all[d.name] = t
 	}
 	return all
+}
+
+// late warns of records that the source may drop before they are delivered, when it is one that nobody can hold; empty:
+// there are none.
+func (d *delivery) late() string {
+	source := d.engine.opts.Source
+	if source.Capabilities().Holds {
+		return ""
+	}
+	st, ok := source.Stream(d.source)
+	if !ok {
+		return ""
+	}
+	now := d.engine.opts.Now()
+	for _, s := range d.list() {
+		if at := s.oldest(); !at.IsZero() && s.ref.ID == st.ID && now.Sub(at) > st.Retention/2 {
+			return fmt.Sprintf("records of %s have waited for %v; the source keeps them for %v", s.ref, now.Sub(at).Round(time.Second), st.Retention)
+		}
+	}
+	return ""
 }
 
 // Healthy returns nil when nothing is held up. A bucket that is gone is a warning to show, not a reason to stop taking

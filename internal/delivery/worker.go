@@ -159,15 +159,16 @@ func (w *worker) read(ctx context.Context) (n int, err error) {
 // take moves records into the buffer until it is full; what is left of the batch is read again.
 func (w *worker) take(ctx context.Context, batch *stream.Batch) (n int) {
 	w.atTip, w.ended = batch.MillisBehind == 0, batch.End
-	if len(batch.Records) == 0 && batch.Skipped == 0 {
+	gap := batch.Skipped > 0 || !batch.Resumed.IsZero()
+	if len(batch.Records) == 0 && !gap {
 		w.atTip = true
 		return 0
 	}
 	if w.buf == nil {
-		w.buf = newBuffer(w.s.d.reading, w.next, w.s.d.destination(), &w.s.d.engine.budget)
+		w.buf = newBuffer(w.s.reading, w.next, w.s.d.destination(), &w.s.d.engine.budget)
 	}
-	if batch.Skipped > 0 {
-		w.expire(batch.Skipped)
+	if gap {
+		w.expire(batch.Skipped, batch.Resumed)
 	}
 	for i := range batch.Records {
 		if w.buf.isFull() {
@@ -182,14 +183,11 @@ func (w *worker) take(ctx context.Context, batch *stream.Batch) (n int) {
 	return n
 }
 
-// expire counts records that were trimmed before they were read. Only backends with dense positions know of such, so
-// that the place after them can be computed.
-func (w *worker) expire(skipped int64) {
-	b := w.buf
-	b.expired += skipped
-	row := w.s.snapshot()
-	at := position(row.Created, w.s.ref.Shard, w.next) + skipped
-	b.next = stream.NewSequenceNumber(row.Created, w.s.ref.Shard, uint64(at))
+// expire counts records that were trimmed before they were read, as many as the source knows of, and goes on behind them.
+func (w *worker) expire(skipped int64, resumed stream.SequenceNumber) {
+	w.buf.gap = true
+	w.buf.expired += skipped
+	w.buf.next = resumed
 	w.s.d.engine.opts.Log.Error("records expired before they were delivered", "deliveryStream", w.s.d.name,
 		"shard", w.s.ref.String(), "records", skipped)
 }
@@ -267,7 +265,7 @@ func (s *shard) lost() int64 {
 	if !s.d.engine.dense {
 		return 0
 	}
-	return s.between(&s.row, s.row.Checkpoint, s.tip)
+	return between(&s.row, s.row.Checkpoint, s.tip)
 }
 
 // sleep waits, or until ctx ends.

@@ -35,6 +35,7 @@ var floors = []struct {
 	{"internal/front", 55, "listeners: knows the gateway and handlers of the surfaces"},
 	{"internal/api/", 50, "surfaces: one AWS service each"},
 	{"internal/template", 50, "surface: definition files"},
+	{"internal/delivery/journal/journaltest", 42, "the suite that journals share"},
 	{"internal/delivery/journal/topic", 42, "the journal on Kafka"},
 	{"internal/delivery/journal", 41, "part of the delivery engine"},
 	{"internal/delivery/objectkey", 41, "part of the delivery engine"},

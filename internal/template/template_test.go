@@ -36,11 +36,22 @@ type definitions struct{ c *catalog.Catalog }
 
 var deliveryDocs = catalog.NewCollection[delivery.Definition]("deliverystream")
 
-func (d definitions) Put(ctx context.Context, def *delivery.Definition) error {
-	return d.c.Update(ctx, func(tx *catalog.Tx) error { return deliveryDocs.Put(tx, def.Name, def) })
+func (d definitions) Update(ctx context.Context, name string, fn func(*delivery.Definition) (*delivery.Definition, error)) (def *delivery.Definition, err error) {
+	err = d.c.Update(ctx, func(tx *catalog.Tx) error {
+		have, _, err := deliveryDocs.Get(tx, name)
+		if err != nil {
+			return err
+		}
+		if def, err = fn(have); err != nil || def == nil {
+			deliveryDocs.Delete(tx, name)
+			return err
+		}
+		return deliveryDocs.Put(tx, name, def)
+	})
+	return def, err
 }
-func (d definitions) Delete(ctx context.Context, name string) error {
-	return d.c.Update(ctx, func(tx *catalog.Tx) error { deliveryDocs.Delete(tx, name); return nil })
+func (d definitions) Follow(fn func()) (stop func()) {
+	return d.c.Follow(func(*catalog.Snapshot) { fn() })
 }
 func (d definitions) All(context.Context) ([]*delivery.Definition, error) {
 	return deliveryDocs.All(d.c.Snapshot())

@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -195,24 +197,30 @@ type definitions struct {
 	all map[string]*delivery.Definition
 }
 
-func (d *definitions) Put(_ context.Context, def *delivery.Definition) error {
+func (d *definitions) Update(_ context.Context, name string, fn func(*delivery.Definition) (*delivery.Definition, error)) (*delivery.Definition, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.all == nil {
-		d.all = map[string]*delivery.Definition{}
+	def, err := fn(d.all[name])
+	switch {
+	case err != nil:
+		return nil, err
+	case def == nil:
+		delete(d.all, name)
+	case d.all == nil:
+		d.all = map[string]*delivery.Definition{name: def}
+	default:
+		d.all[name] = def
 	}
-	d.all[def.Name] = def
-	return nil
+	return def, nil
 }
 
-func (d *definitions) Delete(_ context.Context, name string) error {
+func (d *definitions) All(context.Context) ([]*delivery.Definition, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.all, name)
-	return nil
+	return slices.Collect(maps.Values(d.all)), nil
 }
 
-func (d *definitions) All(context.Context) ([]*delivery.Definition, error) { return nil, nil }
+func (d *definitions) Follow(func()) (stop func()) { return func() {} }
 
 type nowhere struct{}
 

@@ -1,6 +1,6 @@
 // Package journal owns what a delivery stream must remember to deliver every
 // record exactly once: rows, manifests and final counts, and the contract of what
-// keeps them.
+// keeps them, for one node or a group of nodes.
 //
 //	Row       one per (delivery stream, shard): start, checkpoint, cumulative counts; fenced by Version
 //	Manifest  a planned object: everything that finishing it needs
@@ -8,15 +8,30 @@
 //
 //	Write(Change)  rows and manifests change together, in one atomic durable step, or not at all
 //
-// [Pebble] keeps them in the node's local store. A journal on another engine (a
-// compacted topic, conditional writes to a bucket) implements [Journal] in a
-// package of its own. A journal shares no transaction with the records.
+// # Slots
+//
+// Every row belongs to a slot, by its key alone ([SlotOf]). A slot is the unit of
+// ownership: one node at a time writes it, the nodes of a group share the slots
+// among them. And it is the unit of atomicity: a change touches rows of one slot.
+//
+//	       slot 0    slot 1    slot 2   …
+//	node a  owns               owns          writes what it owns, reads all
+//	node b            owns                   gains slot 0 when a leaves or is lost
+//
+// [Pebble] keeps all in the node's local store: one slot, which the node owns for
+// ever. delivery/journal/topic keeps it in a compacted topic, a slot a partition,
+// owned through a consumer group. Both write rows, manifests and finals in one
+// format. A journal shares no transaction with the records of the source.
 package journal
 
 import (
 	"context"
+	"hash/fnv"
+	"slices"
+	"strings"
 	"time"
 
+	"millrace/internal/fault"
 	"millrace/internal/stream"
 )
 
@@ -24,23 +39,47 @@ import (
 //
 // A Write that returned nil is durable and atomic. It compares the version of each
 // row that it names with the stored one and fails with kind PreconditionFailed,
-// nothing written, when one differs: another process has taken over. After an
-// error of another kind the change may or may not have happened; the caller loads
-// again before it goes on. Stored bytes that do not check are Corrupt.
+// nothing written, when one differs or the slot is not this node's: another
+// process has taken over. After an error of another kind the change may or may not
+// have happened; the caller loads again before it goes on. Stored bytes that do
+// not check are Corrupt.
+//
+// What is read of a slot that the node owns is exact: all that was written before,
+// by whomever, and nothing that may yet turn out not to have happened; a read waits
+// until that is known. What is read of another slot is a state that the slot had,
+// soon a newer one: never half of a change, and never older than what was read
+// before.
 type Journal interface {
+	// Slots is how many slots there are. It never changes, not even by a restart.
+	Slots() int
+	// Join asks for slots. The member is told of what it gains and loses until Leave. It is called once.
+	Join(ctx context.Context, m Member) error
+	// Leave gives all slots back. When it returns the member is told nothing any more.
+	Leave(ctx context.Context) error
+
 	// Deliveries lists the ids that have rows.
 	Deliveries(ctx context.Context) ([]string, error)
-	// Load gives all rows of a delivery stream and, in the order of their plans, the manifests.
+	// Load gives all rows of a delivery stream and, in the order of their plans, the manifests of each row.
 	Load(ctx context.Context, delivery string) ([]Row, []*Manifest, error)
 	// LoadShard gives one row (ok false: there is none) and its manifests.
 	LoadShard(ctx context.Context, key Key) (row Row, ok bool, manifests []*Manifest, err error)
 	Write(ctx context.Context, change *Change) error
-	// Finish removes all rows and manifests of a delivery stream and keeps final in their place.
-	Finish(ctx context.Context, delivery string, final Final) error
-	// Forget removes all rows and manifests of a delivery stream that never became one.
-	Forget(ctx context.Context, delivery string) error
-	// Finals lists deleted delivery streams, the [MaxFinals] newest.
+	// Finals lists deleted delivery streams, oldest first, the [MaxFinals] newest.
 	Finals(ctx context.Context) ([]Final, error)
+	// Final gives the final counts of one (ok false: there are none).
+	Final(ctx context.Context, delivery string) (f Final, ok bool, err error)
+}
+
+// Member is told which slots its process may write. The calls come one at a time.
+//
+// Between Gained and the return of Lost the process may write the slot. When the
+// group is in order Lost is called before another node gains the slot, and may take
+// as long as the member needs to let go, within seconds. When the process was away
+// for too long (stopped, cut off) another node may own the slot before; then writes
+// fail with PreconditionFailed from that moment on, and Lost comes after the fact.
+type Member interface {
+	Gained(slots []int)
+	Lost(slots []int)
 }
 
 // MaxFinals bounds how many deleted delivery streams are remembered; a test rig that makes and drops thousands
@@ -49,9 +88,31 @@ const MaxFinals = 1000
 
 // Key names a row.
 type Key struct {
-	Delivery string          `json:"delivery"` // Definition.ID
-	Shard    stream.ShardRef `json:"shard"`    // zero: the sums of shards that have left their stream
+	Delivery string `json:"delivery"` // Definition.ID
+	// Shard is the source's, or, without a stream, that of a row of sums: see [Key.Sums].
+	Shard stream.ShardRef `json:"shard"`
 }
+
+// SlotOf tells which of so many slots a row belongs to: (FNV-1a of the delivery stream's id + shard index) mod slots, so
+// that the shards of one delivery stream spread evenly, and the single shards of many do too. It never changes: rows
+// would be lost.
+func SlotOf(k Key, slots int) int {
+	h := fnv.New32a()
+	h.Write([]byte(k.Delivery))
+	return int((uint64(h.Sum32()) + uint64(k.Shard.Shard)) % uint64(slots))
+}
+
+// Home tells the slot that decides about the delivery stream as a whole: where its final counts are.
+func Home(delivery string, slots int) int { return SlotOf(Key{Delivery: delivery}, slots) }
+
+// Sums names the row that takes over the counts of a row that is dropped. Both are in one slot, so that it is one step. Of
+// each delivery stream there is one such row in every slot: those of index 0 to slots-1. With one slot its shard is zero.
+func (k Key) Sums(slots int) Key {
+	return Key{Delivery: k.Delivery, Shard: stream.ShardRef{Shard: k.Shard.Shard % uint32(slots)}}
+}
+
+// IsSums tells a row of sums from that of a shard.
+func (k Key) IsSums() bool { return k.Shard.Stream == "" }
 
 // Row is what is durable about one shard of a delivery stream.
 type Row struct {
@@ -66,11 +127,15 @@ type Row struct {
 	Parents    []uint32              `json:"parents,omitempty"`
 	Start      stream.SequenceNumber `json:"start"`      // the first place that belongs to the delivery stream
 	Checkpoint stream.SequenceNumber `json:"checkpoint"` // all before it is accounted for in Counts
-	Done       bool                  `json:"done"`       // the shard is closed and drained
-	// LastID and LastStamp are those of the newest manifest: ids rise, and stamps never fall within a shard.
-	LastID    uint64    `json:"lastId"`
-	LastStamp time.Time `json:"lastStamp,omitzero"`
-	Counts    Counts    `json:"counts"`
+	// Done: the shard is closed and drained. Of a row of sums: the delivery stream is deleted, and all that this slot
+	// held of it is settled in these sums.
+	Done bool `json:"done"`
+	// LastID, LastStamp and LastVersion are those of the newest manifest: ids rise, and stamps and versions of the
+	// definition never fall within a shard, whoever plans.
+	LastID      uint64    `json:"lastId"`
+	LastStamp   time.Time `json:"lastStamp,omitzero"`
+	LastVersion int64     `json:"lastVersion,omitempty"` // 0: of a program that did not say
+	Counts      Counts    `json:"counts"`
 }
 
 // Counts are cumulative, in source records.
@@ -103,7 +168,7 @@ func (c Counts) Add(d Counts) Counts {
 // program, and the same manifest gives the same records in the same order.
 type Manifest struct {
 	ID       string `json:"id"`      // UUID, in the object's key and metadata
-	Ordinal  uint64 `json:"ordinal"` // rises from plan to plan of a delivery stream
+	Ordinal  uint64 `json:"ordinal"` // rises from plan to plan of a shard
 	Key      Key    `json:"row"`
 	Delivery string `json:"deliveryStream"` // name, for messages
 	Version  string `json:"versionId"`      // of the definition that planned it
@@ -135,12 +200,76 @@ const (
 	Gzip         Compression = "GZIP"
 )
 
-// Change is one atomic step.
+// Change is one atomic step within one slot.
 type Change struct {
 	Rows   []Row       // written; each stored version must be the given one less 1 (0: no such row)
 	Drop   []Row       // removed; each stored version must be the given one
 	Plan   []*Manifest // added, or replaced under the same ordinal
 	Remove []*Manifest // removed
+	// Final is added, in the delivery stream's [Home]. Final counts are never written twice: PreconditionFailed.
+	Final *Final
+}
+
+// Slot tells the one slot that the change is of. A change of several slots, or of none, is a fault of the caller's.
+func (c *Change) Slot(slots int) (int, error) {
+	slot, mixed := -1, false
+	see := func(s int) {
+		mixed = mixed || slot >= 0 && s != slot
+		slot = s
+	}
+	for i := range c.Rows {
+		see(SlotOf(c.Rows[i].Key, slots))
+	}
+	for i := range c.Drop {
+		see(SlotOf(c.Drop[i].Key, slots))
+	}
+	for _, m := range c.Plan {
+		see(SlotOf(m.Key, slots))
+	}
+	for _, m := range c.Remove {
+		see(SlotOf(m.Key, slots))
+	}
+	if c.Final != nil {
+		see(Home(c.Final.ID, slots))
+	}
+	if mixed || slot < 0 {
+		return 0, fault.New(fault.Internal, "journal.Write", "", "a change must be of exactly one slot")
+	}
+	return slot, nil
+}
+
+// Compare checks the versions that a change asks for against the stored ones; row gives a stored row, zero when there is
+// none, and final whether there are final counts.
+func (c *Change) Compare(row func(Key) (Row, error), final func(delivery string) (bool, error)) error {
+	check := func(k Key, want uint64) error {
+		have, err := row(k)
+		if err != nil {
+			return err
+		}
+		if have.Version != want {
+			return fault.New(fault.PreconditionFailed, "journal.Write", k.Delivery,
+				"row of %s has version %d, not %d: another process has written it", k.Shard, have.Version, want)
+		}
+		return nil
+	}
+	for i := range c.Rows {
+		if err := check(c.Rows[i].Key, c.Rows[i].Version-1); err != nil {
+			return err
+		}
+	}
+	for i := range c.Drop {
+		if err := check(c.Drop[i].Key, c.Drop[i].Version); err != nil {
+			return err
+		}
+	}
+	if c.Final == nil {
+		return nil
+	}
+	exists, err := final(c.Final.ID)
+	if err == nil && exists {
+		err = fault.New(fault.PreconditionFailed, "journal.Write", c.Final.Name, "the final counts are written")
+	}
+	return err
 }
 
 // Final is what remains of a deleted delivery stream.
@@ -150,4 +279,14 @@ type Final struct {
 	Deleted  time.Time `json:"deleted"`
 	Accepted int64     `json:"accepted"`
 	Counts   Counts    `json:"counts"`
+}
+
+// SortFinals puts the oldest first.
+func SortFinals(all []Final) {
+	slices.SortFunc(all, func(a, b Final) int {
+		if c := a.Deleted.Compare(b.Deleted); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"sync"
 	"testing"
 	"time"
 
@@ -85,75 +84,15 @@ func TestWriteIsDurableAndAtomic(t *testing.T) {
 	}
 }
 
-func TestWriteIsFenced(t *testing.T) {
+func TestPrefixesDoNotSeeOneAnother(t *testing.T) {
 	db := openDB(t, vfs.NewMem())
 	defer db.Close()
-	j := Open(db, nil)
-	r := row("d", 1, 1)
-	must(t, j.Write(ctx, &Change{Rows: []Row{r}}))
-	stale := func(change *Change) {
-		t.Helper()
-		if err := j.Write(ctx, change); !fault.Is(err, fault.PreconditionFailed) {
-			t.Errorf("got %v", err)
-		}
-	}
-	stale(&Change{Rows: []Row{r}}) // it exists
-	stale(&Change{Rows: []Row{row("d", 1, 3)}})
-	stale(&Change{Rows: []Row{row("d", 2, 2)}}) // it does not exist
-	stale(&Change{Drop: []Row{row("d", 1, 2)}})
-	// One stale row of several: nothing is written.
-	stale(&Change{Rows: []Row{row("d", 5, 1), r}, Plan: []*Manifest{manifest(r, 1)}})
-	rows, manifests, err := j.Load(ctx, "d")
-	if err != nil || len(rows) != 1 || len(manifests) != 0 {
-		t.Errorf("rows %+v, manifests %+v, %v", rows, manifests, err)
-	}
-}
-
-// Of many writers that saw the same version one wins.
-func TestOneOfManyWritersWins(t *testing.T) {
-	db := openDB(t, vfs.NewMem())
-	defer db.Close()
-	j := Open(db, nil)
-	must(t, j.Write(ctx, &Change{Rows: []Row{row("d", 1, 1), row("d", 2, 1)}}))
-	var wait sync.WaitGroup
-	wins := make(chan int, 100)
-	for i := range 100 {
-		wait.Go(func() {
-			change := &Change{Rows: []Row{row("d", 1, 2), row("d", 2, 2)}}
-			if i%2 == 0 {
-				change.Rows[0], change.Rows[1] = change.Rows[1], change.Rows[0]
-			}
-			if j.Write(ctx, change) == nil {
-				wins <- i
-			}
-		})
-	}
-	wait.Wait()
-	if len(wins) != 1 {
-		t.Errorf("%d writers won", len(wins))
-	}
-}
-
-func TestDeliveriesDoNotSeeOneAnother(t *testing.T) {
-	db := openDB(t, vfs.NewMem())
-	defer db.Close()
-	a, other := Open(db, []byte("a/")), Open(db, []byte("b/"))
-	for _, d := range []string{"d", "d1", "e"} {
-		r := row(d, 1, 1)
-		must(t, a.Write(ctx, &Change{Rows: []Row{r}, Plan: []*Manifest{manifest(r, 1)}}))
-		must(t, other.Write(ctx, &Change{Rows: []Row{r}}))
-	}
-	must(t, a.Forget(ctx, "d"))
+	a, b := Open(db, []byte("a/")), Open(db, []byte("b/"))
+	must(t, a.Write(ctx, &Change{Rows: []Row{row("d", 1, 1)}}))
+	must(t, b.Write(ctx, &Change{Rows: []Row{row("d", 1, 1), row("e", 1, 1)}}))
 	names, err := a.Deliveries(ctx)
-	if err != nil || !reflect.DeepEqual(names, []string{"d1", "e"}) {
+	if err != nil || !reflect.DeepEqual(names, []string{"d"}) {
 		t.Errorf("deliveries %q, %v", names, err)
-	}
-	names, err = other.Deliveries(ctx)
-	if err != nil || len(names) != 3 {
-		t.Errorf("deliveries below another prefix %q, %v", names, err)
-	}
-	if _, manifests, err := a.Load(ctx, "d"); err != nil || len(manifests) != 0 {
-		t.Errorf("manifests %v, %v", manifests, err)
 	}
 }
 
@@ -163,16 +102,35 @@ func TestFinalsAreBounded(t *testing.T) {
 	j := Open(db, nil)
 	for i := range MaxFinals + 5 {
 		id := fmt.Sprintf("d%d", i)
-		must(t, j.Write(ctx, &Change{Rows: []Row{row(id, 1, 1)}}))
-		must(t, j.Finish(ctx, id, Final{ID: id, Name: "n", Deleted: time.Unix(int64(i), 0), Accepted: int64(i)}))
+		must(t, j.Write(ctx, &Change{Final: &Final{ID: id, Name: "n", Deleted: time.Unix(int64(i), 0), Accepted: int64(i)}}))
 	}
 	finals, err := j.Finals(ctx)
 	if err != nil || len(finals) != MaxFinals || finals[0].Accepted != 5 || finals[MaxFinals-1].Accepted != MaxFinals+4 {
 		t.Errorf("%d finals, first %+v, %v", len(finals), finals[0], err)
 	}
-	names, err := j.Deliveries(ctx)
-	if err != nil || len(names) != 0 {
-		t.Errorf("rows are left of %q, %v", names, err)
+}
+
+// Slots are for ever: a row that is looked for in another slot than it was written to is lost.
+func TestSlotsNeverChange(t *testing.T) {
+	f := func(delivery string, shard uint32, slots, want int) {
+		t.Helper()
+		k := Key{Delivery: delivery, Shard: stream.ShardRef{Stream: "s", ID: "i", Shard: shard}}
+		if got := SlotOf(k, slots); got != want {
+			t.Errorf("%s %d of %d: slot %d, want %d", delivery, shard, slots, got, want)
+		}
+		sums := k.Sums(slots)
+		if SlotOf(sums, slots) != want || !sums.IsSums() || k.IsSums() {
+			t.Errorf("%s %d of %d: the sums %+v are in slot %d, want %d", delivery, shard, slots, sums, SlotOf(sums, slots), want)
+		}
+	}
+	f("0123456789abcdef", 0, 48, 45)
+	f("0123456789abcdef", 1, 48, 46)
+	f("0123456789abcdef", 4294967295, 48, 12)
+	f("dn2kbn6qonlrb7cf", 0, 48, 36)
+	f("", 0, 7, 2)
+	f("x", 9, 1, 0)
+	if zero := (Key{Delivery: "d", Shard: stream.ShardRef{Stream: "s", Shard: 3}}).Sums(1); zero.Shard != (stream.ShardRef{}) {
+		t.Errorf("of one slot the sums are %+v", zero) // as earlier versions have them
 	}
 }
 

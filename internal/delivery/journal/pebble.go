@@ -26,6 +26,8 @@ type Pebble struct {
 	// striped by row and held across the commit, and Pebble groups the commits of different stripes.
 	stripes [64]sync.Mutex
 	seed    maphash.Seed
+	// finishing is held while final counts are added and old ones forgotten.
+	finishing sync.Mutex
 }
 
 // Open gives the journal below prefix in db, which stays the caller's.
@@ -148,19 +150,47 @@ func (p *Pebble) row(key Key) (row Row, ok bool, err error) {
 	return row, err == nil, err
 }
 
+// Slots implements [Journal]: there is one.
+func (p *Pebble) Slots() int { return 1 }
+
+// Join implements [Journal]. The slot is gained at once, and never lost.
+func (p *Pebble) Join(_ context.Context, m Member) error {
+	m.Gained([]int{0})
+	return nil
+}
+
+// Leave implements [Journal].
+func (p *Pebble) Leave(context.Context) error { return nil }
+
 // Write implements [Journal].
 func (p *Pebble) Write(ctx context.Context, change *Change) error {
 	const op = "journal.Write"
 	if err := ctx.Err(); err != nil {
 		return fault.New(fault.Unavailable, op, "", "%w", err)
 	}
+	if _, err := change.Slot(1); err != nil {
+		return err
+	}
 	unlock := p.lock(change)
 	defer unlock()
-	if err := p.compare(change); err != nil {
+	err := change.Compare(
+		func(k Key) (Row, error) { row, _, err := p.row(k); return row, err },
+		func(delivery string) (bool, error) { _, ok, err := p.Final(ctx, delivery); return ok, err })
+	if err != nil {
 		return err
 	}
 	batch := p.db.NewBatch()
 	defer batch.Close()
+	if err := p.fill(batch, change); err != nil {
+		return fault.New(fault.Unavailable, op, "", "%w", err)
+	}
+	if err := batch.Commit(pebble.Sync); err != nil {
+		return fault.New(fault.Unavailable, op, "", "%w", err)
+	}
+	return nil
+}
+
+func (p *Pebble) fill(batch *pebble.Batch, change *Change) error {
 	for i := range change.Rows {
 		if err := p.set(batch, rowMagic, p.rowKey(rowSpace, change.Rows[i].Key), &change.Rows[i]); err != nil {
 			return err
@@ -168,7 +198,7 @@ func (p *Pebble) Write(ctx context.Context, change *Change) error {
 	}
 	for i := range change.Drop {
 		if err := batch.Delete(p.rowKey(rowSpace, change.Drop[i].Key), nil); err != nil {
-			return fault.New(fault.Unavailable, op, "", "%w", err)
+			return err
 		}
 	}
 	for _, m := range change.Plan {
@@ -178,15 +208,28 @@ func (p *Pebble) Write(ctx context.Context, change *Change) error {
 	}
 	for _, m := range change.Remove {
 		if err := batch.Delete(p.manifestKey(m), nil); err != nil {
-			return fault.New(fault.Unavailable, op, "", "%w", err)
+			return err
 		}
 	}
-	return commit(batch)
+	if change.Final == nil {
+		return nil
+	}
+	if err := p.forget(batch, MaxFinals-1); err != nil {
+		return err
+	}
+	return p.set(batch, finalMagic, p.finalKey(change.Final.ID), change.Final)
 }
 
-func commit(batch *pebble.Batch) error {
-	if err := batch.Commit(pebble.Sync); err != nil {
-		return fault.New(fault.Unavailable, "journal.Write", "", "%w", err)
+// forget removes the oldest final counts but n.
+func (p *Pebble) forget(batch *pebble.Batch, n int) error {
+	finals, err := p.finals()
+	if err != nil {
+		return err
+	}
+	for ; len(finals) > n; finals = finals[1:] {
+		if err := batch.Delete(p.finalKey(finals[0].ID), nil); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -194,16 +237,16 @@ func commit(batch *pebble.Batch) error {
 func (p *Pebble) set(batch *pebble.Batch, m magic, key []byte, value any) error {
 	sealed, err := seal(m, value)
 	if err != nil {
-		return fault.New(fault.Internal, "journal.Write", "", "%w", err)
+		return err
 	}
-	if err := batch.Set(key, sealed, nil); err != nil {
-		return fault.New(fault.Unavailable, "journal.Write", "", "%w", err)
-	}
-	return nil
+	return batch.Set(key, sealed, nil)
 }
 
-// lock takes the stripes of all rows that change names, in rising order.
+// lock takes the stripes of all rows that change names, in rising order, and before them that of the final counts.
 func (p *Pebble) lock(change *Change) (unlock func()) {
+	if change.Final != nil {
+		p.finishing.Lock()
+	}
 	var taken []int
 	for i := range change.Rows {
 		taken = append(taken, p.stripe(change.Rows[i].Key))
@@ -220,6 +263,9 @@ func (p *Pebble) lock(change *Change) (unlock func()) {
 		for _, i := range taken {
 			p.stripes[i].Unlock()
 		}
+		if change.Final != nil {
+			p.finishing.Unlock()
+		}
 	}
 }
 
@@ -227,82 +273,32 @@ func (p *Pebble) stripe(k Key) int {
 	return int(maphash.Comparable(p.seed, k) % uint64(len(p.stripes)))
 }
 
-func (p *Pebble) compare(change *Change) error {
-	check := func(k Key, want uint64) error {
-		row, _, err := p.row(k)
-		if err != nil {
-			return err
-		}
-		if row.Version != want {
-			return fault.New(fault.PreconditionFailed, "journal.Write", k.Delivery,
-				"row of %s has version %d, not %d: another process has written it", k.Shard, row.Version, want)
-		}
-		return nil
-	}
-	for i := range change.Rows {
-		if err := check(change.Rows[i].Key, change.Rows[i].Version-1); err != nil {
-			return err
-		}
-	}
-	for i := range change.Drop {
-		if err := check(change.Drop[i].Key, change.Drop[i].Version); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (p *Pebble) finalKey(delivery string) []byte { return append(p.space(finalSpace), delivery...) }
 
-// Finish implements [Journal].
-func (p *Pebble) Finish(ctx context.Context, delivery string, final Final) error {
-	finals, err := p.Finals(ctx)
+// Final implements [Journal].
+func (p *Pebble) Final(_ context.Context, delivery string) (f Final, ok bool, err error) {
+	value, closer, err := p.db.Get(p.finalKey(delivery))
+	if err == pebble.ErrNotFound {
+		return f, false, nil
+	}
 	if err != nil {
-		return err
+		return f, false, fault.New(fault.Internal, "journal.Load", delivery, "%w", err)
 	}
-	batch := p.db.NewBatch()
-	defer batch.Close()
-	if err := p.clear(batch, delivery); err != nil {
-		return err
-	}
-	for len(finals) >= MaxFinals {
-		if err := batch.Delete(append(p.space(finalSpace), finals[0].ID...), nil); err != nil {
-			return fault.New(fault.Unavailable, "journal.Finish", final.Name, "%w", err)
-		}
-		finals = finals[1:]
-	}
-	if err := p.set(batch, finalMagic, append(p.space(finalSpace), delivery...), &final); err != nil {
-		return err
-	}
-	return commit(batch)
+	defer closer.Close()
+	err = unseal(finalMagic, value, &f, "final counts of "+delivery)
+	return f, err == nil, err
 }
 
-func (p *Pebble) clear(batch *pebble.Batch, delivery string) error {
-	for _, space := range []byte{rowSpace, manifestSpace} {
-		prefix := p.deliveryKey(space, delivery)
-		if err := batch.DeleteRange(prefix, after(prefix), nil); err != nil {
-			return fault.New(fault.Unavailable, "journal.Finish", delivery, "%w", err)
-		}
-	}
-	return nil
-}
+// Finals implements [Journal].
+func (p *Pebble) Finals(context.Context) ([]Final, error) { return p.finals() }
 
-// Forget implements [Journal].
-func (p *Pebble) Forget(_ context.Context, delivery string) error {
-	batch := p.db.NewBatch()
-	defer batch.Close()
-	if err := p.clear(batch, delivery); err != nil {
-		return err
-	}
-	return commit(batch)
-}
-
-// Finals implements [Journal]: oldest first.
-func (p *Pebble) Finals(context.Context) ([]Final, error) {
+func (p *Pebble) finals() ([]Final, error) {
 	var all []Final
 	err := p.scan(p.space(finalSpace), func(_, value []byte) error {
 		all = append(all, Final{})
 		return unseal(finalMagic, value, &all[len(all)-1], "final counts")
 	})
-	slices.SortStableFunc(all, func(a, b Final) int { return a.Deleted.Compare(b.Deleted) })
+	SortFinals(all)
 	return all, err
 }
 
