@@ -3,9 +3,11 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"strings"
 
 	"millrace/internal/catalog"
 	"millrace/internal/catalog/topic"
+	"millrace/internal/fault"
 	streamkafka "millrace/internal/stream/kafka"
 )
 
@@ -49,35 +51,63 @@ func (d streamDocuments) Delete(name string) {
 
 // clusterDoc is what the nodes of a cluster have in common.
 type clusterDoc struct {
+	// TokenKey seals shard iterators and NextTokens on every node: a client's next call may go to another one. Who can read
+	// the topic it lies in can read the records as well.
 	TokenKey []byte `json:"tokenKey"`
+	// Objects says where all nodes deliver to. Two that had each a folder of its own would deliver what one has planned and
+	// the other finished into both.
+	Objects string `json:"objects"`
 }
 
 var clusters = catalog.NewCollection[clusterDoc]("cluster")
 
-// sharedTokenKey gives the key that seals shard iterators and NextTokens on every node: a client's next call may go to
-// another one. Who can read the topic it lies in can read the records as well.
-func sharedTokenKey(ctx context.Context, c *catalog.Catalog) ([]byte, error) {
-	const name = "cluster"
-	if doc, ok, err := clusters.Get(c.Snapshot(), name); err != nil || ok {
-		return doc.key(), err
-	}
-	var key []byte
-	err := c.Update(ctx, func(tx *catalog.Tx) error {
-		doc, ok, err := clusters.Get(tx, name)
-		if err != nil || ok {
-			key = doc.key()
+const theCluster = "cluster" // there is one
+
+// joinCluster agrees with the other nodes on what they have in common, or refuses to join.
+func (n *Node) joinCluster(ctx context.Context, shared *topic.Store) error {
+	var doc *clusterDoc
+	err := n.catalog.Update(ctx, func(tx *catalog.Tx) error {
+		have, ok, err := clusters.Get(tx, theCluster)
+		if err != nil {
 			return err
 		}
-		key = make([]byte, tokenKeyBytes)
-		_, _ = rand.Read(key) // never fails: the runtime ends the process first
-		return clusters.Put(tx, name, &clusterDoc{key})
+		doc = &clusterDoc{Objects: n.objectPlace()}
+		if ok {
+			doc.TokenKey = have.TokenKey
+		} else {
+			doc.TokenKey = make([]byte, tokenKeyBytes)
+			_, _ = rand.Read(doc.TokenKey) // never fails: the runtime ends the process first
+		}
+		if ok && have.Objects == doc.Objects {
+			return nil
+		}
+		if others := n.others(shared); ok && len(others) > 0 {
+			return fault.New(fault.Invalid, "app.Start", "", "the nodes of this cluster (%s) deliver to %s, and this one would to %s; "+
+				"give all of them the same service under objects in their configuration", strings.Join(others, ", "), have.Objects, doc.Objects)
+		}
+		return clusters.Put(tx, theCluster, doc)
 	})
-	return key, err
+	if err != nil {
+		return err
+	}
+	n.tokenKey = doc.TokenKey
+	return nil
 }
 
-func (d *clusterDoc) key() []byte {
-	if d == nil {
-		return nil
+// others names the nodes that live beside this one.
+func (n *Node) others(shared *topic.Store) (names []string) {
+	for _, node := range shared.Nodes() {
+		if node.Node != n.name {
+			names = append(names, node.Node)
+		}
 	}
-	return d.TokenKey
+	return names
+}
+
+// objectPlace tells two places of objects apart.
+func (n *Node) objectPlace() string {
+	if service := n.ObjectService(); service != "" {
+		return service
+	}
+	return "the data folder of node " + n.name
 }

@@ -5,7 +5,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"millrace/internal/config"
+	"millrace/internal/fault"
 	"millrace/internal/object/dir"
+	"millrace/internal/object/s3"
 )
 
 // openObjects opens where objects lie: plain files in the data folder, or a service that answers like S3. Nodes that
@@ -24,5 +27,37 @@ func (n *Node) openObjects(ctx context.Context) error {
 	n.objects = objects
 	n.onClose("objects", func(context.Context) error { return objects.Close() })
 	n.checks = append(n.checks, check{"objects", objects.Healthy})
+	return nil
+}
+
+// openRemoteObjects opens a service that answers like S3. That it can't be reached is no reason not to start: records are
+// taken, and delivered when it is back.
+func (n *Node) openRemoteObjects(context.Context) error {
+	c := &n.opts.Config.Objects
+	options := s3.Options{Endpoint: c.Endpoint, Region: c.Region, PathStyle: c.PathStyle, CAFile: c.CA, Log: n.log}
+	if c.CredentialsFile != "" {
+		keys, err := config.LoadCredentials(c.CredentialsFile)
+		if err != nil {
+			return err
+		}
+		if len(keys) != 1 {
+			return fault.New(fault.Invalid, "app.Start", c.CredentialsFile, "objects.credentials-file holds %d access keys; it must hold one", len(keys))
+		}
+		for id, secret := range keys {
+			options.AccessKeyID, options.SecretAccessKey = id, secret
+		}
+	}
+	objects, err := s3.Open(options)
+	if err != nil {
+		return err
+	}
+	n.objects = objects
+	n.onClose("objects", func(context.Context) error { return objects.Close() })
+	n.warnings = append(n.warnings, func(ctx context.Context) map[string]string {
+		if err := objects.Healthy(ctx); err != nil {
+			return map[string]string{"objects": err.Error()}
+		}
+		return nil
+	})
 	return nil
 }

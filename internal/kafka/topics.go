@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -65,13 +66,38 @@ func (s *Settings) Create(ctx context.Context, adm *kadm.Client, t Topic) error 
 	return Fault(op, t.Name, err)
 }
 
-// Ensure makes a topic unless it exists.
+// Ensure makes a topic unless it exists, and returns when all of its partitions have a leader that the brokers tell.
 func (s *Settings) Ensure(ctx context.Context, adm *kadm.Client, t Topic) error {
 	err := s.Create(ctx, adm, t)
-	if fault.Is(err, fault.InUse) {
-		return nil
+	if err != nil && !fault.Is(err, fault.InUse) {
+		return err
 	}
-	return err
+	for {
+		details, err := adm.ListTopics(ctx, t.Name)
+		if err == nil && led(details[t.Name]) {
+			return nil
+		}
+		timer := time.NewTimer(metadataMinAge)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fault.New(fault.Unavailable, "kafka.Ensure", t.Name, "its partitions have no leaders yet: %w", errors.Join(ctx.Err(), err))
+		}
+	}
+}
+
+// led reports whether every partition of a topic can be asked.
+func led(t kadm.TopicDetail) bool {
+	if t.Err != nil || len(t.Partitions) == 0 {
+		return false
+	}
+	for _, p := range t.Partitions {
+		if p.Err != nil || p.Leader < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Settings) durability() map[string]string {

@@ -63,6 +63,25 @@ var (
 	AppendQueueBound = declare(gauge, "millrace_log_queue_bound_bytes",
 		"The most that may wait; beyond it callers wait to be admitted.")
 
+	KafkaBatches = declare(counter, "millrace_kafka_batches_total",
+		"Batches of records that all in-sync replicas acknowledged.")
+	KafkaWireBytes = declare(counter, "millrace_kafka_batch_bytes_total",
+		"Bytes of those batches as they went to the brokers, compressed.")
+	KafkaInFlight = declare(gauge, "millrace_kafka_in_flight_bytes",
+		"Bytes of records that brokers have not acknowledged yet.")
+	KafkaInFlightBound = declare(gauge, "millrace_kafka_in_flight_bound_bytes",
+		"The most that may be in flight; beyond it callers wait to be admitted.")
+	KafkaReading = declare(gauge, "millrace_kafka_reading_bytes",
+		"Bytes of brokers' answers that are being read or kept for the next read.")
+	KafkaReadingBound = declare(gauge, "millrace_kafka_reading_bound_bytes",
+		"The most of those.")
+	KafkaDataLoss = declare(counter, "millrace_kafka_data_loss_total",
+		"Times that brokers were found to have lost what they had acknowledged. Anything above 0 is an alarm.")
+	ClusterNodes = declare(gauge, "millrace_cluster_nodes",
+		"Nodes of the cluster that live, as this one sees them.")
+	CatalogAge = declare(gauge, "millrace_catalog_age_seconds",
+		"How old this node's view of the shared catalog may be. Beyond 10 it answers no producer before it has looked again.")
+
 	DeliveryRecords = declare(counter, "millrace_delivery_records_total",
 		"Source records whose object was committed, since the delivery stream was created.", "delivery_stream")
 	DeliveryBytes = declare(counter, "millrace_delivery_bytes_total",

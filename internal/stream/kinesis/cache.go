@@ -36,7 +36,7 @@ type cursor struct {
 	iterator string
 	asked    time.Time // when it was given
 	behind   int64     // 0: nothing lay at place then
-	end      bool // the shard is closed, and nothing follows
+	end      bool      // the shard is closed, and nothing follows
 }
 
 const (
