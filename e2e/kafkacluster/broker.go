@@ -35,12 +35,15 @@ type process struct {
 
 // java gives a command that runs a class of Kafka with a small heap and for a short start.
 func (c *Cluster) java(ctx context.Context, class string, args ...string) *exec.Cmd {
-	all := []string{"-Xmx" + c.heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError",
+	all := []string{"-Xmx" + c.heap, "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true",
 		"-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
 		// These warn again and again of a broker that is away, which the tests know.
 		"-Dorg.slf4j.simpleLogger.log.org.apache.kafka.clients.NetworkClient=error",
 		"-Dorg.slf4j.simpleLogger.log.kafka.server.ReplicaFetcherThread=error"}
+	if !c.optimize {
+		all = append(all, "-XX:TieredStopAtLevel=1")
+	}
 	all = append(all, c.kafka.archived()...)
 	if c.archive != "" && class == brokerClass {
 		all = append(all, "-XX:ArchiveClassesAtExit="+c.archive)

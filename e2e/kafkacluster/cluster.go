@@ -22,6 +22,7 @@ type Options struct {
 	Security bool              // also listeners with SASL, with TLS, and with both
 	Settings map[string]string // of every broker's server.properties, above the ones of this package
 	Heap     string            // of each broker; default: "256m"
+	Optimize bool              // the brokers' code, at run time: for measurements; work and memory that a short test has no use for
 	Port     int               // of the first broker; default: a free one
 }
 
@@ -36,6 +37,7 @@ type Cluster struct {
 	kafka     installed
 	archive   string // of classes, to be written when a broker ends in the orderly way
 	heap      string
+	optimize  bool
 	authority []byte
 	guard     net.Listener
 
@@ -95,7 +97,7 @@ func start(ctx context.Context, opts Options, archive string) (_ *Cluster, err e
 	}
 	c := &Cluster{
 		layout: layout{brokers: opts.Brokers, port: opts.Port, security: opts.Security, folder: folder, settings: opts.Settings},
-		id:     newID(), kafka: kafka, archive: archive, heap: opts.Heap,
+		id:     newID(), kafka: kafka, archive: archive, heap: opts.Heap, optimize: opts.Optimize,
 		starter: make(chan func()), starterDone: make(chan struct{}),
 		running: make([]*process, opts.Brokers),
 	}

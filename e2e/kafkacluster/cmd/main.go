@@ -21,6 +21,7 @@ func main() {
 	flag.IntVar(&opts.Port, "port", 0, "of the first broker; the 63 above it are taken, too (default: free ones)")
 	flag.StringVar(&opts.Heap, "heap", "256m", "of each broker")
 	flag.BoolVar(&opts.Security, "security", false, "also listeners with SASL (PLAIN, SCRAM), with TLS, and with both")
+	flag.BoolVar(&opts.Optimize, "optimize", false, "let Java optimize the brokers' code at run time, as for a measurement")
 	archive := flag.Bool("archive", false, "write the archive of classes, for e2e/kafka/install, and end")
 	flag.Parse()
 	if err := run(opts, *archive); err != nil {
