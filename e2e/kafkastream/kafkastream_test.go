@@ -94,9 +94,11 @@ func (d documents) Follow(fn func(docs map[string][]byte, version int64)) (stop 
 
 type transaction struct{ tx *catalog.Tx }
 
-func (t transaction) Get(name string) ([]byte, bool) { return t.tx.Get(catalog.Key{Kind: kind, Name: name}) }
-func (t transaction) Put(name string, doc []byte)    { t.tx.Put(catalog.Key{Kind: kind, Name: name}, doc) }
-func (t transaction) Delete(name string)             { t.tx.Delete(catalog.Key{Kind: kind, Name: name}) }
+func (t transaction) Get(name string) ([]byte, bool) {
+	return t.tx.Get(catalog.Key{Kind: kind, Name: name})
+}
+func (t transaction) Put(name string, doc []byte) { t.tx.Put(catalog.Key{Kind: kind, Name: name}, doc) }
+func (t transaction) Delete(name string)          { t.tx.Delete(catalog.Key{Kind: kind, Name: name}) }
 
 func TestKafka(t *testing.T) {
 	if !*onKafka {
