@@ -47,7 +47,7 @@ func (b *Backend) CreateStream(ctx context.Context, spec stream.CreateStream) (*
 		if _, exists := docs.Get(spec.Name); exists {
 			return fault.New(fault.InUse, op, spec.Name, "a stream of this name exists")
 		}
-		return put(docs, d)
+		return keep(docs, d)
 	})
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func (d *document) shards(count int) {
 	}
 }
 
-func put(docs Documents, d *document) error {
+func keep(docs Documents, d *document) error {
 	raw, err := d.encode()
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func (b *Backend) edit(ctx context.Context, op, name, id string, fn func(*docume
 		if err := fn(d); err != nil {
 			return err
 		}
-		return put(docs, d)
+		return keep(docs, d)
 	})
 	return d, version, err
 }
@@ -445,7 +445,7 @@ func (b *Backend) adopt(ctx context.Context, name string) error {
 		if _, exists := docs.Get(name); exists {
 			return nil
 		}
-		return put(docs, d)
+		return keep(docs, d)
 	})
 	return err
 }
