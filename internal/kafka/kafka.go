@@ -58,14 +58,15 @@ const (
 // Bounds of every client, each with its reason.
 const (
 	// dialTimeout: a broker that does not answer a connection by then is one to leave for another.
-	dialTimeout = 5 * time.Second
-	// requestOverhead is added to a request's own time-out before the connection is given up.
-	requestOverhead = 5 * time.Second
+	dialTimeout = 3 * time.Second
+	// requestOverhead is added to a request's own time-out before the connection is given up. A broker that hangs, and
+	// leads the controllers at that, holds a client up several times as long; the lease must outlive it.
+	requestOverhead = 3 * time.Second
 	// retryTimeout bounds the retries of a request that is not a produce; our callers have deadlines of their own.
 	retryTimeout = 10 * time.Second
 	// metadataMinAge lets a client ask for a new leader soon after it has lost one.
 	metadataMinAge = 100 * time.Millisecond
-	metadataMaxAge = 30 * time.Second
+	metadataMaxAge = 5 * time.Second
 )
 
 // Client opens a client. Options that are given last win.
