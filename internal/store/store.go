@@ -151,7 +151,7 @@ const (
 
 func settings(o Options) *pebble.Options {
 	p := &pebble.Options{
-		FS:                 o.FS,
+		FS:                 politely(o.FS),
 		Logger:             logger{o.Log, o.Fatal, new(sync.Once)},
 		FormatMajorVersion: pebble.FormatNewest,
 		MaxOpenFiles:       1000,

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -157,6 +158,7 @@ func (t *temp) copy(ctx context.Context, op, resource string, c content) error {
 				return t.s.unavailable(op, t.path(), err)
 			}
 		}
+		runtime.Gosched() // a large object is milliseconds of encoding, hashing and writing: callers' events go between
 		switch {
 		case err == io.EOF && c.size >= 0 && t.size < c.size:
 			return fault.New(fault.Invalid, op, resource, "%w: %d bytes, not %d", object.ErrIncompleteBody, t.size, c.size)
