@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -161,12 +162,15 @@ func cause(err error) error {
 type answer struct{ *smithyhttp.ResponseError }
 
 func (a *answer) Error() string {
-	text := http.StatusText(a.HTTPStatusCode())
+	status := a.HTTPStatusCode()
 	var api smithy.APIError
-	if errors.As(a.Err, &api) {
-		text = strings.TrimSuffix(api.ErrorCode()+": "+api.ErrorMessage(), ": ")
+	switch {
+	case errors.As(a.Err, &api):
+		return fmt.Sprintf("the service answers %d %s", status, strings.TrimSuffix(api.ErrorCode()+": "+api.ErrorMessage(), ": "))
+	case status < 300: // and what it says then can't be read
+		return fmt.Sprintf("the service answers %d: %v", status, a.Err)
 	}
-	return "the service answers " + text
+	return fmt.Sprintf("the service answers %d %s", status, http.StatusText(status))
 }
 
 func (a *answer) Unwrap() error { return a.ResponseError }
