@@ -148,14 +148,18 @@ func missing(at place) string {
 // cause leaves out what the SDK says about itself, and keeps what the service or the network said.
 func cause(err error) error {
 	var response *smithyhttp.ResponseError
-	if !errors.As(err, &response) {
-		var operation *smithy.OperationError
-		if errors.As(err, &operation) {
-			return operation.Err
-		}
-		return err
+	if errors.As(err, &response) && response.HTTPStatusCode() != 0 {
+		return &answer{response}
 	}
-	return &answer{response}
+	var send *smithyhttp.RequestSendError
+	if errors.As(err, &send) {
+		return fmt.Errorf("no answer: %w", send.Err)
+	}
+	var operation *smithy.OperationError
+	if errors.As(err, &operation) {
+		return operation.Err
+	}
+	return err
 }
 
 // answer is an error of the service in few words.

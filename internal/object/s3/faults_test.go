@@ -162,7 +162,13 @@ func TestPutOfAnyLength(t *testing.T) {
 				t.Errorf("%+v, want %+v, %v", head, info, err)
 			}
 			wantObject(t, s, key, want)
-			_, err = s.Put(t.Context(), "bkt", key, stream(want), size, ifAbsent)
+			for range 10 {
+				// A service that refuses a large body closes the connection when the body has set out before its answer
+				// has come, which a busy machine makes likely: then there is no answer.
+				if _, err = s.Put(t.Context(), "bkt", key, stream(want), size, ifAbsent); !fault.Is(err, fault.Unavailable) {
+					break
+				}
+			}
 			wantKind(t, err, fault.PreconditionFailed)
 			wantNoUpload(t, s)
 		}
@@ -571,7 +577,7 @@ func TestReadAt(t *testing.T) {
 	if n, err := o.Body.ReadAt(p[:], int64(len(want))-4); n != 4 || err != io.EOF {
 		t.Errorf("%d, %v", n, err)
 	}
-	if _, err := s.Put(t.Context(), "bkt", "k", stream(want), -1, ifAbsent); !fault.Is(err, fault.PreconditionFailed) {
+	if _, err := s.Put(t.Context(), "bkt", "k", strings.NewReader("x"), -1, ifAbsent); !fault.Is(err, fault.PreconditionFailed) {
 		t.Error(err)
 	}
 	if _, err := s.Put(t.Context(), "bkt", "k", strings.NewReader("other"), -1, object.PutOptions{}); err != nil {
@@ -623,7 +629,11 @@ func TestUnreachable(t *testing.T) {
 	wantKind(t, err, fault.Unavailable)
 	_, err = s.Head(t.Context(), "bkt", "k")
 	wantKind(t, err, fault.Unavailable)
-	wantKind(t, s.Healthy(t.Context()), fault.Unavailable)
+	err = s.Healthy(t.Context())
+	wantKind(t, err, fault.Unavailable)
+	if !strings.Contains(err.Error(), "no answer") || !strings.Contains(err.Error(), "connection refused") {
+		t.Error(err)
+	}
 }
 
 // Over TLS with a certificate of one's own.
