@@ -1,5 +1,5 @@
 # Targets for those who build Millrace. Users need only: go run ./cmd/millrace up
-.PHONY: build test race lint generate crash crash-faulty bench fuzz clients kafka clean
+.PHONY: build test race lint generate crash crash-faulty bench fuzz clients kafka stores clean
 
 build: ## the binary
 	CGO_ENABLED=0 go build -trimpath -o millrace ./cmd/millrace
@@ -31,6 +31,9 @@ clients: ## boto3 and the aws CLI against the built binary; installs them into .
 kafka: ## three brokers of a real Apache Kafka on loopback, in the foreground; needs Java and Maven
 	e2e/kafka/run
 
+stores: ## the store on S3-compatible services against moto; installs it into .venv-stores
+	e2e/stores/run
+
 bench: ## Millrace, a bare net/http handler, and the peers that store records; writes bench/RESULTS.md
 	bench/run
 
@@ -43,4 +46,4 @@ fuzz: ## every fuzz target for FUZZTIME
 
 clean:
 	rm -f millrace
-	rm -rf .venv node_modules e2e/kafka/.artifacts
+	rm -rf .venv .venv-stores node_modules e2e/kafka/.artifacts

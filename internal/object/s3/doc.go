@@ -13,7 +13,8 @@
 // A put with If-None-Match whose first attempt stored the object is then told that the key exists: it returns
 // PreconditionFailed, and the caller who must know reads the object's metadata, as delivery does. An Unavailable put may
 // have stored the object, at once or later. Two puts of one key with If-None-Match never both succeed, if the service
-// keeps to that: ask it before you rely on it.
+// keeps to that: ask it before you rely on it. A service that refuses a large body may cut the connection before its
+// answer is read; then the refusal is Unavailable.
 //
 // # Memory
 //
@@ -30,7 +31,8 @@
 //   - A checksum that is only known behind a body of more than 8 MiB is compared, but the service keeps its own instead.
 //   - An object that is open keeps the bytes that are on their way; a read from elsewhere in it is Unavailable once the
 //     object has been replaced, unless the bucket has versions.
-//   - A part of more than 8 MiB needs a known size.
+//   - A part of more than 8 MiB needs a known size. A part brings the checksum that its caller gives or asks for and no
+//     other; the service may want that of the upload's algorithm.
 //
 // # What the credentials must allow
 //

@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -147,26 +148,33 @@ func missing(at place) string {
 // cause leaves out what the SDK says about itself, and keeps what the service or the network said.
 func cause(err error) error {
 	var response *smithyhttp.ResponseError
-	if !errors.As(err, &response) {
-		var operation *smithy.OperationError
-		if errors.As(err, &operation) {
-			return operation.Err
-		}
-		return err
+	if errors.As(err, &response) && response.HTTPStatusCode() != 0 {
+		return &answer{response}
 	}
-	return &answer{response}
+	var send *smithyhttp.RequestSendError
+	if errors.As(err, &send) {
+		return fmt.Errorf("no answer: %w", send.Err)
+	}
+	var operation *smithy.OperationError
+	if errors.As(err, &operation) {
+		return operation.Err
+	}
+	return err
 }
 
 // answer is an error of the service in few words.
 type answer struct{ *smithyhttp.ResponseError }
 
 func (a *answer) Error() string {
-	text := http.StatusText(a.HTTPStatusCode())
+	status := a.HTTPStatusCode()
 	var api smithy.APIError
-	if errors.As(a.Err, &api) {
-		text = strings.TrimSuffix(api.ErrorCode()+": "+api.ErrorMessage(), ": ")
+	switch {
+	case errors.As(a.Err, &api):
+		return fmt.Sprintf("the service answers %d %s", status, strings.TrimSuffix(api.ErrorCode()+": "+api.ErrorMessage(), ": "))
+	case status < 300: // and what it says then can't be read
+		return fmt.Sprintf("the service answers %d: %v", status, a.Err)
 	}
-	return "the service answers " + text
+	return fmt.Sprintf("the service answers %d %s", status, http.StatusText(status))
 }
 
 func (a *answer) Unwrap() error { return a.ResponseError }

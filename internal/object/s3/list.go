@@ -37,10 +37,32 @@ func (s *Store) List(ctx context.Context, bucket string, o object.ListOptions) (
 			continue // a service may give less than was asked for
 		}
 		l.page.Truncated = more
-		if !more {
+		if n > o.Max { // or more
+			l.cut()
+		}
+		if !l.page.Truncated {
 			l.page.Next = ""
 		}
 		return l.page, nil
+	}
+}
+
+// cut shortens a page that is too long.
+func (l *listing) cut() {
+	p := &l.page
+	p.Truncated = true
+	for keys, prefixes := 0, 0; ; {
+		if keys+prefixes == l.o.Max {
+			p.Objects, p.CommonPrefixes = p.Objects[:keys], p.CommonPrefixes[:prefixes]
+			return
+		}
+		if prefixes == len(p.CommonPrefixes) || keys < len(p.Objects) && p.Objects[keys].Key < p.CommonPrefixes[prefixes] {
+			p.Next = p.Objects[keys].Key
+			keys++
+		} else {
+			p.Next = p.CommonPrefixes[prefixes]
+			prefixes++
+		}
 	}
 }
 

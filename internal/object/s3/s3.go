@@ -80,7 +80,7 @@ var _ object.Store = (*Store)(nil)
 func Open(o Options) (*Store, error) {
 	const op = "s3.Open"
 	if err := o.check(); err != nil {
-		return nil, fault.New(fault.Invalid, op, o.Endpoint, "%w", err)
+		return nil, fault.New(fault.Invalid, op, "", "%w", err) // without the endpoint, which may hold a password
 	}
 	o.setDefaults()
 	s := &Store{opts: o, region: o.Region, buffers: newBuffers(o.Buffers)}
