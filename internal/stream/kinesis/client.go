@@ -126,7 +126,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // of the connection, and closes it while the answer is being read (smithy-go 1.28.8, safeWriteToReadCloser.WriteTo).
 type plainBody struct{ io.ReadCloser }
 
-// countedConn counts the bytes that anyone began to write.
+// countedConn counts the bytes that were written; those that are being written count already.
 type countedConn struct {
 	net.Conn
 	written atomic.Int64
@@ -134,7 +134,9 @@ type countedConn struct {
 
 func (c *countedConn) Write(p []byte) (int, error) {
 	c.written.Add(int64(len(p)))
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	c.written.Add(int64(n - len(p)))
+	return n, err
 }
 
 // counted finds the counted connection, below TLS too.
