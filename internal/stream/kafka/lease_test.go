@@ -243,11 +243,12 @@ func TestRandomHistories(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 7))
 	r := newRig(t)
-	const nodes, writers = 3, 12
+	const nodes, writers, lease = 3, 12, 300 * time.Millisecond
+	r.catalog.lease = lease
 	var backends [nodes]*Backend
 	var catalogs [nodes]*memoryNode
 	for i := range backends {
-		backends[i], catalogs[i] = r.open(nil)
+		backends[i], catalogs[i] = r.open(func(o *Options) { o.Lease = lease })
 	}
 	create(t, backends[0], stream.CreateStream{Name: "s", Shards: 2})
 
@@ -291,23 +292,41 @@ func TestRandomHistories(t *testing.T) {
 			}
 		})
 	}
-	reshards := 0
-	for end := time.Now().Add(6 * testLease); time.Now().Before(end); {
-		switch rnd.IntN(4) {
-		case 0:
+	// Some produces take their time.
+	r.brokers.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		r.brokers.KeepControl()
+		if rnd := rand.IntN(100); rnd < 5 {
+			r.brokers.SleepControl(func() { time.Sleep(time.Duration(rnd*10) * time.Millisecond) })
+		}
+		return nil, nil, false
+	})
+	ended := time.After(10 * time.Second)
+	wg.Go(func() { // one node at a time stands still, often for longer than its lease
+		rnd := rand.New(rand.NewPCG(seed, 50))
+		for {
 			n := rnd.IntN(nodes)
 			catalogs[n].freeze()
-			time.Sleep(time.Duration(rnd.IntN(int(testLease * 3 / 2))))
+			time.Sleep(lease/4 + time.Duration(rnd.IntN(int(5*lease))))
 			catalogs[n].thaw()
-		default:
-			count := 1 + rnd.IntN(5)
-			_, err := backends[rnd.IntN(nodes)].Reshard(t.Context(), "s", stream.Reshard{Count: count})
-			if err == nil {
-				reshards++
-			} else if !fault.Is(err, fault.InUse) && !fault.Is(err, fault.Invalid) {
-				t.Errorf("reshard: %v", err)
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Duration(rnd.IntN(int(lease)))):
 			}
-			time.Sleep(time.Duration(rnd.IntN(int(testLease / 4))))
+		}
+	})
+	reshards := 0
+	for running := true; running; {
+		_, err := backends[rnd.IntN(nodes)].Reshard(t.Context(), "s", stream.Reshard{Count: 1 + rnd.IntN(5)})
+		if err == nil {
+			reshards++
+		} else if !fault.Is(err, fault.InUse) && !fault.Is(err, fault.Invalid) {
+			t.Errorf("reshard: %v", err)
+		}
+		select {
+		case <-time.After(time.Duration(rnd.IntN(int(lease)))):
+		case <-ended:
+			running = false
 		}
 	}
 	close(stop)

@@ -20,6 +20,8 @@ const (
 	// producerRecords and producerBytes lie beyond what maxInFlightBytes can hold.
 	producerRecords = maxInFlightBytes / recordFootprint * 2
 	producerBytes   = 4 * maxInFlightBytes
+	// maxRequestTime is how long a broker may wait for its replicas before it says that it does not know.
+	maxRequestTime = 10 * time.Second
 	// unknownRetries is how often the producer asks for a topic that brokers do not know: they learn of one that is new
 	// after each other.
 	unknownRetries = 10
@@ -58,8 +60,8 @@ func (b *Backend) producerOptions(codecs []kgo.CompressionCodec) []kgo.Opt {
 		kgo.RecordPartitioner(placed{}),
 		kgo.MaxBufferedRecords(producerRecords),
 		kgo.MaxBufferedBytes(producerBytes),
-		kgo.RecordDeliveryTimeout(b.opts.ProduceTimeout),
-		kgo.ProduceRequestTimeout(min(b.opts.ProduceTimeout, 10*time.Second)),
+		kgo.RecordDeliveryTimeout(max(b.opts.ProduceTimeout, time.Second)), // no less is taken
+		kgo.ProduceRequestTimeout(min(max(b.opts.ProduceTimeout, time.Second), maxRequestTime)),
 		kgo.UnknownTopicRetries(unknownRetries),
 		kgo.ProducerOnDataLossDetected(func(topic string, partition int32) {
 			b.stats.dataLoss.Add(1)
