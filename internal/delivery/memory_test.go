@@ -60,9 +60,11 @@ type memorySource struct {
 	held    map[stream.ShardRef]stream.SequenceNumber
 	moved   chan struct{} // closed and replaced at every change
 	made    int
+	sparse  bool // tells what a backend without dense positions and holds tells
 	falling bool // arrivals follow the clock even when it steps back: what no backend may do
 	readErr error
 	reads   int
+	guess   int64 // what a sparse source says it has skipped
 }
 
 type memoryStream struct {
@@ -103,7 +105,7 @@ func (m *memorySource) wake() {
 }
 
 func (m *memorySource) Capabilities() stream.Capabilities {
-	return stream.Capabilities{DensePositions: true, Holds: true}
+	return stream.Capabilities{DensePositions: !m.sparse, Holds: !m.sparse}
 }
 
 func (m *memorySource) CreateStream(_ context.Context, spec stream.CreateStream) (*stream.Stream, error) {
@@ -115,7 +117,7 @@ func (m *memorySource) CreateStream(_ context.Context, spec stream.CreateStream)
 	}
 	m.made++
 	s := &memoryStream{logs: map[uint32]*memoryLog{}}
-	s.Stream = stream.Stream{Name: spec.Name, ID: fmt.Sprintf("id%d", m.made), Status: stream.Active, Created: m.now()}
+	s.Stream = stream.Stream{Name: spec.Name, ID: fmt.Sprintf("id%d", m.made), Status: stream.Active, Created: m.now(), Retention: stream.DefaultRetention}
 	for _, r := range stream.EvenRanges(max(spec.Shards, 1)) {
 		s.open(r, m.now().Unix())
 	}
@@ -284,7 +286,9 @@ func (m *memorySource) Read(_ context.Context, req stream.ReadRequest, batch *st
 	}
 	batch.Next = req.From
 	if from := position(sh.Created, sh.Index, req.From); from < int64(l.trimmed) {
-		batch.Skipped = int64(l.trimmed) - from
+		if batch.Skipped = int64(l.trimmed) - from; m.sparse {
+			batch.Skipped = m.guess
+		}
 		batch.Next = stream.NewSequenceNumber(sh.Created, sh.Index, uint64(l.trimmed))
 		batch.Resumed = batch.Next
 	}

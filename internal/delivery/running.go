@@ -33,7 +33,7 @@ type delivery struct {
 	// appends is held for reading by every Direct PUT, and for writing before a deletion counts what was put.
 	appends sync.RWMutex
 
-	discovering sync.Mutex // held while slots are taken or let go, and rows made or dropped
+	discovering lock // held while slots are taken or let go, and rows made or dropped
 
 	mu     sync.Mutex
 	shards map[stream.ShardRef]*shard // those in our slots
@@ -44,7 +44,7 @@ type delivery struct {
 }
 
 func (e *Engine) newDelivery(def *Definition) (*delivery, error) {
-	d := &delivery{engine: e, name: def.Name, id: def.ID, source: def.SourceStream(),
+	d := &delivery{engine: e, name: def.Name, id: def.ID, source: def.SourceStream(), discovering: newLock(),
 		shards: map[stream.ShardRef]*shard{}, sums: map[int]journal.Row{}}
 	if err := d.use(def); err != nil {
 		return nil, err

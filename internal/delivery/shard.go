@@ -26,7 +26,7 @@ type shard struct {
 	worker  sync.WaitGroup // the worker
 	puts    sync.WaitGroup // tasks that run
 
-	mu          sync.Mutex
+	mu          lock
 	row         journal.Row // as it is stored
 	outstanding []*task     // in the order of their plans
 	// dirty is set when a write failed and may have happened all the same: the next one loads first.
@@ -42,7 +42,7 @@ type shard struct {
 }
 
 func newShard(d *delivery, row journal.Row) *shard {
-	s := &shard{d: d, ref: row.Shard, row: row, tip: row.Checkpoint, changed: make(chan struct{}, 1)}
+	s := &shard{d: d, ref: row.Shard, mu: newLock(), row: row, tip: row.Checkpoint, changed: make(chan struct{}, 1)}
 	var end, rest context.CancelFunc
 	s.ctx, end = context.WithCancel(d.ctx)
 	s.reading, rest = context.WithCancel(d.reading)
@@ -73,6 +73,18 @@ func (s *shard) snapshot() journal.Row {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.row
+}
+
+// comesAfter makes the shard's plans come after those of a parent, whoever made them and whatever his clock said. It is
+// stored with the next plan.
+func (s *shard) comesAfter(parent *journal.Row) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.row.LastID = max(s.row.LastID, parent.LastID)
+	s.row.LastVersion = max(s.row.LastVersion, parent.LastVersion)
+	if s.row.LastStamp.Before(parent.LastStamp) {
+		s.row.LastStamp = parent.LastStamp
+	}
 }
 
 func (s *shard) isFenced() bool {

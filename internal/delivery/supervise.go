@@ -165,7 +165,7 @@ func (d *delivery) startWorkers(ctx context.Context, st *stream.Stream) error {
 		if s.running || row.Done || s.reading.Err() != nil {
 			continue
 		}
-		drained, err := d.parentsDrained(ctx, st, &row)
+		drained, err := d.parentsDrained(ctx, st, s, row.Parents)
 		if err != nil {
 			return err
 		}
@@ -178,43 +178,45 @@ func (d *delivery) startWorkers(ctx context.Context, st *stream.Stream) error {
 	return nil
 }
 
-// parentsDrained reports whether all records of the parents are delivered.
-func (d *delivery) parentsDrained(ctx context.Context, st *stream.Stream, row *journal.Row) (bool, error) {
-	for _, index := range row.Parents {
-		parent := row.Shard
+// parentsDrained reports whether all records of a shard's parents are delivered. Then its keys will sort behind theirs.
+func (d *delivery) parentsDrained(ctx context.Context, st *stream.Stream, s *shard, parents []uint32) (bool, error) {
+	for _, index := range parents {
+		parent := s.ref
 		parent.Shard = index
-		drained, err := d.parentDrained(ctx, st, parent)
+		row, drained, err := d.parentDrained(ctx, st, parent)
 		if !drained || err != nil {
 			return false, err
 		}
+		s.comesAfter(&row)
 	}
 	return true, nil
 }
 
 // parentDrained looks at the parent's row, which another node may own. A parent without a row was closed when the delivery
 // stream was made, or has left its stream since; else its owner is about to make the row.
-func (d *delivery) parentDrained(ctx context.Context, st *stream.Stream, parent stream.ShardRef) (bool, error) {
+func (d *delivery) parentDrained(ctx context.Context, st *stream.Stream, parent stream.ShardRef) (row journal.Row, drained bool, err error) {
 	if p := d.shard(parent); p != nil {
-		return p.snapshot().Done, nil
+		row = p.snapshot()
+		return row, row.Done, nil
 	}
 	if d.engine.group() {
 		row, ok, _, err := d.engine.opts.Journal.LoadShard(ctx, journal.Key{Delivery: d.id, Shard: parent})
 		if err != nil || ok {
-			return row.Done, err
+			return row, row.Done, err
 		}
 	}
 	starts := d.definition.Load().Starts
 	if starts == nil { // all shards of its time had rows when it was made
-		return true, nil
+		return row, true, nil
 	}
 	if start, ok := starts.of(parent); ok && start.Closed {
-		return true, nil
+		return row, true, nil
 	}
 	if st == nil || st.ID != parent.ID {
-		return true, nil
+		return row, true, nil
 	}
 	_, listed := st.Shard(parent.Shard)
-	return !listed, nil
+	return row, !listed, nil
 }
 
 // retire adds the counts of drained shards that have left their stream to the sums, and drops their rows.
