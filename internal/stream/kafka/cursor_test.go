@@ -273,4 +273,3 @@ func FuzzOffsets(f *testing.F) {
 		}
 	})
 }
-
