@@ -34,7 +34,7 @@ func (n *Node) openObjects(ctx context.Context) error {
 // taken, and delivered when it is back.
 func (n *Node) openRemoteObjects(context.Context) error {
 	c := &n.opts.Config.Objects
-	options := s3.Options{Endpoint: c.Endpoint, Region: c.Region, PathStyle: c.PathStyle, CAFile: c.CA, Log: n.log}
+	options := s3.Options{Endpoint: c.Endpoint, Region: c.Region, PathStyle: c.InPath(), CAFile: c.CA, Log: n.log}
 	if c.CredentialsFile != "" {
 		keys, err := config.LoadCredentials(c.CredentialsFile)
 		if err != nil {

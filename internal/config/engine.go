@@ -100,10 +100,18 @@ type Kinesis struct {
 type Objects struct {
 	Endpoint  string `yaml:"endpoint"` // URL of a service that answers like S3; empty: the region's own
 	Region    string `yaml:"region"`
-	PathStyle bool   `yaml:"path-style"` // http://ENDPOINT/BUCKET/KEY, as most services other than S3 want it
+	PathStyle *bool  `yaml:"path-style"` // http://ENDPOINT/BUCKET/KEY; absent: with an endpoint, as most services other than S3 want it
 	CA        string `yaml:"ca"`         // PEM file of authorities to trust beside the system's
 	// CredentialsFile is in the form of ~/.aws/credentials; empty: where the AWS SDKs look for them.
 	CredentialsFile string `yaml:"credentials-file"`
+}
+
+// InPath reports whether the bucket is part of the path.
+func (o *Objects) InPath() bool {
+	if o.PathStyle != nil {
+		return *o.PathStyle
+	}
+	return o.Endpoint != ""
 }
 
 // Remote reports whether objects lie outside of the data folder.
