@@ -63,7 +63,7 @@ type Kafka struct {
 	Prefix      string `yaml:"prefix"`
 	Replication int    `yaml:"replication"`         // of topics that are made
 	MinInSync   int    `yaml:"min-insync-replicas"` // likewise
-	Compression string `yaml:"compression"`         // of what is produced: none, gzip, snappy, lz4, zstd; empty: the default
+	Compression string `yaml:"compression"`         // of what is produced: none, snappy, lz4, zstd; empty: the default
 	// Adopt names topics that exist and are to be streams.
 	Adopt []string  `yaml:"adopt"`
 	TLS   *KafkaTLS `yaml:"tls"` // absent: plain text
@@ -86,7 +86,7 @@ type KafkaSASL struct {
 }
 
 // Compressions of what is produced to Kafka.
-var Compressions = []string{"", "none", "gzip", "snappy", "lz4", "zstd"}
+var Compressions = []string{"", "none", "snappy", "lz4", "zstd"}
 
 // Mechanisms of SASL.
 var Mechanisms = []string{"", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}
@@ -154,7 +154,7 @@ func (k *Kafka) check(bad func(field, format string, args ...any)) {
 		bad("kafka.replication", "%d replicas of which %d must be in sync can't be", k.Replication, k.MinInSync)
 	}
 	if !slices.Contains(Compressions, k.Compression) {
-		bad("kafka.compression", "%q is none of none, gzip, snappy, lz4, zstd", k.Compression)
+		bad("kafka.compression", "%q is none of none, snappy, lz4, zstd", k.Compression)
 	}
 	if !slices.Contains(Mechanisms, k.SASL.Mechanism) {
 		bad("kafka.sasl.mechanism", "%q is none of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", k.SASL.Mechanism)
