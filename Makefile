@@ -1,5 +1,5 @@
 # Targets for those who build Millrace. Users need only: go run ./cmd/millrace up
-.PHONY: build test race lint generate crash crash-faulty bench fuzz clients kafka stores clean
+.PHONY: build test race lint generate crash crash-faulty bench fuzz clients kafka stores kinesis clean
 
 build: ## the binary
 	CGO_ENABLED=0 go build -trimpath -o millrace ./cmd/millrace
@@ -24,6 +24,9 @@ crash: ## kill -9 under load, again and again; every answered event must be in e
 
 crash-faulty: ## the same suite on a build that commits before it puts: it must fail
 	go test ./e2e/crash -count=1 -timeout=1h -v -run 'TestFaultIsFound$$' -faulty
+
+kinesis: ## the engine kinesis against moto, kinesalite and kinesis-local; installs them into e2e/kinesis/.peers
+	e2e/kinesis/run
 
 clients: ## boto3 and the aws CLI against the built binary; installs them into .venv
 	e2e/clients/run

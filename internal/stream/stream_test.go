@@ -4,6 +4,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"testing"
+	"time"
 )
 
 func TestSequenceNumberIsInvertible(t *testing.T) {
@@ -123,5 +124,29 @@ func BenchmarkSequenceNumberAppend(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		buf = s.Append(buf[:0])
+	}
+}
+
+// A moment sorts below every number that a service of our layout gives, and is told from it.
+func TestMoments(t *testing.T) {
+	at := time.UnixMilli(1_764_094_658_123)
+	s := Since(at)
+	if got, ok := s.Moment(); !ok || !got.Equal(at) || s.String() != "1764094658123" {
+		t.Errorf("%v is %v, %v", s, got, ok)
+	}
+	first := NewSequenceNumber(1, 0, 0)
+	if _, ok := first.Moment(); ok || !s.Before(first) {
+		t.Errorf("%v, %v", first, s)
+	}
+	if !Since(time.Unix(0, 0)).IsZero() {
+		t.Error("1970 is not the start of every shard")
+	}
+	if late, ok := Since(time.UnixMilli(1 << 60)).Moment(); !ok || late.Year() != 5138 {
+		t.Errorf("the last moment is %v", late)
+	}
+	for _, n := range []SequenceNumber{first, {hi: 1}, {mid: 1}, {lo: 1}} {
+		if got := n.Prev().Next(); got != n || !n.Prev().Before(n) {
+			t.Errorf("before %v lies %v", n, n.Prev())
+		}
 	}
 }

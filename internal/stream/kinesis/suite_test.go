@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.uber.org/goleak"
 
 	api "millrace/internal/api/kinesis"
 	"millrace/internal/ids"
@@ -19,7 +20,9 @@ import (
 	"millrace/internal/stream/streamtest"
 )
 
-// clock is a clock that tests move. It ticks at each look, so that no two streams are of one millisecond.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// clock is a clock that tests move.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
