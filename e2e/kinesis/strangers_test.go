@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"syscall"
@@ -79,14 +80,22 @@ func (s *stranger) start(t *testing.T) (url string) {
 	port := freePort()
 	args, env := s.command(port)
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), env...)
+	cmd.Dir, cmd.Env, cmd.SysProcAttr = s.dir, append(os.Environ(), env...), ownGroup()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
+	started, exited := make(chan error), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // the server ends with the thread that started it
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			exited <- cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
