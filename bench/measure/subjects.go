@@ -149,8 +149,9 @@ func (o *options) measurePeer(ctx context.Context, r *results, p peer) {
 		}{{" putrecord", 64, putRecord(p.addr)}, {" putrecords", few, putRecords(p.addr)}} {
 			plan := o.plan(p.addr, m.connections, m.request)
 			report, err := load.Run(ctx, plan)
-			if err == nil && report.Requests == 0 {
-				// A call takes longer than the run: a quarter of a minute with kinesis-mock's PutRecords.
+			if report != nil && report.Requests == 0 && ctx.Err() == nil {
+				// A call takes longer than the run, and perhaps than the generator waits for what is under way at its
+				// end: a third of a minute with kinesis-mock's PutRecords.
 				say("%s: no answer within %v; again for %v", p.name+m.suffix, plan.Duration, patience*plan.Duration)
 				plan.Duration, plan.Warmup = patience*plan.Duration, 0
 				report, err = load.Run(ctx, plan)
