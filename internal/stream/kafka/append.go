@@ -30,7 +30,7 @@ func (b *Backend) Append(ctx context.Context, name string, entries []stream.Entr
 	if err := ctx.Err(); err != nil {
 		return fault.New(fault.Unavailable, op, name, "%w", err)
 	}
-	s, err := b.writable(op, name)
+	s, err := b.view.Load().writable(op, name)
 	if err != nil || len(entries) == 0 {
 		return err
 	}
@@ -48,12 +48,12 @@ func (b *Backend) Append(ctx context.Context, name string, entries []stream.Entr
 	c.b = b
 	c.refs.Store(1)
 	defer c.unref()
-	return c.run(deadline, s, results)
+	return c.run(deadline, name, s.def.ID, results)
 }
 
 // writable gives a stream that takes records.
-func (b *Backend) writable(op, name string) (*streamState, error) {
-	s, ok := b.view.Load().byName[name]
+func (v *view) writable(op, name string) (*streamState, error) {
+	s, ok := v.byName[name]
 	switch {
 	case !ok || s.def.Status == stream.Deleting:
 		return nil, notFound(op, name)
@@ -75,21 +75,25 @@ func (b *Backend) crowded(op, name string, err error) error {
 // crowdedAfter: brokers that have acknowledged something in this time are slow, not gone.
 const crowdedAfter = time.Second
 
-// run produces the entries of the call.
-func (c *call) run(ctx context.Context, s *streamState, results []stream.Result) error {
+// run produces the entries of the call to a stream of the given id.
+func (c *call) run(ctx context.Context, name, id string, results []stream.Result) error {
 	const op = "kafka.Append"
 	for i := range c.slots {
 		c.todo = append(c.todo, int32(i))
 	}
-	for first := true; ; first = false {
-		if s.topic.clean != nil {
-			select {
-			case <-s.topic.clean:
-			case <-ctx.Done():
-				return c.giveUp(results, fault.New(fault.Unavailable, op, s.def.Name, "%w", ctx.Err()), first)
-			}
-		}
+	for {
+		// The view first, then the stream as that view has it: what the round finds changed since is in a later one.
 		view := c.b.view.Load()
+		s, err := view.writable(op, name)
+		if err == nil && s.def.ID != id {
+			err = notFound(op, name)
+		}
+		if err == nil {
+			err = s.topic.awaitClean(ctx)
+		}
+		if err != nil {
+			return c.giveUp(results, err)
+		}
 		c.round(s)
 		if !c.wait(ctx) {
 			c.abandon(s, results, ctx.Err())
@@ -100,16 +104,21 @@ func (c *call) run(ctx context.Context, s *streamState, results []stream.Result)
 			return nil
 		}
 		if err := c.next(ctx, view); err != nil {
-			return c.giveUp(results, err, first && len(c.todo) == len(results))
+			return c.giveUp(results, err)
 		}
-		now, err := c.b.writable(op, s.def.Name)
-		if err == nil && now.def.ID != s.def.ID {
-			err = notFound(op, s.def.Name)
-		}
-		if err != nil {
-			return c.giveUp(results, err, first && len(c.todo) == len(results))
-		}
-		s = now
+	}
+}
+
+// awaitClean waits until the producer has forgotten an earlier incarnation of the topic.
+func (t *topic) awaitClean(ctx context.Context) error {
+	if t.clean == nil {
+		return nil
+	}
+	select {
+	case <-t.clean:
+		return nil
+	case <-ctx.Done():
+		return fault.New(fault.Unavailable, "kafka.Append", t.name, "%w", ctx.Err())
 	}
 }
 
@@ -146,17 +155,17 @@ func (c *call) next(ctx context.Context, view *view) error {
 // placeAgain is how long a call waits for the producer to learn of a partition that is new.
 const placeAgain = 50 * time.Millisecond
 
-// giveUp ends a call whose remaining entries have certainly not been written; whole: none of them has, ever.
-func (c *call) giveUp(results []stream.Result, err error, whole bool) error {
-	if whole {
+// giveUp ends a call whose remaining entries have certainly not been written where anybody reads them. When none of its
+// entries has, the whole call fails.
+func (c *call) giveUp(results []stream.Result, err error) error {
+	if len(c.todo) == len(results) {
 		return err
 	}
-	kept := err
-	if k := fault.KindOf(err); k != fault.Unavailable && k != fault.Throttled {
-		kept = fault.New(fault.Unavailable, "kafka.Append", "", "%w", err)
+	if kind := fault.KindOf(err); kind != fault.Unavailable && kind != fault.Throttled {
+		err = fault.New(fault.Unavailable, "kafka.Append", "", "%w", err)
 	}
 	for _, i := range c.todo {
-		results[i] = stream.Result{Err: kept}
+		results[i] = stream.Result{Err: err}
 	}
 	return nil
 }

@@ -250,12 +250,12 @@ func topicConfigs(d *document) map[string]string {
 	return configs
 }
 
-// retentionConfigs: brokers delete whole segments, when the youngest record of one has reached its age. Segments of a
-// twenty-fourth of that keep records no more than a little longer than they were promised.
+// retentionConfigs: brokers delete whole segments, when the youngest record of one has reached its age. With segments of a
+// sixth of that, records stay no more than a sixth longer than promised, and a partition is no more than a few files.
 func retentionConfigs(retention time.Duration) map[string]string {
 	return map[string]string{
 		"retention.ms": strconv.FormatInt(retention.Milliseconds(), 10),
-		"segment.ms":   strconv.FormatInt(min(max(retention/24, time.Hour), 7*24*time.Hour).Milliseconds(), 10),
+		"segment.ms":   strconv.FormatInt(min(max(retention/6, time.Hour), 7*24*time.Hour).Milliseconds(), 10),
 	}
 }
 

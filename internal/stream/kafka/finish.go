@@ -13,8 +13,9 @@ const (
 	// retention has passed.
 	finishEvery = time.Second
 	forgetEvery = time.Minute
-	// leftLeases is how long, in leases, something is half done before another node takes it for left: who does it waits
-	// for one lease at most, and writes it down.
+	// leftLeases is how long, in halves of a lease, something is half done before another node takes it for left. Who does
+	// it is done within a lease but for the worst days, and to do it twice does no harm; while a shard closes, its writers
+	// wait, and DefaultProduceTimeout is longer than this.
 	leftLeases = 3
 )
 
@@ -58,7 +59,7 @@ func (b *Backend) runFinisher() {
 				first = time.Now()
 			}
 			seen[u] = first
-			if time.Since(first) < leftLeases*b.opts.Lease+spread(b.opts.Settings.ClientID+u.id) {
+			if time.Since(first) < leftLeases*b.opts.Lease/2+spread(b.opts.Settings.ClientID+u.id) {
 				continue
 			}
 			seen[u] = time.Now() // not again at once when it fails

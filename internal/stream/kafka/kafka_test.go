@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"go.uber.org/goleak"
 
 	"millrace/internal/ids"
 	"millrace/internal/kafka"
@@ -15,7 +16,9 @@ import (
 	"millrace/internal/stream/streamtest"
 )
 
-const testLease = 2 * time.Second
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const testLease = 600 * time.Millisecond
 
 // rig is a cluster of brokers in the process, a catalog, and the nodes on them.
 type rig struct {

@@ -300,7 +300,7 @@ func TestRandomHistories(t *testing.T) {
 		}
 		return nil, nil, false
 	})
-	ended := time.After(10 * time.Second)
+	ended := time.After(6 * time.Second)
 	wg.Go(func() { // one node at a time stands still, often for longer than its lease
 		rnd := rand.New(rand.NewPCG(seed, 50))
 		for {

@@ -108,7 +108,7 @@ func (b *Backend) learnLimit(s *streamState) {
 		if err == nil {
 			var n int
 			if n, err = strconv.Atoi(configs["max.message.bytes"]); err == nil && int32(n) != s.topic.maxBatch.Swap(int32(n)) {
-				b.opts.Log.Warn("a topic takes smaller records than it was made for", "topic", s.topic.name, "max.message.bytes", n)
+				b.opts.Log.Warn("a topic does not take batches as large as it was made for; those of this node fit it after a restart", "topic", s.topic.name, "max.message.bytes", n)
 			}
 		}
 		if err != nil {

@@ -142,7 +142,7 @@ func (r *reader) record(rec *wireRecord) bool {
 	buf = append(buf, rec.value...)
 	r.batch.Buf = buf
 	r.batch.Records = append(r.batch.Records, stream.Record{
-		Sequence: r.shard.sequence(rec.offset), Arrival: rec.arrival,
+		Sequence: r.shard.sequence(rec.offset), Arrival: max(rec.arrival, 0), // others may have set none
 		PartitionKey: buf[at:mid:mid], Data: buf[mid:len(buf):len(buf)],
 	})
 	r.bytes += len(buf) - at

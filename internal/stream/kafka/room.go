@@ -17,10 +17,8 @@ type room struct {
 // guest waits to be let in.
 type guest struct {
 	bytes int64
-	in    chan struct{} // one signal
+	in    chan struct{} // one signal; by then the bytes are held
 }
-
-var guests = sync.Pool{New: func() any { return &guest{in: make(chan struct{}, 1)} }}
 
 // acquire waits until there is room, or ctx ends. One that is larger than the bound gets in when nobody else is.
 func (r *room) acquire(ctx context.Context, bytes int64) error {
@@ -30,13 +28,11 @@ func (r *room) acquire(ctx context.Context, bytes int64) error {
 		r.mu.Unlock()
 		return nil
 	}
-	g := guests.Get().(*guest)
-	g.bytes = bytes
+	g := &guest{bytes, make(chan struct{}, 1)}
 	r.waiting = append(r.waiting, g)
 	r.mu.Unlock()
 	select {
 	case <-g.in:
-		guests.Put(g)
 		return nil
 	case <-ctx.Done():
 	}
@@ -45,13 +41,11 @@ func (r *room) acquire(ctx context.Context, bytes int64) error {
 	for i := range r.waiting {
 		if r.waiting[i] == g {
 			r.waiting = append(r.waiting[:i], r.waiting[i+1:]...)
-			guests.Put(g)
 			r.admit()
 			return ctx.Err()
 		}
 	}
 	<-g.in // let in at the same moment: nobody is to know
-	guests.Put(g)
 	r.held -= bytes
 	r.admit()
 	return ctx.Err()
