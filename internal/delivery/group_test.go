@@ -23,6 +23,7 @@ type group struct {
 	group *journaltest.Group
 	nodes []*groupNode
 	seeds uint64
+	open  func(node uint64) journal.Journal // nil: group's
 }
 
 type groupNode struct {
@@ -51,9 +52,15 @@ func newGroup(t *testing.T, nodes int) *group {
 func (g *group) join() *groupNode {
 	g.t.Helper()
 	g.seeds++
-	m := &groupNode{journal: g.group.Node(), resume: make(chan struct{}), stops: make(chan struct{})}
+	m := &groupNode{resume: make(chan struct{}), stops: make(chan struct{})}
 	opts := g.opts
-	opts.Source, opts.Sink, opts.Definitions, opts.Journal = g.source, g.sink, g.defs, m.journal
+	opts.Source, opts.Sink, opts.Definitions = g.source, g.sink, g.defs
+	if g.open != nil {
+		opts.Journal = g.open(g.seeds)
+	} else {
+		m.journal = g.group.Node()
+		opts.Journal = m.journal
+	}
 	opts.Account, opts.IDs, opts.Failpoint = testAccount, ids.Seeded(g.seeds), m.failpoint
 	var err error
 	if m.engine, err = New(opts); err != nil {

@@ -1,11 +1,13 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"hash/crc32"
 
 	"millrace/internal/fault"
+	"millrace/internal/stream"
 )
 
 // Every value is sealed the same way:
@@ -80,4 +82,59 @@ func unseal(m magic, sealed []byte, value any, where string) error {
 		return fault.New(fault.Corrupt, op, where, "%w", err)
 	}
 	return nil
+}
+
+// EncodeRow, EncodeManifest and EncodeFinal give the sealed values for journals that keep them elsewhere; DecodeRow,
+// DecodeManifest and DecodeFinal read them. where names the place for the operator.
+func EncodeRow(r *Row) ([]byte, error) { return seal(rowMagic, r) }
+
+// EncodeManifest seals a manifest.
+func EncodeManifest(m *Manifest) ([]byte, error) { return seal(manifestMagic, m) }
+
+// EncodeFinal seals final counts.
+func EncodeFinal(f *Final) ([]byte, error) { return seal(finalMagic, f) }
+
+// DecodeRow reads a row.
+func DecodeRow(sealed []byte, where string) (r Row, err error) {
+	err = unseal(rowMagic, sealed, &r, where)
+	return r, err
+}
+
+// DecodeManifest reads a manifest, and refuses one that this program can't finish as it was meant.
+func DecodeManifest(sealed []byte, where string) (*Manifest, error) {
+	m := new(Manifest)
+	if err := unseal(manifestMagic, sealed, m, where); err != nil {
+		return nil, err
+	}
+	return m, m.check()
+}
+
+// DecodeFinal reads final counts.
+func DecodeFinal(sealed []byte, where string) (f Final, err error) {
+	err = unseal(finalMagic, sealed, &f, where)
+	return f, err
+}
+
+// AppendKey appends a row's key as journals store it: delivery 0 stream 0 incarnation 0 shard(4, big endian).
+func AppendKey(dst []byte, k Key) []byte {
+	dst = append(append(dst, k.Delivery...), 0)
+	dst = append(append(dst, k.Shard.Stream...), 0)
+	dst = append(append(dst, k.Shard.ID...), 0)
+	return binary.BigEndian.AppendUint32(dst, k.Shard.Shard)
+}
+
+// ParseKey reads what AppendKey has appended, and gives what follows it.
+func ParseKey(b []byte) (k Key, rest []byte, ok bool) {
+	var delivery, name, id []byte
+	if delivery, b, ok = bytes.Cut(b, []byte{0}); !ok {
+		return k, nil, false
+	}
+	if name, b, ok = bytes.Cut(b, []byte{0}); !ok {
+		return k, nil, false
+	}
+	if id, b, ok = bytes.Cut(b, []byte{0}); !ok || len(b) < 4 {
+		return k, nil, false
+	}
+	k = Key{string(delivery), stream.ShardRef{Stream: string(name), ID: string(id), Shard: binary.BigEndian.Uint32(b)}}
+	return k, b[4:], true
 }

@@ -48,10 +48,7 @@ func (p *Pebble) deliveryKey(space byte, delivery string) []byte {
 }
 
 func (p *Pebble) rowKey(space byte, k Key) []byte {
-	key := p.deliveryKey(space, k.Delivery)
-	key = append(append(key, k.Shard.Stream...), 0)
-	key = append(append(key, k.Shard.ID...), 0)
-	return binary.BigEndian.AppendUint32(key, k.Shard.Shard)
+	return AppendKey(p.space(space), k)
 }
 
 func (p *Pebble) manifestKey(m *Manifest) []byte {
