@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +19,10 @@ import (
 	"millrace/e2e/node"
 )
 
-var onKafka = flag.Bool("kafka", false, "run the tests that start a real Kafka, which e2e/kafka/install has installed")
+var (
+	onKafka  = flag.Bool("kafka", false, "run the tests that start a real Kafka, which e2e/kafka/install has installed")
+	onlyWays = flag.String("ways", "", "only those ways of TestCluster whose names match this `REGEXP`")
+)
 
 // clusterRound is one thing that happens to a cluster under load. Afterwards everything is brought back.
 type clusterRound struct {
@@ -390,10 +394,15 @@ func TestCluster(t *testing.T) {
 	began := time.Now()
 	c := newCluster(t, *seed, "failpoints")
 	fmt.Printf("seed %d; brokers and nodes serve after %.1f s\n", *seed, time.Since(began).Seconds())
+	only, err := regexp.Compile(*onlyWays)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ways := slices.DeleteFunc(slices.Clone(clusterWays), func(w clusterRound) bool { return !only.MatchString(w.name) })
 	stop := c.load()
 	defer stop()
 	for i := range *rounds {
-		c.round(i, clusterWays[i%len(clusterWays)])
+		c.round(i, ways[i%len(ways)])
 	}
 	stop()
 	r, err := c.finish()
