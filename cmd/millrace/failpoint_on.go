@@ -12,11 +12,21 @@ import (
 )
 
 // failpoint kills this process, as kill -9 does, when the step that MILLRACE_FAILPOINT names ("put-after", or
-// "put-after:3" for the third time) is reached.
+// "put-after:3" for the third time) is reached. With "put-after:3:freeze" it stops there until another process lets it
+// go on: a node that hangs, and comes back with an old view of the world.
 func failpoint() func(string) {
-	name, times, _ := strings.Cut(os.Getenv("MILLRACE_FAILPOINT"), ":")
+	name, rest, _ := strings.Cut(os.Getenv("MILLRACE_FAILPOINT"), ":")
 	if name == "" {
 		return nil
+	}
+	times, act, _ := strings.Cut(rest, ":")
+	signal := syscall.SIGKILL
+	switch act {
+	case "":
+	case "freeze":
+		signal = syscall.SIGSTOP
+	default:
+		panic("MILLRACE_FAILPOINT: " + act + " is not freeze")
 	}
 	left := atomic.Int64{}
 	left.Store(1)
@@ -30,8 +40,10 @@ func failpoint() func(string) {
 	return func(step string) {
 		if step == name && left.Add(-1) == 0 {
 			fmt.Fprintln(os.Stderr, "failpoint "+name)
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {} // until it has arrived
+			_ = syscall.Kill(os.Getpid(), signal)
+			if signal == syscall.SIGKILL {
+				select {} // until it has arrived
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package crash
 
 import (
 	"fmt"
+	"regexp"
 	"sync"
 )
 
@@ -18,6 +19,7 @@ const (
 type entry struct {
 	kind  kind
 	state state
+	node  uint8  // that it was sent to
 	place uint16 // index into book.places
 	seq   string // SequenceNumber or RecordId
 }
@@ -28,28 +30,43 @@ type book struct {
 	entries  []entry
 	places   []string // "class-stream shardId-000000000000"
 	byPlace  map[string]uint16
-	refusals []string // the first of them
+	refusals []string       // the first of them
+	reasons  map[string]int // of refusals, how often
 	refused  int
-	drained  [][2]int // numbers, from and before, of what was sent to nodes that ended in the orderly way
+	answered [nodesMost]int
+	drained  []drained
 }
 
-// drains notes that the events from a number on were sent to a node that has drained: what it took it must have
-// answered.
-func (b *book) drains(from int) {
+// nodesMost is how many nodes a book can tell apart.
+const nodesMost = 4
+
+// drained is what was sent to a node that ended in the orderly way.
+type drained struct {
+	from, before int // numbers
+	node         uint8
+}
+
+// drains notes that those events from a number on that were sent to a node were sent to one that has drained: what it
+// took it must have answered.
+func (b *book) drains(node uint8, from int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.drained = append(b.drained, [2]int{from, len(b.entries)})
+	b.drained = append(b.drained, drained{from, len(b.entries), node})
 }
 
-func newBook() *book { return &book{byPlace: map[string]uint16{}} }
+func newBook() *book { return &book{byPlace: map[string]uint16{}, reasons: map[string]int{}} }
 
-// sends gives numbers to events that are about to be sent. No number is given twice, so that no event is sent twice.
-func (b *book) sends(k kind, n int) (first int) {
+// sends is sendsTo for the one node of those tests that have no more.
+func (b *book) sends(k kind, n int) (first int) { return b.sendsTo(0, k, n) }
+
+// sendsTo gives numbers to events that are about to be sent to a node. No number is given twice, so that no event is
+// sent twice.
+func (b *book) sendsTo(node uint8, k kind, n int) (first int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	first = len(b.entries)
 	for range n {
-		b.entries = append(b.entries, entry{kind: k})
+		b.entries = append(b.entries, entry{kind: k, node: node})
 	}
 	return first
 }
@@ -66,10 +83,17 @@ func (b *book) answers(id int, place, seq string) {
 	}
 	e := &b.entries[id]
 	e.state, e.place, e.seq = answered, at, seq
+	b.answered[e.node]++
 }
 
-// refusalsKept bounds the refusals that are told in full.
-const refusalsKept = 5
+// Bounds of what is told of refusals: of the first ones in full, and of the reasons that are told apart.
+const (
+	refusalsKept = 5
+	reasonsKept  = 100
+)
+
+// particular is what differs between two refusals for the same reason.
+var particular = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|[0-9]+`)
 
 // refuses notes an answer that is no success.
 func (b *book) refuses(id int, status int, body []byte) {
@@ -77,6 +101,10 @@ func (b *book) refuses(id int, status int, body []byte) {
 	defer b.mu.Unlock()
 	b.entries[id].state = refused
 	b.refused++
+	reason := fmt.Sprintf("%d %s", status, particular.ReplaceAllString(fmt.Sprintf("%.200s", body), "N"))
+	if _, known := b.reasons[reason]; known || len(b.reasons) < reasonsKept {
+		b.reasons[reason]++
+	}
 	if len(b.refusals) < refusalsKept {
 		b.refusals = append(b.refusals, fmt.Sprintf("%s (kind %d): %d %.300s", idText(id), b.entries[id].kind, status, body))
 	}
@@ -84,12 +112,16 @@ func (b *book) refuses(id int, status int, body []byte) {
 
 // totals counts the events so far.
 func (b *book) totals() (sent, acknowledged int) {
+	by, sent, _ := b.count()
+	for _, n := range by {
+		acknowledged += n
+	}
+	return sent, acknowledged
+}
+
+// count gives the events so far that each node has answered, and how many were sent and refused in all.
+func (b *book) count() (answeredBy [nodesMost]int, sent, refused int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for i := range b.entries {
-		if b.entries[i].state == answered {
-			acknowledged++
-		}
-	}
-	return len(b.entries), acknowledged
+	return b.answered, len(b.entries), b.refused
 }

@@ -40,6 +40,8 @@ type campaign struct {
 	prefix int          // of the objects; it rises, so that keys sort in the order of time
 	loaded map[int]bool // prefixes under which there was load
 
+	refusing bool // events may be refused
+
 	reshards int     // so far
 	shards   []shard // of the stream, at the end
 }
@@ -194,7 +196,7 @@ func (c *campaign) drained() error {
 		time.Sleep(c.aWhile())
 		return n.Stop()
 	})
-	c.book.drains(from)
+	c.book.drains(0, from)
 	return err
 }
 
@@ -303,7 +305,7 @@ func (c *campaign) judge(ledger *node.Ledger, listed map[string][]string) (*repo
 	}
 	problems = append(problems, c.ledgerProblems(ledger, r)...)
 	problems = append(problems, c.keyProblems(r)...)
-	if c.book.refused > 0 {
+	if c.book.refused > 0 && !c.refusing {
 		problems = append(problems, fmt.Errorf("%d events were refused, the first: %q", c.book.refused, c.book.refusals))
 	}
 	return r, errors.Join(problems...)

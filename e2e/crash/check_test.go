@@ -52,12 +52,13 @@ type sighting struct {
 
 // checker holds the book against the objects.
 type checker struct {
-	book   *book
-	report *report
-	keys   []string
-	seen   []sighting
-	counts map[string]int // of lines that bear no number
-	last   []lastSeen     // by place
+	book      *book
+	elsewhere []kind
+	report    *report
+	keys      []string
+	seen      []sighting
+	counts    map[string]int // of lines that bear no number
+	last      []lastSeen     // by place
 }
 
 type lastSeen struct {
@@ -65,11 +66,12 @@ type lastSeen struct {
 	id  int
 }
 
-// check reads the objects of all buckets, each bucket's keys sorted, and compares them with the book and the lineage of shards.
-func check(b *book, buckets map[string][]source, shards []shard) (*report, error) {
+// check reads the objects of all buckets, each bucket's keys sorted, and compares them with the book and the lineage of
+// shards. Events of the kinds of elsewhere are not looked for.
+func check(b *book, buckets map[string][]source, shards []shard, elsewhere ...kind) (*report, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c := &checker{book: b, report: &report{keys: map[string][]string{}}, seen: make([]sighting, len(b.entries)),
+	c := &checker{book: b, elsewhere: elsewhere, report: &report{keys: map[string][]string{}}, seen: make([]sighting, len(b.entries)),
 		counts: map[string]int{}, last: make([]lastSeen, len(b.places))}
 	for _, bucket := range sortedKeys(buckets) {
 		objects := buckets[bucket]
@@ -174,7 +176,7 @@ func less(a, b string) bool {
 func (c *checker) absent() {
 	for id := range c.book.entries {
 		e := &c.book.entries[id]
-		if e.state == answered && !e.kind.anonymous() && c.seen[id].times == 0 {
+		if e.state == answered && !e.kind.anonymous() && c.seen[id].times == 0 && !slices.Contains(c.elsewhere, e.kind) {
 			if c.report.lost++; len(c.report.details) < detailsKept { // to look for neighbours takes time
 				c.report.tell("lost: %s; %s", c.describe(id), c.neighbours(id))
 			}
@@ -185,8 +187,8 @@ func (c *checker) absent() {
 // cut counts what a node that drained has stored without answering.
 func (c *checker) cut() {
 	for _, d := range c.book.drained {
-		for id := d[0]; id < d[1]; id++ {
-			if s := c.seen[id]; c.book.entries[id].state == unanswered && s.times > 0 {
+		for id := d.from; id < d.before; id++ {
+			if s, e := c.seen[id], &c.book.entries[id]; e.node == d.node && e.state == unanswered && s.times > 0 {
 				c.report.cut++
 				c.report.tell("cut: %s was sent to a node that drained, and is in %s line %d", c.describe(id), c.keys[s.object], s.line)
 			}

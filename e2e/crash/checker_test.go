@@ -19,7 +19,7 @@ func TestCheckerFindsEachOffence(t *testing.T) {
 		}
 		b.sends(jsonSmall, 1) // sent and not answered
 		b.sends(jsonSmall, 1) // the same, by a node that drained
-		b.drains(9)
+		b.drains(0, 9)
 		lines = spoil(lines)
 		half := len(lines) / 2
 		object := func(key string, lines []string) source {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -24,27 +25,41 @@ const (
 	thinkTime   = 16 * time.Millisecond  // mean pause of a worker between two requests is half of it
 	largeEvery  = 200                    // requests of a worker between two bodies of 1 MB
 	batchMost   = 20                     // records of a PutRecords or PutRecordBatch
-	answerTime  = 30 * time.Second       // an answer later than this is none
-	answerBytes = 1 << 20                // an answer larger than this is an error
+	answerTime  = 30 * time.Second       // an answer of a node by itself that is later than this is none
+	answerBytes = 16 << 20               // an answer larger than this is an error; GetRecords gives the largest
 	dialPause   = 20 * time.Millisecond  // before a connection that broke is made again
 	dialTimeout = 500 * time.Millisecond // to a listener on this machine
+	patience    = 200 * time.Millisecond // until a listener is tried again that was not there
 )
 
 // worker is one connection and what goes over it.
 type worker struct {
-	book  *book
-	node  *node.Node
+	*target
 	rng   *rand.Rand
 	send  func(w *worker, c *conn, n int) error
 	kinds []kind
 }
 
-// workers lists the connections: both content types, and the doors that SDKs use.
-var workers = []struct {
+// target is where load goes.
+type target struct {
+	book    *book
+	number  uint8             // of the node, in the book
+	node    func() *node.Node // the process that serves at present; nil: none
+	patient bool              // goes on when nobody listens: another process will
+	think   time.Duration     // the longest pause between two requests of a worker
+	answer  time.Duration     // an answer later than this is none
+	groups  []group
+}
+
+// group is connections of one kind.
+type group struct {
 	count int
 	send  func(w *worker, c *conn, n int) error
 	kinds []kind
-}{
+}
+
+// workers lists the connections to a node by itself: both content types, and the doors that SDKs use.
+var workers = []group{
 	{16, (*worker).post, []kind{jsonSmall}},
 	{8, (*worker).post, []kind{formSmall}},
 	{1, (*worker).post, []kind{taggedEmpty, taggedByte, taggedText, taggedForm}},
@@ -54,12 +69,17 @@ var workers = []struct {
 	{1, (*worker).putRecordBatch, []kind{pushRecord}},
 }
 
-// run makes load until ctx ends or the node can't be reached any more.
+// run makes load on one process until ctx ends or it can't be reached any more.
 func run(ctx context.Context, b *book, n *node.Node, seed uint64) {
+	t := &target{book: b, node: func() *node.Node { return n }, think: thinkTime, answer: answerTime, groups: workers}
+	t.run(ctx, seed)
+}
+
+func (t *target) run(ctx context.Context, seed uint64) {
 	var all sync.WaitGroup
-	for i, group := range workers {
+	for i, group := range t.groups {
 		for j := range group.count {
-			w := &worker{book: b, node: n, rng: rand.New(rand.NewPCG(seed, uint64(i<<8+j))), send: group.send, kinds: group.kinds}
+			w := &worker{target: t, rng: rand.New(rand.NewPCG(seed, uint64(i<<8+j))), send: group.send, kinds: group.kinds}
 			all.Go(func() { w.run(ctx) })
 		}
 	}
@@ -69,14 +89,18 @@ func run(ctx context.Context, b *book, n *node.Node, seed uint64) {
 func (w *worker) run(ctx context.Context) {
 	for n := w.rng.IntN(largeEvery); ctx.Err() == nil; {
 		c, err := w.dial(ctx)
-		if err != nil {
+		if err != nil && !w.patient {
 			return // nobody listens: the node is dead
+		}
+		if err != nil {
+			time.Sleep(patience)
+			continue
 		}
 		for ; ctx.Err() == nil; n++ {
 			if err = w.send(w, c, n); err != nil {
 				break // what was under way stays unanswered
 			}
-			time.Sleep(time.Duration(w.rng.Int64N(int64(thinkTime))))
+			time.Sleep(time.Duration(w.rng.Int64N(int64(w.think))))
 		}
 		c.close()
 		if err != nil {
@@ -92,22 +116,30 @@ type conn struct {
 
 type wire struct {
 	net.Conn
-	in   *bufio.Reader
-	host string
+	in     *bufio.Reader
+	host   string
+	answer time.Duration
 }
 
 func (w *worker) dial(ctx context.Context) (*conn, error) {
-	ingest, err := dial(ctx, w.node.Ingest)
+	n := w.node()
+	if n == nil {
+		return nil, errNobody
+	}
+	ingest, err := dial(ctx, n.Ingest)
 	if err != nil {
 		return nil, err
 	}
-	aws, err := dial(ctx, w.node.AWS)
+	aws, err := dial(ctx, n.AWS)
 	if err != nil {
 		ingest.Close()
 		return nil, err
 	}
+	ingest.answer, aws.answer = w.answer, w.answer
 	return &conn{ingest, aws}, nil
 }
+
+var errNobody = errors.New("no process serves")
 
 func dial(ctx context.Context, url string) (*wire, error) {
 	host := strings.TrimPrefix(url, "http://")
@@ -116,7 +148,7 @@ func dial(ctx context.Context, url string) (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &wire{c, bufio.NewReaderSize(c, 16<<10), host}, nil
+	return &wire{c, bufio.NewReaderSize(c, 16<<10), host, answerTime}, nil
 }
 
 func (c *conn) close() {
@@ -127,7 +159,7 @@ func (c *conn) close() {
 // call sends a request once, and never again: a client that repeats by itself would make the duplicates that are
 // looked for.
 func (c *wire) call(request []byte) (load.Answer, error) {
-	if err := c.SetDeadline(time.Now().Add(answerTime)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(c.answer)); err != nil {
 		return load.Answer{}, err
 	}
 	if _, err := c.Write(request); err != nil {
@@ -147,7 +179,7 @@ func (w *worker) post(c *conn, n int) error {
 			k = formLarge
 		}
 	}
-	id := w.book.sends(k, 1)
+	id := w.book.sendsTo(w.number, k, 1)
 	e := k.event(id)
 	var extra []string
 	if e.header != "" {
@@ -181,7 +213,7 @@ func (w *worker) single(id int, a load.Answer) error {
 }
 
 func (w *worker) putRecord(c *conn, n int) error {
-	id := w.book.sends(wireRecord, 1)
+	id := w.book.sendsTo(w.number, wireRecord, 1)
 	body := fmt.Appendf(nil, `{"StreamName":"class-stream","PartitionKey":"k%d","Data":%q}`, id,
 		base64.StdEncoding.EncodeToString(wireRecord.event(id).line))
 	a, err := c.aws.call(load.KinesisCall(c.aws.host, "PutRecord", body))
@@ -193,7 +225,7 @@ func (w *worker) putRecord(c *conn, n int) error {
 
 func (w *worker) putRecords(c *conn, _ int) error {
 	count := 1 + w.rng.IntN(batchMost)
-	first := w.book.sends(wireRecord, count)
+	first := w.book.sendsTo(w.number, wireRecord, count)
 	var b bytes.Buffer
 	b.WriteString(`{"StreamName":"class-stream","Records":[`)
 	for i := range count {
@@ -212,7 +244,7 @@ func (w *worker) putRecords(c *conn, _ int) error {
 
 func (w *worker) putRecordBatch(c *conn, _ int) error {
 	count := 1 + w.rng.IntN(batchMost)
-	first := w.book.sends(pushRecord, count)
+	first := w.book.sendsTo(w.number, pushRecord, count)
 	var b bytes.Buffer
 	b.WriteString(`{"DeliveryStreamName":"push-delivery","Records":[`)
 	for i := range count {

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -37,10 +38,12 @@ type shard struct {
 
 // resharder splits, merges and scales the stream under load, until it is stopped or its node is gone.
 type resharder struct {
-	rng  *rand.Rand
-	aws  *wire
-	done int
-	err  error // an answer that no reshard should get
+	rng   *rand.Rand
+	aws   *wire
+	busy  []string // errors that say that another change is under way, and are no offence
+	done  int      // answered with success
+	tried int
+	err   error // an answer that no reshard should get
 }
 
 // reshards runs one on a node; at most most reshards are made.
@@ -51,7 +54,7 @@ func reshards(ctx context.Context, n *node.Node, seed uint64, most int) *reshard
 		return r // the node is dead
 	}
 	defer r.aws.Close()
-	for r.done < most && r.err == nil {
+	for r.tried < most && r.err == nil {
 		select {
 		case <-ctx.Done():
 			return r
@@ -76,8 +79,12 @@ func (r *resharder) reshard(shards []shard) bool {
 	if err != nil {
 		return false
 	}
-	r.done++
-	if a.Status >= 400 && a.Status < 500 {
+	r.tried++
+	switch {
+	case a.Status == http.StatusOK:
+		r.done++
+	case slices.ContainsFunc(r.busy, func(name string) bool { return bytes.Contains(a.Body, []byte(name)) }):
+	case a.Status < 500:
 		r.err = fmt.Errorf("%s of %s: %d %.300s", operation, body, a.Status, a.Body)
 	}
 	return a.Status == http.StatusOK

@@ -5,5 +5,6 @@
 // about a node it learns from outside.
 //
 //	Main ── Binary (built once per test process, per set of tags)
-//	          └ Start ─> Node ── Kill (as kill -9) · Stop (drains) · Ledger · Settled
+//	          └ Start ─> Node ── Kill (as kill -9) · Stop (drains) · Freeze · Thaw ·
+//	                Ledger · Settled
 package node

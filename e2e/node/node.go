@@ -18,10 +18,11 @@ import (
 type Options struct {
 	Binary string
 	Data   string
-	File   string   // empty: the built-in example
-	Args   []string // further options of "millrace up"
-	Env    []string // "MILLRACE_FAILPOINT=put-after:3"
-	Dir    string   // the process's own folder; default: the test's
+	File   string    // empty: the built-in example
+	Args   []string  // further options of "millrace up"
+	Env    []string  // "MILLRACE_FAILPOINT=put-after:3"
+	Dir    string    // the process's own folder; default: the test's
+	Log    io.Writer // what the process logs goes there, too; nil: it is kept for Output alone
 }
 
 // Bounds of what a test waits for, so that it ends on the slowest machine and a node that hangs is seen.
@@ -61,6 +62,9 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 	n.cmd.Env = append(os.Environ(), opts.Env...)
 	n.cmd.Dir = opts.Dir
 	n.cmd.Stderr = &n.stderr
+	if opts.Log != nil {
+		n.cmd.Stderr = io.MultiWriter(&n.stderr, opts.Log)
+	}
 	out, err := n.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -117,6 +121,12 @@ func (n *Node) Kill() {
 	_ = n.cmd.Process.Kill() // it may have ended already
 	<-n.exited
 }
+
+// Freeze stops the process where it is, with its connections and listeners open, as a machine that hangs.
+func (n *Node) Freeze() error { return n.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen process go on. It does not know that time has passed.
+func (n *Node) Thaw() error { return n.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Killed tells whether the process, which has ended, was ended by kill -9.
 func (n *Node) Killed() bool {

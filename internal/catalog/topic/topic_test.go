@@ -7,11 +7,14 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
 	"millrace/internal/catalog"
@@ -24,12 +27,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func brokers(t *testing.T) *kafka.Settings {
 	t.Helper()
+	_, settings := fake(t)
+	return settings
+}
+
+func fake(t *testing.T) (*kfake.Cluster, *kafka.Settings) {
+	t.Helper()
 	c, err := kfake.NewCluster(kfake.NumBrokers(3))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return &kafka.Settings{Brokers: c.ListenAddrs(), Prefix: "test", Replication: 3, MinInSync: 2}
+	return c, &kafka.Settings{Brokers: c.ListenAddrs(), Prefix: "test", Replication: 3, MinInSync: 2}
 }
 
 func node(t *testing.T, settings *kafka.Settings, name string, lease time.Duration) *Store {
@@ -234,5 +243,27 @@ func TestHangingTransactionIsEnded(t *testing.T) {
 	}
 	if err := dead.EndTransaction(t.Context(), kgo.TryCommit); err == nil {
 		t.Error("the fenced transaction was committed")
+	}
+}
+
+// A broker that fences the transaction which is to end may answer with errors that tell nothing of it: the update finds out
+// that nothing has happened, and is made again.
+func TestUpdateIsMadeAgainWhenItsEndFails(t *testing.T) {
+	cluster, settings := fake(t)
+	s := node(t, settings, "a", Lease)
+	for i, cause := range []*kerr.Error{kerr.UnknownServerError, kerr.InvalidTxnState, kerr.ProducerFenced} {
+		var refused atomic.Bool
+		cluster.ControlKey(int16(kmsg.EndTxn), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			if !req.(*kmsg.EndTxnRequest).Commit || refused.Swap(true) {
+				return nil, nil, false
+			}
+			answer := req.ResponseKind().(*kmsg.EndTxnResponse)
+			answer.ErrorCode = cause.Code
+			return answer, nil, true
+		})
+		put(t, s, "x", fmt.Sprint(i))
+		if got := get(s, "x"); got != fmt.Sprint(i) || !refused.Load() {
+			t.Errorf("%v: x is %s; refused: %t", cause, got, refused.Load())
+		}
 	}
 }

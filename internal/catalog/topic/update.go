@@ -30,28 +30,28 @@ func (s *Store) Update(ctx context.Context, edit func() (catalog.Writes, error))
 	return uint64(version), s.awaitOthers(ctx, func(b Beat) bool { return b.Applied >= version })
 }
 
-// update tries until no other node's update comes in between.
+// update tries until no other node's update, and no trouble of a broker, comes in between.
 func (s *Store) update(ctx context.Context, edit func() (catalog.Writes, error)) (int64, error) {
 	var err error
 	for range updateTries {
 		u := update{s: s, tx: s.opts.IDs.String(ids.LowerAlnum, 16)}
 		var version int64
 		version, err = u.run(ctx, edit)
-		if err == nil || !u.fenced {
+		if err == nil || !u.undone {
 			return version, err
 		}
 		if !pause(ctx, time.Duration(s.opts.IDs.Uint64()%uint64(retryPause))) { // jitter: one of those who fence one another shall win
 			break
 		}
 	}
-	return 0, fault.New(fault.Unavailable, "catalog.Update", "", "other nodes' updates came first %d times: %w", updateTries, err)
+	return 0, fault.New(fault.Unavailable, "catalog.Update", "", "it was tried up to %d times; what came in between at last: %w", updateTries, err)
 }
 
 // update is one try.
 type update struct {
 	s      *Store
 	tx     string
-	fenced bool // another node's update came in between: nothing has happened, and trying again may help
+	undone bool // nothing has happened, and trying again may help: another node's update came in between, or a broker failed
 }
 
 func (u *update) run(ctx context.Context, edit func() (catalog.Writes, error)) (int64, error) {
@@ -111,10 +111,15 @@ func (u *update) records(writes catalog.Writes) []*kgo.Record {
 	return records
 }
 
-// failed gives an error of the transaction its kind, and notes when another node has taken the id.
+// failed gives an error its kind. Nothing has happened. That another node has taken the id reaches this one in many
+// forms, some of which brokers themselves don't understand (UNKNOWN_SERVER_ERROR, while they fence the transaction that is
+// to end; INVALID_TXN_STATE, after that), so that only what can't get better is not tried again.
 func (u *update) failed(err error) error {
 	err = kafka.Fault("catalog.Update", u.s.settings.CatalogTopic(), err)
-	u.fenced = fault.Is(err, fault.PreconditionFailed)
+	switch fault.KindOf(err) {
+	case fault.PreconditionFailed, fault.Unavailable, fault.Internal, fault.Throttled:
+		u.undone = true
+	}
 	return err
 }
 

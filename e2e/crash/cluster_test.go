@@ -1,0 +1,417 @@
+package crash
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"millrace/bench/load"
+	"millrace/e2e/node"
+)
+
+var (
+	onKafka  = flag.Bool("kafka", false, "run the tests that start a real Kafka, which e2e/kafka/install has installed")
+	onlyWays = flag.String("ways", "", "only those ways of TestCluster whose names match this `REGEXP`")
+)
+
+// clusterRound is one thing that happens to a cluster under load. Afterwards everything is brought back.
+type clusterRound struct {
+	name  string
+	quiet bool // no other changes of shards than its own
+	run   func(c *cluster) error
+}
+
+// clusterWays are taken in turn. The first five are those of CI.
+var clusterWays = []clusterRound{
+	{"a node is killed while it reshards", true, func(c *cluster) error { return c.disturbed(0, c.killFor(outLeast)) }},
+	{"a node is frozen while another reshards", true, func(c *cluster) error { return c.disturbed(1, c.freezeFor) }},
+	{"a broker is killed", false, func(c *cluster) error { return c.brokerOut((*cluster).killBroker) }},
+	{"a node hangs between put and commit", false, func(c *cluster) error { return c.zombieAt("put-after") }},
+	{"a node is killed between plan and put", false, func(c *cluster) error { return c.killedAt("put-before") }},
+
+	{"a node is killed", false, func(c *cluster) error { return c.killFor(frozenLeast)(c.some()[0]) }},
+	{"a broker is frozen", false, func(c *cluster) error { return c.brokerOut((*cluster).freezeBroker) }},
+	{"a node is frozen while it reshards", true, func(c *cluster) error { return c.disturbed(0, c.freezeFor) }},
+	{"a node is stopped in the orderly way", false, (*cluster).stopped},
+	{"two nodes are killed", false, (*cluster).twoKilled},
+	{"a node hangs between plan and put", false, func(c *cluster) error { return c.zombieAt("put-before") }},
+	{"brokers are restarted one after the other", false, (*cluster).rolling},
+	{"a node is frozen", false, func(c *cluster) error { return c.freezeFor(c.some()[0]) }},
+	{"a node is killed between put and commit", false, func(c *cluster) error { return c.killedAt("put-after") }},
+	{"a broker and a node are killed", false, func(c *cluster) error {
+		if err := c.killBroker(c.rng.IntN(3)); err != nil {
+			return err
+		}
+		return c.killFor(frozenLeast)(c.some()[0])
+	}},
+	{"a node hangs before the plan", false, func(c *cluster) error { return c.zombieAt("plan-before") }},
+	{"a node is killed while another reshards", true, func(c *cluster) error { return c.disturbed(1, c.killFor(outLeast)) }},
+	{"a node hangs before the commit, and is killed", false, func(c *cluster) error {
+		m, err := c.reached("commit-before", true)
+		if err != nil {
+			return err
+		}
+		err = c.goOn(c.aWhile(frozenLeast, frozenSpread))
+		c.kill(m)
+		return err
+	}},
+	{"a broker is killed while a node reshards", true, func(c *cluster) error {
+		return c.disturbed(0, func(*member) error { return c.brokerOut((*cluster).killBroker) })
+	}},
+	{"all nodes are killed", false, func(c *cluster) error {
+		time.Sleep(c.aWhile(loadLeast, loadSpread))
+		for _, m := range c.members {
+			c.kill(m)
+		}
+		return nil
+	}},
+	{"two brokers are killed", false, (*cluster).noQuorum},
+	{"a node is killed after the plan", false, func(c *cluster) error { return c.killedAt("plan-after") }},
+	{"a node is frozen while a broker is killed", false, func(c *cluster) error {
+		m := c.some()[0]
+		if err := c.freeze(m); err != nil {
+			return err
+		}
+		return c.brokerOut((*cluster).killBroker)
+	}},
+	{"a node is killed after the commit", false, func(c *cluster) error { return c.killedAt("commit-after") }},
+}
+
+// killFor kills a node, and leaves it dead for a while.
+func (c *cluster) killFor(least time.Duration) func(m *member) error {
+	return func(m *member) error {
+		c.kill(m)
+		return c.goOn(c.aWhile(least, frozenSpread))
+	}
+}
+
+// freezeFor freezes a node past its session and the lease.
+func (c *cluster) freezeFor(m *member) error {
+	if err := c.freeze(m); err != nil {
+		return err
+	}
+	return c.goOn(c.aWhile(frozenLeast, frozenSpread))
+}
+
+// disturbed starts a change of shards on a node, and does something to a node in the middle of it: to the same one, or to
+// another. The others must bring the change to its end.
+func (c *cluster) disturbed(other int, disturb func(m *member) error) error {
+	all := c.some()
+	at := all[0]
+	c.tell("reshard on %s", at.name)
+	done := c.reshard(at, 0)
+	time.Sleep(c.aWhile(0, middleTime))
+	if err := disturb(all[other]); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), backTime)
+	defer cancel()
+	for _, m := range all {
+		if m.now.Load() == nil || m.frozen {
+			continue
+		}
+		if err := c.active(ctx, m); err != nil {
+			return err
+		}
+	}
+	if all[other].frozen {
+		if err := c.thaw(all[other]); err != nil {
+			return err
+		}
+	}
+	return <-done
+}
+
+// brokerOut takes a broker away for a while, in which the others must serve.
+func (c *cluster) brokerOut(take func(c *cluster, broker int) error) error {
+	if err := take(c, c.rng.IntN(3)); err != nil {
+		return err
+	}
+	time.Sleep(outLeast) // in which other brokers become leaders
+	return c.goOn(c.aWhile(outLeast, outSpread))
+}
+
+// noQuorum takes two of three brokers away: nothing can be acknowledged until one is back.
+func (c *cluster) noQuorum() error {
+	first := c.rng.IntN(3)
+	for _, i := range []int{first, (first + 1) % 3} {
+		if err := c.killBroker(i); err != nil {
+			return err
+		}
+	}
+	time.Sleep(c.aWhile(outLeast, outSpread))
+	return nil
+}
+
+// rolling restarts the brokers one after the other, as for an upgrade.
+func (c *cluster) rolling() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*backTime)
+	defer cancel()
+	for i := range 3 {
+		c.tell("restart broker %d", i+1)
+		if err := c.brokers.Stop(i); err != nil {
+			return err
+		}
+		if err := c.brokers.Restart(i); err != nil {
+			return err
+		}
+		if err := c.brokers.WaitInSync(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stopped stops a node in the orderly way: what it took it answers, and others take its work over.
+func (c *cluster) stopped() error {
+	m := c.some()[0]
+	time.Sleep(c.aWhile(loadLeast, loadSpread))
+	_, from, _ := c.book.count()
+	time.Sleep(time.Second)
+	c.tell("stop %s", m.name)
+	n := m.now.Load()
+	err := n.Stop()
+	m.now.Store(nil)
+	c.book.drains(m.number, from)
+	if err != nil {
+		return err
+	}
+	return c.goOn(c.aWhile(loadLeast, loadSpread))
+}
+
+func (c *cluster) twoKilled() error {
+	all := c.some()
+	c.kill(all[0])
+	time.Sleep(c.aWhile(0, loadSpread))
+	c.kill(all[1])
+	return c.goOn(c.aWhile(frozenLeast, frozenSpread))
+}
+
+// killedAt lets a node kill itself at a step of its delivery; the others finish what it has begun.
+func (c *cluster) killedAt(point string) error {
+	if _, err := c.reached(point, false); err != nil {
+		return err
+	}
+	return c.goOn(c.aWhile(frozenLeast, frozenSpread))
+}
+
+// zombieAt lets a node hang at a step of its delivery for so long that others have finished what it has begun, and then
+// go on with it.
+func (c *cluster) zombieAt(point string) error {
+	m, err := c.reached(point, true)
+	if err != nil {
+		return err
+	}
+	if err := c.goOn(c.aWhile(frozenLeast, frozenSpread)); err != nil {
+		return err
+	}
+	return c.thaw(m)
+}
+
+// Bounds of the changes of shards that happen beside what a round is about. Partitions are never given back.
+const (
+	asideMost  = 40
+	asidePause = 5 * time.Second
+)
+
+// aside makes a change of shards on some node during every other round.
+func (c *cluster) aside() <-chan error {
+	if c.reshards.Load() >= asideMost || c.rng.IntN(2) == 0 {
+		done := make(chan error, 1)
+		done <- nil
+		return done
+	}
+	return c.reshard(c.some()[0], c.aWhile(0, asidePause))
+}
+
+// round runs one and prints a line about it.
+func (c *cluster) round(i int, way clusterRound) {
+	c.t.Helper()
+	c.did = nil
+	began := time.Now()
+	before, sent, refused := c.book.count()
+	reshards := c.reshards.Load()
+	var aside <-chan error
+	if !way.quiet {
+		aside = c.aside()
+	}
+	err := way.run(c)
+	disturbed := time.Since(began)
+	if err == nil {
+		err = c.recover(c.t.Context())
+	}
+	if aside != nil {
+		err = errors.Join(err, <-aside)
+	}
+	after, nowSent, nowRefused := c.book.count()
+	answered := 0
+	for m := range after {
+		answered += after[m] - before[m]
+	}
+	fmt.Printf("round %3d: %-46s %5d sent, %5d answered, %4d refused, %d reshards, %4.1f s, back %4.1f s (%s)\n", i+1, way.name, nowSent-sent, answered,
+		nowRefused-refused, c.reshards.Load()-reshards, disturbed.Seconds(), (time.Since(began) - disturbed).Seconds(), strings.Join(c.did, ", "))
+	if err != nil {
+		c.t.Fatalf("round %d, %s: %v", i+1, way.name, err)
+	}
+}
+
+// finish waits until everything is delivered, and holds objects, stream and ledgers against the book.
+func (c *cluster) finish() (*report, error) {
+	ctx, cancel := context.WithTimeout(c.t.Context(), clusterSettleTime)
+	defer cancel()
+	began := time.Now()
+	ledgers := make([]*node.Ledger, len(c.members))
+	for i, m := range c.members {
+		var err error
+		if ledgers[i], err = m.now.Load().Settled(ctx); err != nil {
+			return nil, fmt.Errorf("%s: %w", m.name, err)
+		}
+	}
+	fmt.Printf("all is delivered after %.1f s\n", time.Since(began).Seconds())
+	last := c.members[len(c.members)-1].now.Load()
+	aws, err := dial(ctx, last.AWS)
+	if err != nil {
+		return nil, err
+	}
+	defer aws.Close()
+	shards, err := describe(aws)
+	if err != nil {
+		return nil, err
+	}
+	problems := c.streamProblems(aws, shards)
+	for _, m := range c.members {
+		if err := onlyOnce(ctx, m.now.Load()); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", m.name, err))
+		}
+	}
+	judge := &campaign{t: c.t, data: c.store.Data, book: c.book, shards: shards, refusing: true}
+	var r *report
+	for i, m := range c.members {
+		listed := map[string][]string{}
+		for _, bucket := range []string{"class-events", "push-events"} {
+			if listed[bucket], err = list(ctx, m.now.Load(), bucket); err != nil {
+				return nil, fmt.Errorf("%s: %w", m.name, err)
+			}
+		}
+		if r, err = judge.judge(ledgers[i], listed); r == nil {
+			return nil, err
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", m.name, err))
+		}
+	}
+	problems = append(problems, c.refusalProblems()...)
+	return r, errors.Join(problems...)
+}
+
+// streamProblems reads the stream by GetRecords, and holds it against the book: an event that is in no object, or in two,
+// was lost or doubled before delivery or by it.
+func (c *cluster) streamProblems(aws *wire, shards []shard) []error {
+	var sources []source
+	for _, s := range shards {
+		sources = append(sources, source{s.ShardId, func() ([]byte, error) { return readShard(aws, s.ShardId) }})
+	}
+	r, err := check(c.book, map[string][]source{"class-stream": sources}, shards, pushRecord)
+	if err != nil {
+		return []error{err}
+	}
+	if r.bad() {
+		return []error{fmt.Errorf("the stream itself: %s, %d mangled, %d cut, among %d records in %d shards:\n%s", r, r.mangled, r.cut, r.lines, r.objects,
+			strings.Join(r.details, "\n"))}
+	}
+	return nil
+}
+
+// readShard gives all data of a shard.
+func readShard(aws *wire, id string) (text []byte, err error) {
+	var at struct{ ShardIterator string }
+	if err := ask(aws, "GetShardIterator", fmt.Sprintf(`{"StreamName":"class-stream","ShardId":%q,"ShardIteratorType":"TRIM_HORIZON"}`, id), &at); err != nil {
+		return nil, err
+	}
+	for at.ShardIterator != "" {
+		var out struct {
+			NextShardIterator  string
+			MillisBehindLatest int
+			Records            []struct{ Data string }
+		}
+		if err := ask(aws, "GetRecords", fmt.Sprintf(`{"ShardIterator":%q,"Limit":10000}`, at.ShardIterator), &out); err != nil {
+			return nil, err
+		}
+		for _, r := range out.Records {
+			data, err := base64.StdEncoding.DecodeString(r.Data)
+			if err != nil {
+				return nil, err
+			}
+			text = append(text, data...)
+		}
+		if len(out.Records) == 0 && out.MillisBehindLatest == 0 {
+			break
+		}
+		at.ShardIterator = out.NextShardIterator
+	}
+	return text, nil
+}
+
+func ask(aws *wire, operation, body string, out any) error {
+	a, err := aws.call(load.KinesisCall(aws.host, operation, []byte(body)))
+	if err != nil {
+		return err
+	}
+	if a.Status != http.StatusOK {
+		return fmt.Errorf("%s of %s: %d %.300s", operation, body, a.Status, a.Body)
+	}
+	return json.Unmarshal(a.Body, out)
+}
+
+// refusalProblems prints why events were refused, and tells which reasons no trouble of brokers or nodes explains.
+func (c *cluster) refusalProblems() (problems []error) {
+	for _, reason := range slices.Sorted(maps.Keys(c.book.reasons)) {
+		fmt.Printf("  %5d refused: %s\n", c.book.reasons[reason], reason)
+		fine := strings.HasPrefix(reason, "5") || strings.HasPrefix(reason, "429") ||
+			slices.ContainsFunc([]string{"ProvisionedThroughputExceeded", "InternalFailure", "ServiceUnavailable", "KMSThrottling"},
+				func(name string) bool { return strings.Contains(reason, name) })
+		if !fine {
+			problems = append(problems, fmt.Errorf("%d events were refused that no trouble explains: %s", c.book.reasons[reason], reason))
+		}
+	}
+	return problems
+}
+
+func TestCluster(t *testing.T) {
+	if !*onKafka {
+		return
+	}
+	began := time.Now()
+	c := newCluster(t, *seed, "failpoints")
+	fmt.Printf("seed %d; brokers and nodes serve after %.1f s\n", *seed, time.Since(began).Seconds())
+	only, err := regexp.Compile(*onlyWays)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ways := slices.DeleteFunc(slices.Clone(clusterWays), func(w clusterRound) bool { return !only.MatchString(w.name) })
+	stop := c.load()
+	defer stop()
+	for i := range *rounds {
+		c.round(i, ways[i%len(ways)])
+	}
+	stop()
+	r, err := c.finish()
+	if r != nil {
+		sent, acknowledged := c.book.totals()
+		fmt.Printf("%d events sent, %d answered; %d lines in %d objects; %d reshards\n%d rounds, %s\n", sent, acknowledged, r.lines, r.objects, c.reshards.Load(), *rounds, r)
+	}
+	(&campaign{t: t, book: c.book}).verdict(r, err)
+	if *rounds > 0 && c.reshards.Load() == 0 {
+		t.Error("the stream was never resharded: that proves nothing about children")
+	}
+}

@@ -1,0 +1,403 @@
+package crash
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"millrace/bench/load"
+	"millrace/e2e/kafkacluster"
+	"millrace/e2e/node"
+)
+
+// Times of a cluster's campaign.
+const (
+	// frozenLeast is longer than the lease of the catalog (10 s) and the session of the group that delivers: whoever
+	// stands still for as long is taken for dead, and comes back as a zombie.
+	frozenLeast  = 12 * time.Second
+	frozenSpread = 4 * time.Second
+	// outLeast is longer than the brokers need to elect leaders anew.
+	outLeast  = 6 * time.Second
+	outSpread = 4 * time.Second
+	// backTime is how long everything may take to serve again when nothing disturbs any more.
+	backTime = 90 * time.Second
+	// middleTime is how long a change of shards is under way at most before something happens to its nodes.
+	middleTime = 400 * time.Millisecond
+	// clusterSettleTime is how long everything may take to be delivered.
+	clusterSettleTime = 120 * time.Second
+	// clusterAnswerTime is longer than a node is frozen, and than a request may take after that: a late answer is an answer.
+	clusterAnswerTime = 60 * time.Second
+	// clusterThinkTime leaves two cores enough to run three brokers, three nodes and their store.
+	clusterThinkTime = 200 * time.Millisecond
+	lookPause        = 100 * time.Millisecond // between two looks at what another process does
+)
+
+// clusterWorkers lists the connections to each node of a cluster.
+var clusterWorkers = []group{
+	{4, (*worker).post, []kind{jsonSmall}},
+	{2, (*worker).post, []kind{formSmall}},
+	{1, (*worker).post, []kind{taggedEmpty, taggedByte, taggedText, taggedForm}},
+	{1, (*worker).post, []kind{anonymousJSONEmpty, anonymousJSONByte, anonymousFormEmpty, anonymousFormByte}},
+	{1, (*worker).putRecord, []kind{wireRecord}},
+	{1, (*worker).putRecords, []kind{wireRecord}},
+	{1, (*worker).putRecordBatch, []kind{pushRecord}},
+}
+
+// member is a node of the cluster: a name and a data folder, and the process that serves at present.
+type member struct {
+	number uint8
+	name   string
+	data   string
+	log    *os.File
+	now    atomic.Pointer[node.Node] // nil: none runs
+	frozen bool
+}
+
+// cluster is brokers, nodes, the store of their objects, and the book of what the nodes were told.
+type cluster struct {
+	t       testing.TB
+	binary  string
+	folder  string
+	file    string
+	config  string
+	rng     *rand.Rand
+	book    *book
+	brokers *kafkacluster.Cluster
+	out     map[int]func(int) error // brokers that don't serve, and how each is brought back
+	store   *node.Node
+	members [3]*member
+	did     []string // in this round
+
+	reshards atomic.Int64 // that were answered with success
+}
+
+func newCluster(t testing.TB, seed uint64, tags ...string) *cluster {
+	t.Helper()
+	c := &cluster{t: t, rng: rand.New(rand.NewPCG(seed, 0)), book: newBook(), out: map[int]func(int) error{}}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	c.binary, err = node.Binary(tags...)
+	must(err)
+	c.file, err = filepath.Abs("testdata/pipeline.yaml")
+	must(err)
+	c.folder, err = os.MkdirTemp("", "millrace-cluster-")
+	must(err)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("seed %d; objects, nodes' folders and their logs are kept: %s", seed, c.folder)
+			return
+		}
+		if err := os.RemoveAll(c.folder); err != nil {
+			t.Log(err)
+		}
+	})
+	c.brokers = kafkacluster.Start(t, kafkacluster.Options{})
+	storeFile, err := filepath.Abs("testdata/store.yaml")
+	must(err)
+	c.store, err = node.Start(t.Context(), node.Options{Binary: c.binary, Data: filepath.Join(c.folder, "store"), File: storeFile})
+	must(err)
+	t.Cleanup(c.store.Kill)
+	c.config = filepath.Join(c.folder, "node.yaml")
+	must(os.WriteFile(c.config, fmt.Appendf(nil, "engine: kafka://%s\nobjects:\n  endpoint: %s\n  region: us-east-1\n  path-style: true\n",
+		c.brokers.Bootstrap(), c.store.AWS), 0o600))
+	for i := range c.members {
+		m := &member{number: uint8(i), name: fmt.Sprintf("n%d", i+1)}
+		m.data = filepath.Join(c.folder, m.name)
+		m.log, err = os.Create(filepath.Join(c.folder, m.name+".log"))
+		must(err)
+		t.Cleanup(func() { _ = m.log.Close() }) // what is in it was written
+		c.members[i] = m
+	}
+	must(c.startAll())
+	return c
+}
+
+// tell notes what is done, for the round's line.
+func (c *cluster) tell(format string, args ...any) {
+	c.did = append(c.did, fmt.Sprintf(format, args...))
+}
+
+// start starts a member's process. It is killed when the test ends, whatever happens.
+func (c *cluster) start(m *member, env ...string) error {
+	fmt.Fprintf(m.log, "--- %s start %v\n", time.Now().Format(time.RFC3339Nano), env)
+	n, err := node.Start(context.Background(), node.Options{Binary: c.binary, Data: m.data, File: c.file, Log: m.log,
+		Args: []string{"--config", c.config, "--node", m.name},
+		Env:  append([]string{"AWS_ACCESS_KEY_ID=any", "AWS_SECRET_ACCESS_KEY=any"}, env...)})
+	if n != nil {
+		c.t.Cleanup(n.Kill)
+	}
+	if err != nil {
+		return fmt.Errorf("start %s: %w", m.name, err)
+	}
+	m.now.Store(n)
+	return nil
+}
+
+// startAll starts the members of which no process runs, all at once.
+func (c *cluster) startAll() error {
+	errs := make([]error, len(c.members))
+	var all sync.WaitGroup
+	for i, m := range c.members {
+		if m.now.Load() == nil {
+			all.Go(func() { errs[i] = c.start(m) })
+		}
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+func (c *cluster) kill(m *member) {
+	c.tell("kill %s", m.name)
+	n := m.now.Swap(nil)
+	fmt.Fprintf(m.log, "--- %s kill\n", time.Now().Format(time.RFC3339Nano))
+	n.Kill()
+	m.frozen = false
+}
+
+func (c *cluster) freeze(m *member) error {
+	c.tell("freeze %s", m.name)
+	fmt.Fprintf(m.log, "--- %s freeze\n", time.Now().Format(time.RFC3339Nano))
+	m.frozen = true
+	return m.now.Load().Freeze()
+}
+
+func (c *cluster) thaw(m *member) error {
+	fmt.Fprintf(m.log, "--- %s thaw\n", time.Now().Format(time.RFC3339Nano))
+	m.frozen = false
+	return m.now.Load().Thaw()
+}
+
+func (c *cluster) killBroker(i int) error {
+	c.tell("kill broker %d", i+1)
+	c.out[i] = c.brokers.Restart
+	return c.brokers.Kill(i)
+}
+
+func (c *cluster) freezeBroker(i int) error {
+	c.tell("freeze broker %d", i+1)
+	c.out[i] = c.brokers.Thaw
+	return c.brokers.Freeze(i)
+}
+
+// brokersBack lets brokers serve again that were killed or frozen.
+func (c *cluster) brokersBack() error {
+	for i, back := range c.out {
+		if err := back(i); err != nil {
+			return err
+		}
+		delete(c.out, i)
+	}
+	return nil
+}
+
+// some gives the members in random order.
+func (c *cluster) some() []*member {
+	all := make([]*member, 0, len(c.members))
+	for _, i := range c.rng.Perm(len(c.members)) {
+		all = append(all, c.members[i])
+	}
+	return all
+}
+
+// aWhile is a random time.
+func (c *cluster) aWhile(least, spread time.Duration) time.Duration {
+	return least + time.Duration(c.rng.Int64N(int64(spread)))
+}
+
+// load makes load on every member until stop is called, which returns when it has ended.
+func (c *cluster) load() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	for _, m := range c.members {
+		t := &target{book: c.book, number: m.number, node: m.now.Load, patient: true, think: clusterThinkTime, answer: clusterAnswerTime, groups: clusterWorkers}
+		seed := c.rng.Uint64()
+		all.Go(func() { t.run(ctx, seed) })
+	}
+	return func() { cancel(); all.Wait() }
+}
+
+// goOn holds for a time in which those members that run and are not frozen must answer events.
+func (c *cluster) goOn(hold time.Duration) error {
+	before, _, _ := c.book.count()
+	time.Sleep(hold)
+	after, _, _ := c.book.count()
+	for _, m := range c.members {
+		if m.now.Load() != nil && !m.frozen && after[m.number] == before[m.number] {
+			return fmt.Errorf("%s has answered no event with success in %v", m.name, hold)
+		}
+	}
+	return nil
+}
+
+// recover lets everything serve again, and waits until it does: all brokers in sync, every node answering events, and the
+// stream ready for the next change.
+func (c *cluster) recover(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, backTime)
+	defer cancel()
+	for _, m := range c.members {
+		n := m.now.Load()
+		if n == nil {
+			continue
+		}
+		select {
+		case <-n.Exited():
+			return fmt.Errorf("%s has ended by itself\n%s", m.name, n.Output())
+		default:
+		}
+		if m.frozen {
+			if err := c.thaw(m); err != nil {
+				return err
+			}
+		}
+	}
+	if err := c.brokersBack(); err != nil {
+		return err
+	}
+	if err := c.startAll(); err != nil {
+		return err
+	}
+	if err := c.brokers.WaitInSync(ctx); err != nil {
+		return err
+	}
+	before, _, _ := c.book.count()
+	for _, m := range c.members {
+		if err := c.answers(ctx, m, before[m.number]); err != nil {
+			return err
+		}
+		if err := c.active(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answers waits until a member has answered more events than before.
+func (c *cluster) answers(ctx context.Context, m *member, before int) error {
+	return c.until(ctx, m, "answer events", func() error {
+		if now, _, _ := c.book.count(); now[m.number] == before {
+			return errors.New("it has answered none with success")
+		}
+		return nil
+	})
+}
+
+// active waits until a member says that the stream is ACTIVE.
+func (c *cluster) active(ctx context.Context, m *member) error {
+	return c.until(ctx, m, "tell that the stream is ACTIVE", func() error {
+		aws, err := dial(ctx, m.now.Load().AWS)
+		if err != nil {
+			return err
+		}
+		defer aws.Close()
+		a, err := aws.call(load.KinesisCall(aws.host, "DescribeStreamSummary", []byte(`{"StreamName":"class-stream"}`)))
+		if err != nil {
+			return err
+		}
+		var out struct {
+			StreamDescriptionSummary struct{ StreamStatus string }
+		}
+		err = json.Unmarshal(a.Body, &out)
+		if err != nil || a.Status != http.StatusOK || out.StreamDescriptionSummary.StreamStatus != "ACTIVE" {
+			return fmt.Errorf("DescribeStreamSummary: %d %.300s", a.Status, a.Body)
+		}
+		return nil
+	})
+}
+
+// until waits until a member does what it should.
+func (c *cluster) until(ctx context.Context, m *member, what string, look func() error) error {
+	n := m.now.Load()
+	for {
+		err := look()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-n.Exited():
+			return fmt.Errorf("%s has ended by itself\n%s", m.name, n.Output())
+		case <-ctx.Done():
+			return fmt.Errorf("%s did not %s in time: %w\n%s", m.name, what, err, n.Output())
+		case <-time.After(lookPause):
+		}
+	}
+}
+
+// busy is what a change of shards may be answered when another one is under way.
+var busy = []string{"ResourceInUseException", "LimitExceededException"}
+
+// reshard makes one change of shards on a member, after a time. The channel gives an error when it was answered as it
+// never should.
+func (c *cluster) reshard(m *member, after time.Duration) <-chan error {
+	done, seed := make(chan error, 1), c.rng.Uint64()
+	go func() {
+		r := &resharder{rng: rand.New(rand.NewPCG(seed, 1)), busy: busy}
+		defer func() { c.reshards.Add(int64(r.done)); done <- r.err }()
+		time.Sleep(after)
+		n := m.now.Load()
+		if n == nil {
+			return
+		}
+		var err error
+		if r.aws, err = dial(context.Background(), n.AWS); err != nil {
+			return // it is gone
+		}
+		defer r.aws.Close()
+		if shards, err := describe(r.aws); err == nil {
+			r.reshard(shards)
+		}
+	}()
+	return done
+}
+
+// reached lets one of the members come to a failpoint under load. It has killed itself there, or stands still.
+func (c *cluster) reached(point string, freeze bool) (*member, error) {
+	setting := fmt.Sprintf("MILLRACE_FAILPOINT=%s:%d", point, 1+c.rng.IntN(6))
+	if freeze {
+		setting += ":freeze"
+	}
+	for _, m := range c.some() { // one that delivers nothing at present never comes there
+		c.kill(m)
+		err := c.start(m, setting)
+		if err != nil && !strings.Contains(err.Error(), "failpoint "+point) {
+			return nil, err
+		}
+		for began := time.Now(); err == nil && time.Since(began) < pointTime; time.Sleep(lookPause) {
+			n := m.now.Load()
+			if !strings.Contains(n.Output(), "failpoint "+point) {
+				continue
+			}
+			c.tell("%s is at %s", m.name, point)
+			if freeze {
+				m.frozen = true
+				return m, nil
+			}
+			<-n.Exited()
+			m.now.Store(nil)
+			return m, nil
+		}
+		if err != nil && freeze { // before it was ready: its process is killed
+			return nil, err
+		}
+		if err != nil {
+			c.tell("%s is at %s", m.name, point)
+			return m, nil
+		}
+		c.tell("not at %s", point)
+	}
+	return nil, fmt.Errorf("no node came to failpoint %s within %v", point, pointTime)
+}
