@@ -51,8 +51,8 @@ func checksum(sealed []byte) uint32 {
 	return crc32.Update(sum, castagnoli, sealed[headerBytes:])
 }
 
-// check refuses a manifest that this program can't finish as it was meant.
-func (m *Manifest) check() error {
+// Check refuses a manifest that this program can't finish as it was meant.
+func (m *Manifest) Check() error {
 	known := m.Compression == Uncompressed || m.Compression == Gzip && m.Level >= 1 && m.Level <= 9
 	if !known {
 		return fault.New(fault.Corrupt, "journal.Load", "manifest "+m.ID, "compression %q of level %d is unknown to this program; "+
