@@ -7,11 +7,10 @@ import (
 	"context"
 	"log/slog"
 	"net/http/httptest"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	api "millrace/internal/api/s3"
 	"millrace/internal/ids"
@@ -64,12 +63,13 @@ func S3(t testing.TB) func() object.Store {
 
 func folder(t testing.TB) object.Store {
 	t.Helper()
-	db, err := store.Open("meta", store.Options{Profile: store.Meta, FS: vfs.NewMem()})
+	root := t.TempDir()
+	db, err := store.Open(filepath.Join(root, "meta"), store.Options{Profile: store.Meta})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	objects, err := dir.Open(dir.Options{Root: t.TempDir(), DB: db, Prefix: []byte("o/"), Now: time.Now, IDs: ids.New()})
+	objects, err := dir.Open(dir.Options{Root: filepath.Join(root, "s3"), DB: db, Prefix: []byte("o/"), Now: time.Now, IDs: ids.New()})
 	if err != nil {
 		t.Fatal(err)
 	}

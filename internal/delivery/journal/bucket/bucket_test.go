@@ -70,7 +70,7 @@ func TestSuite(t *testing.T) {
 					},
 					LoseAnswers: func(_ *testing.T, j journal.Journal) func() {
 						var puts atomic.Int64
-					store := j.(*node).at.Store
+						store := j.(*node).at.Store
 						store.Break(func(c objecttest.Call) (bool, error) {
 							if !isSlot(c) {
 								return true, nil
