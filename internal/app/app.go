@@ -362,7 +362,11 @@ func (n *Node) Engine() string {
 	case config.OnKafka:
 		return "kafka at " + strings.Join(n.engineIs.Brokers, ",") + ", as node " + n.name
 	case config.OnKinesis:
-		return "kinesis at " + cmp.Or(n.opts.Config.Kinesis.Endpoint, n.engineIs.Region)
+		at := "kinesis at " + cmp.Or(n.opts.Config.Kinesis.Endpoint, n.engineIs.Region)
+		if n.inBucket() {
+			at += ", as node " + n.name + " of " + n.opts.Config.Kinesis.Cluster
+		}
+		return at
 	}
 	return "local"
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"strings"
 
 	"millrace/internal/catalog"
@@ -52,7 +53,7 @@ func (d streamDocuments) Delete(name string) {
 // clusterDoc is what the nodes of a cluster have in common.
 type clusterDoc struct {
 	// TokenKey seals shard iterators and NextTokens on every node: a client's next call may go to another one. Who can read
-	// the topic it lies in can read the records as well.
+	// the topic or the bucket that it lies in can read the records, or what is delivered of them, as well.
 	TokenKey []byte `json:"tokenKey"`
 	// Objects says where all nodes deliver to. Two that had each a folder of its own would deliver what one has planned and
 	// the other finished into both.
@@ -63,8 +64,8 @@ var clusters = catalog.NewCollection[clusterDoc]("cluster")
 
 const theCluster = "cluster" // there is one
 
-// joinCluster agrees with the other nodes on what they have in common, or refuses to join.
-func (n *Node) joinCluster(ctx context.Context, shared *topic.Store) error {
+// joinCluster agrees with the other nodes on what they have in common, or refuses to join. living names all that live.
+func (n *Node) joinCluster(ctx context.Context, living func() []string) error {
 	var doc *clusterDoc
 	err := n.catalog.Update(ctx, func(tx *catalog.Tx) error {
 		have, ok, err := clusters.Get(tx, theCluster)
@@ -81,7 +82,7 @@ func (n *Node) joinCluster(ctx context.Context, shared *topic.Store) error {
 		if ok && have.Objects == doc.Objects {
 			return nil
 		}
-		if others := n.others(shared); ok && len(others) > 0 {
+		if others := n.others(living); ok && len(others) > 0 {
 			return fault.New(fault.Invalid, "app.Start", "", "the nodes of this cluster (%s) deliver to %s, and this one would to %s; "+
 				"give all of them the same service under objects in their configuration", strings.Join(others, ", "), have.Objects, doc.Objects)
 		}
@@ -95,13 +96,8 @@ func (n *Node) joinCluster(ctx context.Context, shared *topic.Store) error {
 }
 
 // others names the nodes that live beside this one.
-func (n *Node) others(shared *topic.Store) (names []string) {
-	for _, node := range shared.Nodes() {
-		if node.Node != n.name {
-			names = append(names, node.Node)
-		}
-	}
-	return names
+func (n *Node) others(living func() []string) []string {
+	return slices.DeleteFunc(living(), func(name string) bool { return name == n.name })
 }
 
 // objectPlace tells two places of objects apart.

@@ -23,12 +23,17 @@ import (
 //	local     DATA/log      DATA/meta          DATA/meta
 //	kafka     topics        PREFIX.catalog     PREFIX.journal
 //	kinesis   Kinesis       DATA/meta          DATA/meta     (Direct PUT: DATA/log)
+//	kinesis   Kinesis       s3://…/catalog     s3://…/journal (with kinesis.cluster; no Direct PUT)
 func (n *Node) openEngine(ctx context.Context) error {
 	engine, err := config.ParseEngine(n.opts.Config.Engine)
 	if err != nil {
 		return fault.New(fault.Invalid, "app.Start", "", "%w", err)
 	}
-	if err := n.folder.bindEngine(string(engine.Kind)); err != nil {
+	kind := string(engine.Kind)
+	if n.inBucket() {
+		kind += " in a cluster" // its definitions are elsewhere
+	}
+	if err := n.folder.bindEngine(kind); err != nil {
 		return err
 	}
 	n.engineIs = engine

@@ -26,7 +26,7 @@ func (n *Node) openKafka(ctx context.Context) error {
 	n.catalog = shared.Catalog()
 	n.onClose("shared catalog", shared.Close)
 	n.checks = append(n.checks, check{"shared catalog", shared.Healthy})
-	if err := n.joinCluster(ctx, shared); err != nil {
+	if err := n.joinCluster(ctx, func() []string { return nodesOf(shared) }); err != nil {
 		return err
 	}
 	n.journal = journal.Open(n.meta, journalPrefix)
@@ -68,6 +68,13 @@ func (n *Node) warnOfBrokers(streams *streamkafka.Backend) func(context.Context)
 		}
 		return map[string]string{"kafka": strings.Join(weak, "; ")}
 	}
+}
+
+func nodesOf(shared *topic.Store) (names []string) {
+	for _, node := range shared.Nodes() {
+		names = append(names, node.Node)
+	}
+	return names
 }
 
 func emitNodes(emit telemetry.Emit, shared *topic.Store) {

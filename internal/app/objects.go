@@ -33,19 +33,9 @@ func (n *Node) openObjects(ctx context.Context) error {
 // openRemoteObjects opens a service that answers like S3. That it can't be reached is no reason not to start: records are
 // taken, and delivered when it is back.
 func (n *Node) openRemoteObjects(context.Context) error {
-	c := &n.opts.Config.Objects
-	options := s3.Options{Endpoint: c.Endpoint, Region: c.Region, PathStyle: c.InPath(), CAFile: c.CA, Log: n.log}
-	if c.CredentialsFile != "" {
-		keys, err := config.LoadCredentials(c.CredentialsFile)
-		if err != nil {
-			return err
-		}
-		if len(keys) != 1 {
-			return fault.New(fault.Invalid, "app.Start", c.CredentialsFile, "objects.credentials-file holds %d access keys; it must hold one", len(keys))
-		}
-		for id, secret := range keys {
-			options.AccessKeyID, options.SecretAccessKey = id, secret
-		}
+	options, err := n.objectService()
+	if err != nil {
+		return err
 	}
 	objects, err := s3.Open(options)
 	if err != nil {
@@ -60,4 +50,24 @@ func (n *Node) openRemoteObjects(context.Context) error {
 		return nil
 	})
 	return nil
+}
+
+// objectService says how the service of objects is reached.
+func (n *Node) objectService() (s3.Options, error) {
+	c := &n.opts.Config.Objects
+	options := s3.Options{Endpoint: c.Endpoint, Region: c.Region, PathStyle: c.InPath(), CAFile: c.CA, Log: n.log}
+	if c.CredentialsFile == "" {
+		return options, nil
+	}
+	keys, err := config.LoadCredentials(c.CredentialsFile)
+	if err != nil {
+		return options, err
+	}
+	if len(keys) != 1 {
+		return options, fault.New(fault.Invalid, "app.Start", c.CredentialsFile, "objects.credentials-file holds %d access keys; it must hold one", len(keys))
+	}
+	for id, secret := range keys {
+		options.AccessKeyID, options.SecretAccessKey = id, secret
+	}
+	return options, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -94,6 +95,46 @@ var Mechanisms = []string{"", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}
 // Kinesis is what a node on Amazon Kinesis needs. Credentials come from where the AWS SDKs look for them.
 type Kinesis struct {
 	Endpoint string `yaml:"endpoint"` // a URL; empty: the region's own
+	// Cluster is the place, at the service of objects, that nodes share which are one cluster: "s3://BUCKET/PREFIX". Empty:
+	// this node is alone.
+	Cluster string `yaml:"cluster"`
+}
+
+// Place takes Cluster apart. A prefix that is not empty ends with a slash.
+func (k *Kinesis) Place() (bucket, prefix string, err error) {
+	rest, ok := strings.CutPrefix(k.Cluster, "s3://")
+	bucket, prefix, _ = strings.Cut(rest, "/")
+	if !ok || !bucketPattern.MatchString(bucket) || strings.Contains(prefix, "//") || strings.HasPrefix(prefix, "/") || len(prefix) > maxPlaceBytes {
+		return "", "", fmt.Errorf("%q is no s3://BUCKET/PREFIX", k.Cluster)
+	}
+	if prefix = strings.TrimSuffix(prefix, "/"); prefix != "" {
+		prefix += "/"
+	}
+	return bucket, prefix, nil
+}
+
+var bucketPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+
+// maxPlaceBytes leaves room in a key of 1024 bytes.
+const maxPlaceBytes = 512
+
+func (n *Node) checkKinesis(kind EngineKind, bad func(field, format string, args ...any)) {
+	k := &n.Kinesis
+	if k.Endpoint != "" && !isURL(k.Endpoint) {
+		bad("kinesis.endpoint", "%q is no URL such as http://127.0.0.1:4566", k.Endpoint)
+	}
+	if k.Cluster == "" {
+		return
+	}
+	if _, _, err := k.Place(); err != nil {
+		bad("kinesis.cluster", "%v", err)
+	}
+	if kind != OnKinesis {
+		bad("kinesis.cluster", "is of the engine kinesis://REGION, and the engine is %s", kind)
+	}
+	if !n.Objects.Remote() {
+		bad("kinesis.cluster", "nodes that share it deliver together, and need one place for objects: objects.endpoint or objects.region")
+	}
 }
 
 // Objects says where objects lie. Without an endpoint and a region: in the data folder.
@@ -141,9 +182,7 @@ func (n *Node) checkEngine(bad func(field, format string, args ...any)) {
 	if e.Kind == OnKafka {
 		n.Kafka.check(bad)
 	}
-	if n.Kinesis.Endpoint != "" && !isURL(n.Kinesis.Endpoint) {
-		bad("kinesis.endpoint", "%q is no URL such as http://127.0.0.1:4566", n.Kinesis.Endpoint)
-	}
+	n.checkKinesis(e.Kind, bad)
 }
 
 func (k *Kafka) check(bad func(field, format string, args ...any)) {

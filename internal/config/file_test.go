@@ -94,6 +94,39 @@ func TestKafkaProblemsAreNamed(t *testing.T) {
 	}
 }
 
+func TestClusterOnKinesis(t *testing.T) {
+	f := func(text, bucket, prefix string) {
+		t.Helper()
+		k := Kinesis{Cluster: text}
+		b, p, err := k.Place()
+		if b != bucket || p != prefix || (err != nil) != (bucket == "") {
+			t.Errorf("%q: %q %q %v", text, b, p, err)
+		}
+	}
+	f("s3://events/millrace/one", "events", "millrace/one/")
+	f("s3://events/millrace/", "events", "millrace/")
+	f("s3://events", "events", "")
+	f("s3://events/", "events", "")
+	f("s3://Events/a", "", "")
+	f("s3://", "", "")
+	f("s3://events//a", "", "")
+	f("s3://events/a//b", "", "")
+	f("events/a", "", "")
+	n := Default()
+	n.Engine, n.Kinesis.Cluster = "kinesis://eu-west-1", "s3://events/one"
+	if err := n.Check(); err == nil || !strings.Contains(err.Error(), "objects.endpoint") {
+		t.Errorf("no place for objects: %v", err)
+	}
+	n.Objects.Region = "eu-west-1"
+	if err := n.Check(); err != nil {
+		t.Error(err)
+	}
+	n.Engine = "local"
+	if err := n.Check(); err == nil || !strings.Contains(err.Error(), "kinesis.cluster") {
+		t.Errorf("another engine: %v", err)
+	}
+}
+
 func TestPasswordLiesInAFile(t *testing.T) {
 	s := KafkaSASL{Mechanism: "PLAIN", User: "u", PasswordFile: write(t, "secret", "s3cret\n")}
 	if p, err := s.Password(); err != nil || p != "s3cret" {

@@ -80,7 +80,7 @@ var (
 	ClusterNodes = declare(gauge, "millrace_cluster_nodes",
 		"Nodes of the cluster that live, as this one sees them.")
 	CatalogAge = declare(gauge, "millrace_catalog_age_seconds",
-		"How old this node's view of the shared catalog may be. Beyond 10 it answers no producer before it has looked again.")
+		"How old this node's view of the shared catalog may be. On Kafka, beyond 10 it answers no producer before it has looked again.")
 
 	DeliveryRecords = declare(counter, "millrace_delivery_records_total",
 		"Source records whose object was committed, since the delivery stream was created.", "delivery_stream")

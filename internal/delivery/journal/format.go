@@ -53,8 +53,8 @@ func checksum(sealed []byte) uint32 {
 	return crc32.Update(sum, castagnoli, sealed[headerBytes:])
 }
 
-// check refuses a manifest that this program can't finish as it was meant.
-func (m *Manifest) check() error {
+// Check refuses a manifest that this program can't finish as it was meant.
+func (m *Manifest) Check() error {
 	known := m.Compression == Uncompressed || m.Compression == Gzip && m.Level >= 1 && m.Level <= 9
 	if !known {
 		return fault.New(fault.Corrupt, "journal.Load", "manifest "+m.ID, "compression %q of level %d is unknown to this program; "+
@@ -106,7 +106,7 @@ func DecodeManifest(sealed []byte, where string) (*Manifest, error) {
 	if err := unseal(manifestMagic, sealed, m, where); err != nil {
 		return nil, err
 	}
-	return m, m.check()
+	return m, m.Check()
 }
 
 // DecodeFinal reads final counts.

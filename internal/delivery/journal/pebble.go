@@ -119,7 +119,7 @@ func (p *Pebble) manifests(prefix []byte, delivery string) ([]*Manifest, error) 
 		if err := unseal(manifestMagic, value, m, "manifest of "+delivery); err != nil {
 			return err
 		}
-		return m.check()
+		return m.Check()
 	})
 	return all, err
 }

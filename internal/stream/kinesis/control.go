@@ -39,7 +39,8 @@ func (b *Backend) CreateStream(ctx context.Context, spec stream.CreateStream) (*
 	const op = "kinesis.CreateStream"
 	if isHidden(spec.Name) {
 		if b.hidden == nil {
-			return nil, fault.New(fault.Unsupported, op, spec.Name, "hidden streams are not kept here")
+			return nil, fault.New(fault.Unsupported, op, spec.Name, "a delivery stream of type DirectPut would keep its records in the log of one node, "+
+				"which the other nodes of this cluster can't read; give it a Kinesis stream as its source (KinesisStreamAsSource)")
 		}
 		return b.hidden.CreateStream(ctx, spec)
 	}

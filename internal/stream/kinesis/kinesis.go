@@ -47,7 +47,8 @@ type Options struct {
 	// finds credentials: environment, shared files, web identity, container, instance.
 	AccessKeyID, SecretAccessKey, SessionToken string
 
-	// Hidden keeps the hidden streams; Close closes it too. Nil: hidden streams can't be made.
+	// Hidden keeps the hidden streams; Close closes it too. Nil: hidden streams can't be made, as nodes that deliver together
+	// have no log that all of them can read.
 	Hidden stream.Backend
 	Now    func() time.Time // default time.Now
 	Log    *slog.Logger     // default: discard
