@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"millrace/internal/catalog/topic"
-	"millrace/internal/delivery/journal"
+	journaltopic "millrace/internal/delivery/journal/topic"
 	"millrace/internal/fault"
 	"millrace/internal/kafka"
 	streamkafka "millrace/internal/stream/kafka"
@@ -29,7 +29,12 @@ func (n *Node) openKafka(ctx context.Context) error {
 	if err := n.joinCluster(ctx, func() []string { return nodesOf(shared) }); err != nil {
 		return err
 	}
-	n.journal = journal.Open(n.meta, journalPrefix)
+	journal, err := journaltopic.Open(ctx, journaltopic.Options{Settings: settings, NodeID: n.name, Now: time.Now, Log: n.log})
+	if err != nil {
+		return err
+	}
+	n.journal = journal
+	n.onClose("journal", journal.Close)
 	streams, err := streamkafka.Open(ctx, streamkafka.Options{
 		Settings: settings, Catalog: streamCatalog{shared}, IDs: n.ids, Now: time.Now, Log: n.log,
 		Adopt: n.opts.Config.Kafka.Adopt, Compression: n.opts.Config.Kafka.Compression,
