@@ -19,8 +19,11 @@ import (
 // exampleStack is the name that the built-in example's resources belong to.
 const exampleStack = "example"
 
-// definition reads the file, or the built-in example.
+// definition reads the file, or the built-in example; nil: neither is wanted.
 func (o *upOptions) definition() (*template.Template, error) {
+	if o.noExample {
+		return nil, nil
+	}
 	options := template.Options{
 		Parameters: map[string]string{}, Stack: o.stack, Stage: o.stage, Account: ids.NewAccount(o.node.Region, o.node.Account),
 	}

@@ -40,6 +40,7 @@ type upOptions struct {
 	stage      string
 	prune      bool
 	planOnly   bool
+	noExample  bool
 	config     string // file; empty: none
 	file       string // empty: the example
 }
@@ -57,6 +58,7 @@ func (o *upOptions) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.stack, "stack", "", "the `NAME` that FILE's resources belong to (default: FILE's name)")
 	fs.StringVar(&o.stage, "stage", "prod", "the stage to deploy an OpenAPI file to (`NAME`)")
 	fs.BoolVar(&o.prune, "prune", false, "remove what has left FILE, except where its DeletionPolicy is Retain")
+	fs.BoolVar(&o.noExample, "no-example", false, "without FILE: start with what is there already, and not with the built-in example")
 	fs.BoolVar(&o.planOnly, "plan", false, "print what would be done, and do nothing")
 	fs.StringVar(&n.Credentials, "credentials", n.Credentials, "a `FILE` like ~/.aws/credentials: calls of the AWS endpoint must be signed with its keys")
 	fs.Func("allow-host", "a further `HOST` name to trust when there are no credentials; can be repeated", func(v string) error {
@@ -102,6 +104,9 @@ func runUp(ctx context.Context, e *env, args []string) error {
 	default:
 		return e.misuse(c, "it takes one file; %q is a second one", rest[1])
 	}
+	if o.noExample && (o.file != "" || o.planOnly) {
+		return e.misuse(c, "--no-example goes neither with a file nor with --plan")
+	}
 	if err := o.node.Check(); err != nil {
 		return err
 	}
@@ -128,8 +133,10 @@ func (o *upOptions) up(ctx context.Context, e *env, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if err := o.apply(ctx, e, n, definition); err != nil || o.planOnly {
-		return joinStop(err, n)
+	if definition != nil {
+		if err := o.apply(ctx, e, n, definition); err != nil || o.planOnly {
+			return joinStop(err, n)
+		}
 	}
 	o.announce(ctx, e.stdout, n)
 	return n.Run(ctx)
@@ -172,7 +179,7 @@ func (o *upOptions) announce(ctx context.Context, w io.Writer, n *app.Node) {
 	for _, e := range n.Endpoints() {
 		fmt.Fprintf(w, "  %s\n", e)
 	}
-	if o.file == "" {
+	if o.file == "" && !o.noExample {
 		o.tryIt(w, n)
 	}
 	fmt.Fprintln(w, "\nready; Ctrl-C stops and drains")

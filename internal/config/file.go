@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -31,7 +32,30 @@ func Load(name string) (Node, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
 	if err := dec.Decode(&n); err != nil && !errors.Is(err, io.EOF) { // an empty file says nothing
-		return n, fmt.Errorf("--config: %s: %w", name, err)
+		return n, fmt.Errorf("--config: %w", located(name, err))
 	}
 	return n, nil
+}
+
+var yamlProblem = regexp.MustCompile(`^line (\d+): (?:field (\S+) not found in type .*|(.*))$`)
+
+// located words the reader's problems as other files' are: "millrace.yaml:3: there is no key replicas".
+func located(name string, err error) error {
+	var all *yaml.TypeError
+	if !errors.As(err, &all) {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	var problems []error
+	for _, text := range all.Errors {
+		m := yamlProblem.FindStringSubmatch(text)
+		switch {
+		case m == nil:
+			problems = append(problems, fmt.Errorf("%s: %s", name, text))
+		case m[2] != "":
+			problems = append(problems, fmt.Errorf("%s:%s: there is no key %s", name, m[1], m[2]))
+		default:
+			problems = append(problems, fmt.Errorf("%s:%s: %s", name, m[1], m[3]))
+		}
+	}
+	return errors.Join(problems...)
 }

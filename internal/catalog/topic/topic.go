@@ -64,8 +64,9 @@ const (
 	updateTime = 20 * time.Second
 	// updateTries bounds how often an update begins again because another node's came first.
 	updateTries = 20
-	// openTime bounds how long Open tries to reach the brokers and to read all.
-	openTime = 30 * time.Second
+	// openTime bounds how long Open tries to reach the brokers and to read all: brokers that are started with the node
+	// are waited for.
+	openTime = 15 * time.Second
 	// retryPause is between tries of a follower whose broker does not answer.
 	retryPause = 200 * time.Millisecond
 	// remembered is how many transactions the follower remembers, so that an update whose answer was lost learns its fate.
@@ -171,6 +172,7 @@ func (s *Store) open(ctx context.Context) error {
 }
 
 func (s *Store) ensureTopics(ctx context.Context) error {
+	told := false
 	configs := kafka.Compacted()
 	configs["max.message.bytes"] = "34603008" // maxBatchBytes and the batch's head
 	nodes := kafka.Compacted()
@@ -186,6 +188,10 @@ func (s *Store) ensureTopics(ctx context.Context) error {
 			}
 			if !fault.Is(err, fault.Unavailable) {
 				return err
+			}
+			if !told {
+				s.opts.Log.Warn("the brokers do not answer yet; it is tried again for a while", "for", openTime, "error", err)
+				told = true
 			}
 			if !pause(ctx, retryPause) {
 				return fault.New(fault.Unavailable, "catalog.Open", t.Name, "no broker made the topic within %v: %w", openTime, err)
