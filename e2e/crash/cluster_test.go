@@ -179,9 +179,9 @@ func (c *cluster) stopped() error {
 	_, from, _ := c.book.count()
 	time.Sleep(time.Second)
 	c.tell("stop %s", m.name)
-	n := m.now.Load()
-	err := n.Stop()
-	m.now.Store(nil)
+	m.mark("stop")
+	err := m.process.Stop()
+	m.gone()
 	c.book.drains(m.number, from)
 	if err != nil {
 		return err

@@ -55,12 +55,18 @@ var clusterWorkers = []group{
 
 // member is a node of the cluster: a name and a data folder, and the process that serves at present.
 type member struct {
-	number uint8
-	name   string
-	data   string
-	log    *os.File
-	now    atomic.Pointer[node.Node] // nil: none runs
-	frozen bool
+	number  uint8
+	name    string
+	data    string
+	log     *os.File
+	process *node.Node                // nil: none runs
+	now     atomic.Pointer[node.Node] // the process, once it serves
+	frozen  bool
+}
+
+// mark notes in the member's log what is done to it.
+func (m *member) mark(format string, args ...any) {
+	fmt.Fprintf(m.log, "--- %s %s\n", time.Now().Format(time.RFC3339Nano), fmt.Sprintf(format, args...))
 }
 
 // cluster is brokers, nodes, the store of their objects, and the book of what the nodes were told.
@@ -132,54 +138,72 @@ func (c *cluster) tell(format string, args ...any) {
 	c.did = append(c.did, fmt.Sprintf(format, args...))
 }
 
-// start starts a member's process. It is killed when the test ends, whatever happens.
-func (c *cluster) start(m *member, env ...string) error {
-	fmt.Fprintf(m.log, "--- %s start %v\n", time.Now().Format(time.RFC3339Nano), env)
-	n, err := node.Start(context.Background(), node.Options{Binary: c.binary, Data: m.data, File: c.file, Log: m.log,
+// launch starts a member's process. It is killed when the test ends, whatever happens.
+func (c *cluster) launch(m *member, env ...string) (err error) {
+	m.mark("start %v", env)
+	m.process, err = node.Launch(node.Options{Binary: c.binary, Data: m.data, File: c.file, Log: m.log,
 		Args: []string{"--config", c.config, "--node", m.name},
 		Env:  append([]string{"AWS_ACCESS_KEY_ID=any", "AWS_SECRET_ACCESS_KEY=any"}, env...)})
-	if n != nil {
-		c.t.Cleanup(n.Kill)
-	}
 	if err != nil {
 		return fmt.Errorf("start %s: %w", m.name, err)
 	}
-	m.now.Store(n)
+	c.t.Cleanup(m.process.Kill)
 	return nil
 }
 
-// startAll starts the members of which no process runs, all at once.
+// serve waits until a member's process serves.
+func (m *member) serve() error {
+	if err := m.process.Ready(context.Background()); err != nil {
+		return fmt.Errorf("start %s: %w", m.name, err)
+	}
+	m.mark("serves")
+	m.now.Store(m.process)
+	return nil
+}
+
+// startAll starts the members of which no process runs, all at once, and waits until every member serves.
 func (c *cluster) startAll() error {
-	errs := make([]error, len(c.members))
-	var all sync.WaitGroup
-	for i, m := range c.members {
-		if m.now.Load() == nil {
-			all.Go(func() { errs[i] = c.start(m) })
+	for _, m := range c.members {
+		if m.process == nil {
+			if err := c.launch(m); err != nil {
+				return err
+			}
 		}
 	}
-	all.Wait()
-	return errors.Join(errs...)
+	for _, m := range c.members {
+		if m.now.Load() == nil {
+			if err := m.serve(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (c *cluster) kill(m *member) {
 	c.tell("kill %s", m.name)
-	n := m.now.Swap(nil)
-	fmt.Fprintf(m.log, "--- %s kill\n", time.Now().Format(time.RFC3339Nano))
-	n.Kill()
-	m.frozen = false
+	m.mark("kill")
+	m.process.Kill()
+	m.gone()
+}
+
+// gone forgets a process that has ended.
+func (m *member) gone() {
+	m.now.Store(nil)
+	m.process, m.frozen = nil, false
 }
 
 func (c *cluster) freeze(m *member) error {
 	c.tell("freeze %s", m.name)
-	fmt.Fprintf(m.log, "--- %s freeze\n", time.Now().Format(time.RFC3339Nano))
+	m.mark("freeze")
 	m.frozen = true
-	return m.now.Load().Freeze()
+	return m.process.Freeze()
 }
 
 func (c *cluster) thaw(m *member) error {
-	fmt.Fprintf(m.log, "--- %s thaw\n", time.Now().Format(time.RFC3339Nano))
+	m.mark("thaw")
 	m.frozen = false
-	return m.now.Load().Thaw()
+	return m.process.Thaw()
 }
 
 func (c *cluster) killBroker(i int) error {
@@ -250,13 +274,12 @@ func (c *cluster) recover(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, backTime)
 	defer cancel()
 	for _, m := range c.members {
-		n := m.now.Load()
-		if n == nil {
+		if m.process == nil {
 			continue
 		}
 		select {
-		case <-n.Exited():
-			return fmt.Errorf("%s has ended by itself\n%s", m.name, n.Output())
+		case <-m.process.Exited():
+			return fmt.Errorf("%s has ended by itself\n%s", m.name, m.process.Output())
 		default:
 		}
 		if m.frozen {
@@ -372,32 +395,50 @@ func (c *cluster) reached(point string, freeze bool) (*member, error) {
 	}
 	for _, m := range c.some() { // one that delivers nothing at present never comes there
 		c.kill(m)
-		err := c.start(m, setting)
-		if err != nil && !strings.Contains(err.Error(), "failpoint "+point) {
+		if err := c.launch(m, setting); err != nil {
 			return nil, err
 		}
-		for began := time.Now(); err == nil && time.Since(began) < pointTime; time.Sleep(lookPause) {
-			n := m.now.Load()
-			if !strings.Contains(n.Output(), "failpoint "+point) {
-				continue
-			}
-			c.tell("%s is at %s", m.name, point)
-			if freeze {
-				m.frozen = true
-				return m, nil
-			}
-			<-n.Exited()
-			m.now.Store(nil)
-			return m, nil
-		}
-		if err != nil && freeze { // before it was ready: its process is killed
-			return nil, err
-		}
+		there, err := c.comes(m, point)
 		if err != nil {
-			c.tell("%s is at %s", m.name, point)
+			return nil, err
+		}
+		if !there {
+			c.tell("not at %s", point)
+			continue
+		}
+		c.tell("%s is at %s", m.name, point)
+		if freeze {
+			m.frozen = true
 			return m, nil
 		}
-		c.tell("not at %s", point)
+		<-m.process.Exited()
+		m.gone()
+		return m, nil
 	}
 	return nil, fmt.Errorf("no node came to failpoint %s within %v", point, pointTime)
+}
+
+// comes waits until a member that was just started comes to a failpoint, which may be before it serves.
+func (c *cluster) comes(m *member, point string) (bool, error) {
+	for began := time.Now(); time.Since(began) < pointTime; time.Sleep(lookPause) {
+		if strings.Contains(m.process.Output(), "failpoint "+point) {
+			return true, nil
+		}
+		if m.now.Load() != nil {
+			continue
+		}
+		select {
+		case <-m.process.Exited():
+			if !strings.Contains(m.process.Output(), "failpoint "+point) { // written just before
+				return false, m.serve()
+			}
+		default:
+			if m.process.Serves() {
+				if err := m.serve(); err != nil {
+					return false, err
+				}
+			}
+		}
+	}
+	return false, nil
 }

@@ -41,6 +41,7 @@ type Node struct {
 	Data   string
 
 	cmd    *exec.Cmd
+	ready  chan struct{} // closed when the addresses are set
 	exited chan struct{} // closed when err is set
 	err    error         // of Wait
 	stdout tail
@@ -53,12 +54,22 @@ var ErrDied = errors.New("the node ended before it was ready")
 // Start runs "millrace up" and returns when it is ready. When it ends before that, the error is ErrDied with what it
 // wrote, and the node is given all the same: it has ended.
 func Start(ctx context.Context, opts Options) (*Node, error) {
+	n, err := Launch(opts)
+	if err != nil {
+		return nil, err
+	}
+	return n, n.Ready(ctx)
+}
+
+// Launch runs "millrace up". Its addresses are not known before Ready.
+func Launch(opts Options) (*Node, error) {
 	args := []string{"up"}
 	if opts.File != "" {
 		args = append(args, opts.File)
 	}
 	args = append(args, "--data", opts.Data, "--listen", "127.0.0.1:0", "--ingest", "127.0.0.1:0")
-	n := &Node{Data: opts.Data, exited: make(chan struct{}), cmd: exec.Command(opts.Binary, append(args, opts.Args...)...)}
+	n := &Node{Data: opts.Data, ready: make(chan struct{}), exited: make(chan struct{}),
+		cmd: exec.Command(opts.Binary, append(args, opts.Args...)...)}
 	n.cmd.Env = append(os.Environ(), opts.Env...)
 	n.cmd.Dir = opts.Dir
 	n.cmd.Stderr = &n.stderr
@@ -72,23 +83,37 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 	if err := n.cmd.Start(); err != nil {
 		return nil, err
 	}
-	ready := make(chan struct{})
-	go n.read(out, ready)
+	go n.read(out)
+	return n, nil
+}
+
+// Ready waits until the node serves. A node that does not within startTime is killed.
+func (n *Node) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	select {
-	case <-ready:
-		return n, nil
+	case <-n.ready:
+		return nil
 	case <-n.exited:
-		return n, fmt.Errorf("%w: %w\n%s", ErrDied, n.err, n.Output())
+		return fmt.Errorf("%w: %w\n%s", ErrDied, n.err, n.Output())
 	case <-ctx.Done():
 		n.Kill()
-		return n, fmt.Errorf("the node was not ready in time: %w\n%s", ctx.Err(), n.Output())
+		return fmt.Errorf("the node was not ready in time: %w\n%s", ctx.Err(), n.Output())
+	}
+}
+
+// Serves tells whether Ready would return without an error at once.
+func (n *Node) Serves() bool {
+	select {
+	case <-n.ready:
+		return true
+	default:
+		return false
 	}
 }
 
 // read takes the addresses from the output, and ends when the process does.
-func (n *Node) read(out io.Reader, ready chan<- struct{}) {
+func (n *Node) read(out io.Reader) {
 	lines := bufio.NewReader(out)
 	serving := false
 	for {
@@ -103,7 +128,7 @@ func (n *Node) read(out io.Reader, ready chan<- struct{}) {
 			n.Ingest = fields[len(fields)-1]
 		case strings.HasPrefix(line, "ready"):
 			serving = true
-			close(ready)
+			close(n.ready)
 		}
 		if err != nil {
 			break
