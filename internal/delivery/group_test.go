@@ -83,10 +83,11 @@ func (m *groupNode) failpoint(at string) {
 			m.stopAt = ""
 		}
 	}
+	stops, resume := m.stops, m.resume
 	m.mu.Unlock()
 	if stop {
-		close(m.stops)
-		<-m.resume
+		close(stops)
+		<-resume
 	}
 }
 
@@ -355,7 +356,7 @@ func TestDeletionWaitsForSlotsWithoutOwner(t *testing.T) {
 			g.append("s", fmt.Sprint(key), "x")
 		}
 		refusing := g.nodes[1].journal
-		refusing.Answer = func() (bool, error) { return false, errOut }
+		refusing.Answer(func() (bool, error) { return false, errOut })
 		before := time.Now()
 		if err := g.nodes[0].engine.Delete(background, "d"); err != nil {
 			t.Fatal(err)
@@ -370,7 +371,7 @@ func TestDeletionWaitsForSlotsWithoutOwner(t *testing.T) {
 		}
 		g.leave(g.nodes[0])
 		g.join()
-		refusing.Answer = nil
+		refusing.Answer(nil)
 		time.Sleep(5 * time.Second)
 		line := g.agree("d")
 		equal(t, "delivered", line.Delivered, 20)
@@ -395,14 +396,14 @@ func TestDeletionWithLostAnswers(t *testing.T) {
 			var mu sync.Mutex
 			r := rand.New(rand.NewPCG(seed, 0))
 			for _, m := range g.nodes {
-				m.journal.Answer = func() (bool, error) {
+				m.journal.Answer(func() (bool, error) {
 					mu.Lock()
 					defer mu.Unlock()
 					if r.IntN(2) == 0 {
 						return r.IntN(2) == 0, errOut
 					}
 					return true, nil
-				}
+				})
 			}
 			if err := g.nodes[seed%3].engine.Delete(background, "d"); err != nil {
 				t.Fatal(err)
@@ -564,9 +565,8 @@ func TestDefinitionsOfBeforeTheGroup(t *testing.T) {
 		if err := n.engine.opts.Journal.Write(background, change); err != nil {
 			t.Fatal(err)
 		}
-		n.close()
 		n.defs.all["d"] = def
-		n.start()
+		n.restart()
 		n.append("s", "k", "1")
 		time.Sleep(10 * time.Second)
 		equal(t, "objects", joined(n.objects("events")), "1")
@@ -613,6 +613,9 @@ func (h *groupHistory) run(t *testing.T) {
 		d.Prefix = &prefix
 	}))
 	h.lossy = h.r.IntN(2) == 0
+	for _, m := range h.nodes {
+		h.equip(m)
+	}
 	for range 120 {
 		h.step()
 	}
@@ -634,14 +637,14 @@ func (h *groupHistory) quiet() {
 }
 
 func (h *groupHistory) equip(m *groupNode) {
-	m.journal.Answer = func() (bool, error) {
+	m.journal.Answer(func() (bool, error) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if h.lossy && h.faults.IntN(8) == 0 {
 			return h.faults.IntN(2) == 0, fault.New(fault.Unavailable, "journal.Write", "", "lost answer")
 		}
 		return true, nil
-	}
+	})
 }
 
 func (h *groupHistory) step() {

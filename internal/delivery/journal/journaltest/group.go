@@ -37,8 +37,15 @@ type Node struct {
 	member journal.Member
 	told   []int // the slots that the member knows as its own
 
-	// Answer, when set, may replace the answer of a write that happens (true), or prevent it (false).
-	Answer func() (happens bool, err error)
+	answer func() (happens bool, err error) // guarded by Group.mu
+}
+
+// Answer makes fn, until it is nil again, decide about writes: when it gives an error that is the answer of a write that
+// happens (true) or does not (false).
+func (n *Node) Answer(fn func() (happens bool, err error)) {
+	n.g.mu.Lock()
+	defer n.g.mu.Unlock()
+	n.answer = fn
 }
 
 // Node opens the journal for one more node.
@@ -211,8 +218,11 @@ func (n *Node) Write(ctx context.Context, change *journal.Change) error {
 	if err := ctx.Err(); err != nil {
 		return fault.New(fault.Unavailable, "journal.Write", "", "%w", err)
 	}
-	if n.Answer != nil {
-		if happens, err := n.Answer(); err != nil {
+	n.g.mu.Lock()
+	answer := n.answer
+	n.g.mu.Unlock()
+	if answer != nil {
+		if happens, err := answer(); err != nil {
 			if happens {
 				if err := n.g.write(n, change); err != nil {
 					return err

@@ -18,11 +18,11 @@ func TestGroup(t *testing.T) {
 			},
 			LoseAnswers: func(_ *testing.T, j journal.Journal) func() {
 				n, times := j.(*Node), 0
-				n.Answer = func() (bool, error) {
+				n.Answer(func() (bool, error) {
 					times++
 					return times%2 == 0, fault.New(fault.Unavailable, "journal.Write", "", "lost answer")
-				}
-				return func() { n.Answer = nil }
+				})
+				return func() { n.Answer(nil) }
 			},
 		}
 	})
