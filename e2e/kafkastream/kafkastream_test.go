@@ -42,20 +42,31 @@ func (n *nodes) settings() *kafka.Settings {
 	return s
 }
 
-func (n *nodes) open(t testing.TB, change func(*streamkafka.Options)) *node {
+// store opens the catalog of another node.
+func (n *nodes) store(t testing.TB) *topic.Store {
 	t.Helper()
 	n.count++
 	store, err := topic.Open(t.Context(), topic.Options{Settings: n.settings(), Node: fmt.Sprintf("node-%d", n.count), IDs: ids.New(), Log: slog.New(slog.DiscardHandler), Lease: n.lease})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return store
+}
+
+func (n *nodes) options(store *topic.Store, change func(*streamkafka.Options)) streamkafka.Options {
 	opts := streamkafka.Options{Settings: n.settings(), Catalog: documents{store}, IDs: ids.New(), Now: time.Now, Lease: n.lease}
 	if change != nil {
 		change(&opts)
 	}
-	b, err := streamkafka.Open(t.Context(), opts)
+	return opts
+}
+
+func (n *nodes) open(t testing.TB, change func(*streamkafka.Options)) *node {
+	t.Helper()
+	store := n.store(t)
+	b, err := streamkafka.Open(t.Context(), n.options(store, change))
 	if err != nil {
-		store.Close(context.Background())
+		_ = store.Close(context.Background())
 		t.Fatal(err)
 	}
 	return &node{b, store}
@@ -105,27 +116,32 @@ func TestKafka(t *testing.T) {
 		return
 	}
 	c := kafkacluster.Start(t, kafkacluster.Options{Security: true})
+	t.Run("Suite", func(t *testing.T) { suite(t, c) })
+	t.Run("Credentials", func(t *testing.T) { credentials(t, c) })
+	t.Run("OtherNodes", func(t *testing.T) { otherNodes(t, c) })
+	t.Run("Faults", func(t *testing.T) { faults(t, c) })
+}
+
+func suite(t *testing.T, c *kafkacluster.Cluster) {
 	run := 0
-	t.Run("Suite", func(t *testing.T) {
-		streamtest.Run(t, func(t *testing.T) *streamtest.Subject {
-			run++
-			n := &nodes{brokers: c.Brokers(), prefix: fmt.Sprintf("suite%d", run), lease: 2 * time.Second}
-			b := n.open(t, nil)
-			t.Cleanup(func() {
-				for _, s := range b.Streams() {
-					if err := b.DeleteStream(context.Background(), s.Name); err != nil {
-						t.Log(err)
-					}
+	streamtest.Run(t, func(t *testing.T) *streamtest.Subject {
+		run++
+		n := &nodes{brokers: c.Brokers(), prefix: fmt.Sprintf("suite%d", run), lease: 2 * time.Second}
+		b := n.open(t, nil)
+		t.Cleanup(func() {
+			for _, s := range b.Streams() {
+				if err := b.DeleteStream(context.Background(), s.Name); err != nil {
+					t.Log(err) // the suite has closed it
 				}
-				b.shut(t)
-			})
-			s := &streamtest.Subject{Backend: b}
-			s.Reopen = func() stream.Backend {
-				b.shut(t)
-				b = n.open(t, nil)
-				return b
 			}
-			return s
+			b.shut(t)
 		})
+		s := &streamtest.Subject{Backend: b}
+		s.Reopen = func() stream.Backend {
+			b.shut(t)
+			b = n.open(t, nil)
+			return b
+		}
+		return s
 	})
 }
