@@ -47,8 +47,8 @@ type Backend interface {
 	// (Capabilities.OrderedCalls), and an entry that follows the answer to another gets the higher number, also in a child.
 	//
 	// A result without error is durable. Append keeps no reference to entries or results after it returns, and
-	// returns only when it needs them no more: cancelling ctx gives up waiting to be admitted, not a write in
-	// flight.
+	// returns only when it needs them no more. Cancelling ctx gives up waiting to be admitted, not a write in
+	// flight: that is waited for, or goes on by itself and its result is Unavailable.
 	Append(ctx context.Context, stream string, entries []Entry, results []Result) error
 
 	// Read fills batch from the first record at or after req.From, as far as is at hand: it may return fewer records than

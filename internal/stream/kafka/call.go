@@ -36,16 +36,27 @@ type call struct {
 
 // slot is an entry on its way. It is its record's context, by which partitioner and promise find it.
 type slot struct {
-	context.Context // that of nobody: a caller who leaves cancels no record
-	call            *call
-	key             stream.HashKey
-	record          kgo.Record
+	nobody
+	call   *call
+	key    stream.HashKey
+	record kgo.Record
 
 	// Of the present round.
 	shard *shard
 	state atomic.Int32
 	err   error // of failed
 }
+
+// nobody is a context that never ends: a caller who leaves cancels no record. It has no memory of its own, because the
+// producer may look at it after the slot has been used again.
+type nobody struct{}
+
+func (nobody) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (nobody) Done() <-chan struct{}       { return nil }
+func (nobody) Err() error                  { return nil }
+func (nobody) Value(any) any               { return nil }
+
+var _ context.Context = (*slot)(nil)
 
 // States of a slot.
 const (
@@ -100,7 +111,7 @@ func (c *call) fill(s *streamState, op string, entries []stream.Entry) error {
 	c.slots = c.slots[:len(entries)]
 	for i := range entries {
 		e, sl := &entries[i], &c.slots[i]
-		sl.Context, sl.call, sl.key = context.Background(), c, e.HashKey()
+		sl.call, sl.key = c, e.HashKey()
 		sl.record = kgo.Record{Key: c.own(e.PartitionKey), Value: c.own(string(e.Data))}
 		if e.ExplicitHashKey != nil {
 			at := len(c.extra)

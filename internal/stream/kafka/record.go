@@ -4,8 +4,6 @@ import (
 	"encoding/base64"
 	"strconv"
 	"unicode/utf8"
-
-	"millrace/internal/stream"
 )
 
 // A record on the wire:
@@ -13,6 +11,8 @@ import (
 //	key      the partition key's bytes
 //	value    the data
 //	header   millrace-ehk: the ExplicitHashKey in decimal, when the caller gave one
+//
+// The header is for those who read the topic themselves, or copy it; Kinesis does not show it.
 //
 // What others wrote is read the same way. Its headers are not shown, a null value is empty data, and a key that is no
 // partition key (1 to 256 characters of UTF-8) becomes one: none or an empty one "partition-N" with the number of its
@@ -50,10 +50,4 @@ func appendPartitionKey(dst, key []byte, partition int32) []byte {
 		return append(dst, key...)
 	}
 	return base64.StdEncoding.AppendEncode(dst, key[:min(len(key), maxKeyChars/4*3)])
-}
-
-// explicitHashKey reads the header's value.
-func explicitHashKey(value []byte) (stream.HashKey, bool) {
-	k, ok, inRange := stream.ParseHashKey(string(value))
-	return k, ok && inRange
 }

@@ -115,10 +115,7 @@ func (s *shard) offset(from stream.SequenceNumber) int64 {
 // first and looks at the count then, so that one of both sees the other.
 func (s *shard) enter(n int64) bool {
 	s.inFlight.Add(n)
-	if s.state.Load() == open {
-		return true
-	}
-	return false
+	return s.state.Load() == open
 }
 
 // become moves the state on and wakes who waits for it.
