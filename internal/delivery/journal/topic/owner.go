@@ -27,7 +27,9 @@ type owner struct {
 	claimed  []string
 	told     []bool
 	// doubts has, for each slot with a transaction of unknown outcome, what is closed when it is known.
-	doubts  map[int]chan struct{}
+	doubts map[int]chan struct{}
+	// known has, by slot, a time at which all of it was read. It is run's own.
+	known   []time.Time
 	changed chan struct{} // closed and replaced when any of these changes
 
 	woken    chan struct{}
@@ -37,9 +39,16 @@ type owner struct {
 }
 
 func newOwner(j *Journal) *owner {
-	return &owner{j: j, assigned: make([]bool, j.slots), claimed: make([]string, j.slots), told: make([]bool, j.slots),
-		doubts: map[int]chan struct{}{}, changed: make(chan struct{}), woken: make(chan struct{}, 1)}
+	o := &owner{j: j, assigned: make([]bool, j.slots), claimed: make([]string, j.slots), told: make([]bool, j.slots),
+		doubts: map[int]chan struct{}{}, changed: make(chan struct{}), woken: make(chan struct{}, 1), known: make([]time.Time, j.slots)}
+	for slot := range o.known { // the follower has begun to read
+		o.known[slot] = o.now()
+	}
+	return o
 }
+
+// now is wall clock, which goes on while a machine sleeps.
+func (o *owner) now() time.Time { return o.j.opts.Now().Round(0) }
 
 func (o *owner) join(_ context.Context, m journal.Member) error {
 	o.mu.Lock()
@@ -325,6 +334,13 @@ func (o *owner) claim(ctx context.Context, slots []int) (ok bool) {
 		o.claiming = nil
 		o.mu.Unlock()
 	}()
+	now := o.now()
+	for _, slot := range slots {
+		if now.Sub(o.known[slot]) > maxAway {
+			o.j.readAnew(slot)
+			o.known[slot] = now
+		}
+	}
 	claims, err := o.j.writer.claim(ctx, slots)
 	if err == nil {
 		for _, c := range claims {
@@ -342,6 +358,7 @@ func (o *owner) claim(ctx context.Context, slots []int) (ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, c := range claims {
+		o.known[c.slot] = now
 		if o.assigned[c.slot] {
 			o.claimed[c.slot] = c.member
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 
@@ -221,6 +222,29 @@ func (j *Journal) follow() error {
 		}
 	})
 	return nil
+}
+
+// readAnew forgets a slot and reads it from its beginning. What was fetched before and still comes lies before any claim
+// that is written from now on.
+func (j *Journal) readAnew(slot int) {
+	j.state.mu.Lock()
+	j.state.forget(slot)
+	j.state.mu.Unlock()
+	j.follower.RemoveConsumePartitions(map[string][]int32{j.topic: {int32(slot)}})
+	j.follower.AddConsumePartitions(map[string]map[int32]kgo.Offset{j.topic: {int32(slot): kgo.NewOffset().AtStart()}})
+}
+
+// forget drops all that is known of a slot. The caller holds mu.
+func (s *state) forget(slot int) {
+	slots := len(s.position)
+	for k := range s.rows {
+		if journal.SlotOf(k, slots) == slot {
+			s.applyRow(&item{kind: rowKind, key: k, offset: math.MaxInt64}, true)
+		}
+	}
+	maps.DeleteFunc(s.manifests, func(k journal.Key, _ map[uint64]manifestEntry) bool { return journal.SlotOf(k, slots) == slot })
+	maps.DeleteFunc(s.finals, func(id string, _ finalEntry) bool { return journal.Home(id, slots) == slot })
+	s.position[slot], s.halves[slot], s.broken[slot] = 0, half{}, nil
 }
 
 func (j *Journal) poll() {

@@ -86,6 +86,9 @@ const (
 	watchEvery = time.Second
 	// fetchBytes bounds what the follower holds of answers.
 	fetchBytes = 4 << 20
+	// maxAway is how old the knowledge of a slot may be when the slot is claimed: well below the time for which the topic keeps
+	// the records that remove others (24 h). A node that was cut off for longer would go on with what has long been removed.
+	maxAway = 12 * time.Hour
 	// recordBytes bounds a record: a manifest holds a delimiter and a key of at most 1 KiB each.
 	recordBytes = 1 << 20
 )

@@ -32,6 +32,7 @@ type brokers struct {
 	nodes    atomic.Int64
 	frozen   sync.Map    // *Journal -> *cold
 	losing   atomic.Bool // answers of commits
+	now      func() time.Time
 }
 
 func newBrokers(t *testing.T) *brokers {
@@ -52,7 +53,7 @@ func (b *brokers) open(t *testing.T, id string) *Journal {
 		id = fmt.Sprint("node", b.nodes.Add(1))
 	}
 	f := &cold{}
-	opts := Options{Settings: b.settings, NodeID: id, Partitions: 6, session: testSession,
+	opts := Options{Settings: b.settings, NodeID: id, Partitions: 6, Now: b.now, session: testSession,
 		groupOpts: []kgo.Opt{kgo.Dialer(f.dial)},
 		loseAnswer: func() error {
 			if b.losing.Load() {
@@ -255,6 +256,35 @@ func TestCompactedTopicReadsTheSame(t *testing.T) {
 	if names, err := k.Deliveries(t.Context()); err != nil || len(names) != 1 {
 		t.Errorf("deliveries %q, %v", names, err)
 	}
+}
+
+// A node that was cut off for so long that the brokers have forgotten what was removed meanwhile does not go on with it.
+func TestLongAbsence(t *testing.T) {
+	b := newBrokers(t)
+	j, mj := b.open(t, ""), new(journaltest.Member)
+	must(t, j.Join(t.Context(), mj))
+	journaltest.Await(t, "a node alone owns all", func() bool { return len(mj.Owned()) == j.Slots() })
+	r := journaltest.Row("d", 1, 1)
+	must(t, j.Write(t.Context(), &journal.Change{Rows: []journal.Row{r}}))
+
+	var ahead atomic.Int64
+	b.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	k, mk := b.open(t, ""), new(journaltest.Member)
+	journaltest.Await(t, "the row is seen", func() bool { _, ok, _, err := k.LoadShard(t.Context(), r.Key); return ok && err == nil })
+	ghost := journaltest.Row("d", 1+uint32(k.Slots()), 7)
+	m := journaltest.Manifest(r, 3)
+	k.state.mu.Lock() // what the brokers do not have any more
+	k.state.apply([]item{{kind: rowKind, key: ghost.Key, row: &ghost}, {kind: manifestKind, key: r.Key, ordinal: 3, manifest: m}}, true)
+	k.state.mu.Unlock()
+	ahead.Store(int64(48 * time.Hour))
+	must(t, j.Leave(t.Context()))
+	must(t, k.Join(t.Context(), mk))
+	journaltest.Await(t, "the other node owns all", func() bool { return len(mk.Owned()) == k.Slots() })
+	rows, manifests, err := k.Load(t.Context(), "d")
+	if err != nil || len(rows) != 1 || rows[0].Version != 1 || len(manifests) != 0 {
+		t.Errorf("rows %+v, manifests %+v, %v", rows, manifests, err)
+	}
+	must(t, k.Write(t.Context(), &journal.Change{Rows: []journal.Row{journaltest.Row("d", 1, 2)}}))
 }
 
 // Nothing of what a record may say makes the follower panic, and what it can't read it names.
