@@ -94,6 +94,9 @@ type Capabilities struct {
 	// OrderedCalls: entries of one call that go to one shard get rising numbers in their order. Else only what one call
 	// was told before the next began is in order.
 	OrderedCalls bool
+	// OrderedFailures: of the entries of one call that go to one shard, none is written behind one that was not. Else who
+	// needs the order of a key, come what may, appends one entry of it at a time.
+	OrderedFailures bool
 	// ForeignNumbers: sequence numbers are another service's. SequenceNumber.Parts tells nothing about them, also where
 	// one happens to have our layout; that service judges which are valid.
 	ForeignNumbers bool

@@ -216,7 +216,7 @@ func Open(opts Options) (*Backend, error) {
 
 // Capabilities says that this backend does all that one can.
 func (b *Backend) Capabilities() stream.Capabilities {
-	return stream.Capabilities{DensePositions: true, Holds: true, HidesAtAge: true, OrderedCalls: true}
+	return stream.Capabilities{DensePositions: true, Holds: true, HidesAtAge: true, OrderedCalls: true, OrderedFailures: true}
 }
 
 // Stream describes a stream.
