@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"millrace/internal/fault"
@@ -101,21 +102,51 @@ func (r *rough) some(ctx context.Context, name string, entries []stream.Entry, r
 func TestFailuresOfTheDestination(t *testing.T) {
 	for _, ordered := range []bool{true, false} {
 		t.Run(fmt.Sprint("ordered=", ordered), func(t *testing.T) {
-			from, inner := open(t, &clock{}), open(t, &clock{})
-			resharded(t, from, "orders")
-			to := &rough{Backend: inner, rng: rand.New(rand.NewPCG(1, 2)), fails: 30, caps: stream.Capabilities{OrderedCalls: ordered, OrderedFailures: ordered}}
-			m, err := run(t, filepath.Join(t.TempDir(), "state"), Options{From: from, To: to, RecordsPerSecond: 1e6})
-			if err != nil {
-				t.Fatal(err)
-			}
-			wantSame(t, from, "orders", inner, "orders")
-			r := m.Report()
-			t.Logf("%+v", r.Run)
-			if r.Run.Records != 9000 || r.Run.Copied+r.Run.Found != 9000 || r.Run.Found == 0 || r.Run.Reordered != 0 {
-				t.Errorf("counts: %+v", r.Run)
-			}
+			synctest.Test(t, func(t *testing.T) { failures(t, ordered) }) // pauses between tries cost no time
 		})
 	}
+}
+
+func failures(t *testing.T, ordered bool) {
+	from, inner := open(t, &clock{}), open(t, &clock{})
+	resharded(t, from, "orders")
+	to := &rough{Backend: inner, rng: rand.New(rand.NewPCG(1, 2)), fails: 30, caps: stream.Capabilities{OrderedCalls: ordered, OrderedFailures: ordered}}
+	m, err := run(t, filepath.Join(t.TempDir(), "state"), Options{From: from, To: to, RecordsPerSecond: 500, Settle: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, from, "orders", inner, "orders")
+	r := m.Report()
+	t.Logf("%+v", r.Run)
+	if r.Run.Records != 9000 || r.Run.Copied+r.Run.Found != 9000 || r.Run.Found == 0 || r.Run.Reordered != 0 {
+		t.Errorf("counts: %+v", r.Run)
+	}
+}
+
+// A destination that stays away ends the mirror, with an error that says so; the rate is kept.
+func TestOutageAndRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from, inner := open(t, &clock{}), open(t, &clock{})
+		create(t, from, stream.CreateStream{Name: "s"})
+		write(t, from, "s", 0, 3000)
+		file := filepath.Join(t.TempDir(), "state")
+		away := &rough{Backend: inner, caps: inner.Capabilities()}
+		away.dead.Store(true)
+		began := time.Now()
+		_, err := run(t, file, Options{From: from, To: away, Note: func(string) {}})
+		if took := time.Since(began); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "given up after 5m") || took > 6*time.Minute {
+			t.Errorf("after %v: %v", took, err)
+		}
+		began = time.Now()
+		if _, err := run(t, file, Options{From: from, To: inner, RecordsPerSecond: 100}); err != nil {
+			t.Fatal(err)
+		}
+		// What was on its way when the first run gave up comes at once, the rest as the rate says.
+		if took := time.Since(began); took < 9*time.Second || took > 11*time.Second {
+			t.Errorf("1000 records at 100 a second took %v", took)
+		}
+		wantSame(t, from, "s", inner, "s")
+	})
 }
 
 // The mirror dies at every step, at several times, and is started again until it comes to its end.
