@@ -2,10 +2,12 @@ package app
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"time"
 
 	"millrace/internal/catalog/topic"
+	"millrace/internal/config"
 	journaltopic "millrace/internal/delivery/journal/topic"
 	"millrace/internal/fault"
 	"millrace/internal/kafka"
@@ -15,7 +17,7 @@ import (
 
 // openKafka joins the cluster of nodes that share the brokers and the prefix: catalog, journal and records lie in topics.
 func (n *Node) openKafka(ctx context.Context) error {
-	settings, err := n.kafkaSettings()
+	settings, err := kafkaSettings(&n.opts.Config.Kafka, n.engineIs.Brokers, n.name, n.log)
 	if err != nil {
 		return err
 	}
@@ -48,8 +50,7 @@ func (n *Node) openKafka(ctx context.Context) error {
 	return nil
 }
 
-func (n *Node) kafkaSettings() (*kafka.Settings, error) {
-	c := &n.opts.Config.Kafka
+func kafkaSettings(c *config.Kafka, brokers []string, node string, log *slog.Logger) (*kafka.Settings, error) {
 	tls, err := c.TLS.Config()
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "app.Start", "", "%w", err)
@@ -59,8 +60,9 @@ func (n *Node) kafkaSettings() (*kafka.Settings, error) {
 		return nil, fault.New(fault.Invalid, "app.Start", "", "%w", err)
 	}
 	return &kafka.Settings{
-		Brokers: n.engineIs.Brokers, TLS: tls, SASL: kafka.SASL{Mechanism: c.SASL.Mechanism, User: c.SASL.User, Password: password},
-		Prefix: c.Prefix, Replication: c.Replication, MinInSync: c.MinInSync, ClientID: "millrace-" + n.name, Log: n.log,
+		Brokers: brokers, TLS: tls, SASL: kafka.SASL{Mechanism: c.SASL.Mechanism, User: c.SASL.User, Password: password},
+		Prefix: c.Prefix, Replication: c.Replication, MinInSync: c.MinInSync,
+		ClientID: "millrace-" + node, Log: log,
 	}, nil
 }
 

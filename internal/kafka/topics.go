@@ -28,6 +28,20 @@ func (s *Settings) JournalTopic() string { return s.Prefix + ".journal" }
 // Reserved reports whether a topic's name is of those that are ours.
 func (s *Settings) Reserved(topic string) bool { return strings.HasPrefix(topic, s.Prefix+".") }
 
+// Topics lists the topics of the cluster in order, but for those that brokers keep for themselves.
+func (s *Settings) Topics(ctx context.Context) ([]string, error) {
+	client, err := s.Client()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	details, err := kadm.NewClient(client).ListTopics(ctx)
+	if err != nil {
+		return nil, Fault("kafka.Topics", "", err)
+	}
+	return details.Names(), nil
+}
+
 // Topic says what to make.
 type Topic struct {
 	Name       string

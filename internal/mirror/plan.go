@@ -31,6 +31,9 @@ func (m *Mirror) choose() ([]Pair, error) {
 		if strings.HasPrefix(p.From, stream.HiddenPrefix) || strings.HasPrefix(p.To, stream.HiddenPrefix) {
 			return nil, fault.New(fault.Invalid, op, p.From, "hidden streams belong to their delivery streams and are not copied")
 		}
+		if len(p.To) > maxNameBytes {
+			return nil, fault.New(fault.Invalid, op, p.To, "a stream's name has at most %d characters; give it another: SRC=DST", maxNameBytes)
+		}
 		if by, is := taken[p.To]; is {
 			return nil, fault.New(fault.Invalid, op, p.To, "both %s and %s would be copied into it", by, p.From)
 		}
@@ -44,6 +47,9 @@ func (m *Mirror) choose() ([]Pair, error) {
 	}
 	return pairs, nil
 }
+
+// maxNameBytes bounds a stream's name, as CreateStream does; a topic's may be longer.
+const maxNameBytes = 128
 
 // names lists some streams of a backend, for an error.
 func names(b stream.Backend) string {
