@@ -44,7 +44,10 @@ func (b *Backend) CreateStream(ctx context.Context, spec stream.CreateStream) (*
 		}
 		return b.hidden.CreateStream(ctx, spec)
 	}
-	in := &sdk.CreateStreamInput{StreamName: &spec.Name, Tags: spec.Tags}
+	in := &sdk.CreateStreamInput{StreamName: &spec.Name}
+	if len(spec.Tags) > 0 {
+		in.Tags = spec.Tags // the service refuses none at all
+	}
 	if spec.Mode == stream.OnDemand {
 		in.StreamModeDetails = &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}
 	} else {
