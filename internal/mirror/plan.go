@@ -166,8 +166,9 @@ func (m *Mirror) destination(ctx context.Context, from *stream.Stream, name stri
 		return active(ctx, m.opts.To, name)
 	}
 	spec := stream.CreateStream{
-		Name: name, Mode: from.Mode, Shards: max(1, from.OpenShards()), MaxRecordBytes: from.MaxRecordBytes,
-		Retention: min(max(from.Retention, stream.MinRetention), stream.MaxRetention), Tags: maps.Clone(from.Tags),
+		Name: name, Mode: from.Mode, Shards: max(1, from.OpenShards()),
+		MaxRecordBytes: max(from.MaxRecordBytes, stream.DefaultMaxRecordBytes), // what is adopted may take a little less
+		Retention:      min(max(from.Retention, stream.MinRetention), stream.MaxRetention), Tags: maps.Clone(from.Tags),
 	}
 	maps.DeleteFunc(spec.Tags, func(key, _ string) bool { return strings.HasPrefix(key, "aws:") }) // nobody may set those
 	if _, err := m.opts.To.CreateStream(ctx, spec); err != nil && !fault.Is(err, fault.InUse) {
