@@ -67,7 +67,7 @@ func (n *Node) openKinesisCluster(ctx context.Context) error {
 		return err
 	}
 	n.onClose("cluster", living.Close)
-	shared, err := catalogbucket.Open(ctx, catalogbucket.Options{Store: objects, Bucket: bucket, Prefix: prefix, Peers: living, Node: n.name, IDs: n.ids, Log: n.log})
+	shared, err := catalogbucket.Open(ctx, catalogbucket.Options{Store: objects, Bucket: bucket, Prefix: prefix, Peers: living, IDs: n.ids, Log: n.log})
 	if err != nil {
 		return err
 	}

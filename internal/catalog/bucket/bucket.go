@@ -82,7 +82,6 @@ type Options struct {
 	Bucket string
 	Prefix string // "" or "name/"
 	Peers  *peers.Peers
-	Node   string
 	IDs    *ids.Source
 	Log    *slog.Logger
 }
