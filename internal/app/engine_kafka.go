@@ -21,7 +21,7 @@ func (n *Node) openKafka(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	shared, err := topic.Open(ctx, topic.Options{Settings: settings, Node: n.name, IDs: n.ids, Log: n.log})
+	shared, err := topic.Open(ctx, topic.Options{Settings: settings, Node: n.name, IDs: n.ids, Log: n.log, Fatal: n.fatal})
 	if err != nil {
 		return err
 	}

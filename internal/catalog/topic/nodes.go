@@ -72,8 +72,12 @@ func (s *Store) followNodes() {
 					continue
 				}
 				var b Beat
-				if err := json.Unmarshal(r.Value, &b); err == nil {
-					s.nodes[node] = seen{b, now}
+				if err := json.Unmarshal(r.Value, &b); err != nil {
+					continue
+				}
+				s.nodes[node] = seen{b, now}
+				if node == s.opts.Node {
+					s.meets(b.Run)
 				}
 			}
 		})
@@ -82,6 +86,21 @@ func (s *Store) followNodes() {
 			s.change(func() { s.nodesRead = f.Asked })
 		}
 	})
+}
+
+// meets looks at who beats under this node's name. Who began later is right: it may have been started in place of this
+// process. The caller holds mu.
+func (s *Store) meets(run string) {
+	switch {
+	case run == s.run:
+		s.met = true
+	case !s.met:
+		s.before[run] = true // from before our first beat
+	case !s.before[run]:
+		s.before[run] = true // it is told once
+		s.opts.Fatal(fault.New(fault.InUse, "catalog.Follow", s.opts.Node,
+			"another process has joined the cluster as node %s; give every node a name of its own", s.opts.Node))
+	}
 }
 
 // readNodes returns when all beats that were taken before a moment have been read.
@@ -123,7 +142,7 @@ func (s *Store) runBeats() {
 // beat tells the others how far this node is.
 func (s *Store) beat(ctx context.Context) error {
 	s.mu.Lock()
-	b := Beat{Node: s.opts.Node, Applied: s.view.version, Drained: s.drained}
+	b := Beat{Node: s.opts.Node, Run: s.run, Applied: s.view.version, Drained: s.drained}
 	s.mu.Unlock()
 	value, err := json.Marshal(b)
 	if err != nil {

@@ -79,6 +79,8 @@ type Options struct {
 	Node     string // id of this node; the same after a restart
 	IDs      *ids.Source
 	Log      *slog.Logger
+	// Fatal is told that another process has taken this node's name, and that this one must end. Nil: nobody is.
+	Fatal func(error)
 	// Lease is for tests; 0: the constant.
 	Lease time.Duration
 }
@@ -90,6 +92,8 @@ type Store struct {
 	catalog  *catalog.Catalog
 	client   *kgo.Client // fetches, beats
 	admin    *kadm.Client
+
+	run string // this process, among those of its name
 
 	updating chan struct{} // one Update of this node at a time
 
@@ -103,6 +107,8 @@ type Store struct {
 	view      view
 	nodes     map[string]seen
 	drained   int64            // what this node has told, or will at the next beat
+	met       bool             // this process's own beat has been read
+	before    map[string]bool  // processes of this node's name that began before
 	beaten    time.Time        // when the last beat that was taken was sent
 	floor     time.Time        // what was read before proves nothing
 	nodesRead time.Time        // all beats that were taken by then have been read
@@ -126,6 +132,7 @@ type seen struct {
 // Beat is what a node tells of itself.
 type Beat struct {
 	Node string `json:"node"`
+	Run  string `json:"run"` // tells processes of one name apart
 	// Applied is the version that the node has published.
 	Applied int64 `json:"applied"`
 	// Drained is the highest version such that the node has no produce in flight to a shard that was closing by then.
@@ -137,13 +144,16 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.Lease == 0 {
 		opts.Lease = Lease
 	}
+	if opts.Fatal == nil {
+		opts.Fatal = func(error) {}
+	}
 	client, err := opts.Settings.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{
 		opts: opts, settings: opts.Settings, client: client, admin: kadm.NewClient(client),
-		updating: make(chan struct{}, 1), beats: make(chan struct{}, 1), changed: make(chan struct{}), nodes: map[string]seen{},
+		run: opts.IDs.String(ids.LowerAlnum, 16), updating: make(chan struct{}, 1), beats: make(chan struct{}, 1), changed: make(chan struct{}), nodes: map[string]seen{}, before: map[string]bool{},
 		trouble: map[string]error{},
 	}
 	s.catalog = catalog.New(s, map[catalog.Key][]byte{}, 0)

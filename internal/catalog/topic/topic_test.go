@@ -267,3 +267,37 @@ func TestUpdateIsMadeAgainWhenItsEndFails(t *testing.T) {
 		}
 	}
 }
+
+// Of two processes of one name the later one is right; one that is started again in its own place is told nothing.
+func TestOneProcessANode(t *testing.T) {
+	settings := brokers(t)
+	ended := make(chan error, 2)
+	open := func() *Store {
+		t.Helper()
+		s, err := Open(t.Context(), Options{Settings: settings, Node: "a", IDs: ids.New(), Log: slog.New(slog.DiscardHandler),
+			Fatal: func(err error) { ended <- err }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	before := open()
+	before.stop() // without a word
+	first := open()
+	defer first.Close(context.Background())
+	put(t, first, "x", "1")
+	select {
+	case err := <-ended:
+		t.Fatalf("a restart: %v", err)
+	default:
+	}
+	second := open()
+	defer second.Close(context.Background())
+	if err := <-ended; !fault.Is(err, fault.InUse) {
+		t.Errorf("got %v", err)
+	}
+	put(t, second, "x", "2")
+	if len(ended) != 0 {
+		t.Error("the later one was ended")
+	}
+}
