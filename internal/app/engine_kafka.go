@@ -77,15 +77,18 @@ func (n *Node) warnOfBrokers(streams *streamkafka.Backend) func(context.Context)
 	}
 }
 
+// nodesOf names the nodes that serve.
 func nodesOf(shared *topic.Store) (names []string) {
 	for _, node := range shared.Nodes() {
-		names = append(names, node.Node)
+		if !strings.HasPrefix(node.Node, visitorPrefix) {
+			names = append(names, node.Node)
+		}
 	}
 	return names
 }
 
 func emitNodes(emit telemetry.Emit, shared *topic.Store) {
-	emit(telemetry.ClusterNodes, float64(len(shared.Nodes())))
+	emit(telemetry.ClusterNodes, float64(len(nodesOf(shared))))
 	emit(telemetry.CatalogAge, time.Since(shared.Fresh()).Seconds())
 }
 

@@ -166,10 +166,13 @@ func (s *Streams) openKinesis(ctx context.Context, o *StreamsOptions) error {
 	return nil
 }
 
+// visitorPrefix begins the names of those that share a cluster's catalog and serve nothing.
+const visitorPrefix = "visitor~"
+
 // openKafka joins the catalog of a cluster of Millrace's. One that is a stranger is only read, and what would be in a
 // catalog stays in memory: nothing is written to it.
 func (s *Streams) openKafka(ctx context.Context, o *StreamsOptions) error {
-	name := "mirror-" + strings.ToLower(rand.Text()[:nodeLetters])
+	name := visitorPrefix + strings.ToLower(rand.Text()[:nodeLetters])
 	settings, err := kafkaSettings(&o.Ref.Config.Kafka, o.Ref.Engine.Brokers, name, o.Log)
 	if err != nil {
 		return err
