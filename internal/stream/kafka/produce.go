@@ -27,7 +27,9 @@ const (
 	unknownRetries = 10
 )
 
-// DefaultCompression is what costs this process least: see the benchmark in append_bench_test.go.
+// DefaultCompression is what costs this process least. With events of 300 B of JSON that differ, snappy takes a quarter to
+// a third more processor time a record and leaves 44 % of the bytes, lz4 takes more for as much (BenchmarkAppend in
+// e2e/kafkastream): worth it where the network or the brokers' disks are what is short.
 const DefaultCompression = "none"
 
 func compression(name string) ([]kgo.CompressionCodec, error) {
