@@ -269,17 +269,7 @@ func (c *cluster) round(i int, way clusterRound) {
 func (c *cluster) finish() (*report, error) {
 	ctx, cancel := context.WithTimeout(c.t.Context(), clusterSettleTime)
 	defer cancel()
-	began := time.Now()
-	ledgers := make([]*node.Ledger, len(c.members))
-	for i, m := range c.members {
-		var err error
-		if ledgers[i], err = m.now.Load().Settled(ctx); err != nil {
-			return nil, fmt.Errorf("%s: %w", m.name, err)
-		}
-	}
-	fmt.Printf("all is delivered after %.1f s\n", time.Since(began).Seconds())
-	last := c.members[len(c.members)-1].now.Load()
-	aws, err := dial(ctx, last.AWS)
+	aws, err := dial(ctx, c.some()[0].now.Load().AWS)
 	if err != nil {
 		return nil, err
 	}
@@ -288,15 +278,19 @@ func (c *cluster) finish() (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	problems := c.streamProblems(aws, shards)
-	for _, m := range c.members {
-		if err := onlyOnce(ctx, m.now.Load()); err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", m.name, err))
-		}
+	records, problems := c.stream(aws, shards)
+	began := time.Now()
+	ledgers, err := c.settled(ctx, records)
+	if err != nil { // the objects tell more
+		problems = append(problems, err)
 	}
+	fmt.Printf("all is delivered after %.1f s\n", time.Since(began).Seconds())
 	judge := &campaign{t: c.t, data: c.store.Data, book: c.book, shards: shards, refusing: true}
 	var r *report
 	for i, m := range c.members {
+		if err := onlyOnce(ctx, m.now.Load()); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", m.name, err))
+		}
 		listed := map[string][]string{}
 		for _, bucket := range []string{"class-events", "push-events"} {
 			if listed[bucket], err = list(ctx, m.now.Load(), bucket); err != nil {
@@ -314,22 +308,63 @@ func (c *cluster) finish() (*report, error) {
 	return r, errors.Join(problems...)
 }
 
-// streamProblems reads the stream by GetRecords, and holds it against the book: an event that is in no object, or in two,
-// was lost or doubled before delivery or by it.
-func (c *cluster) streamProblems(aws *wire, shards []shard) []error {
+// stillTime is how long nothing may change any more in what nobody outside knows the number of: the records of Direct PUT.
+const stillTime = 5 * time.Second
+
+// settled waits until every node's ledger tells that all records of the stream are delivered, and all of Direct PUT that
+// were answered. It gives the last ledgers in any case.
+func (c *cluster) settled(ctx context.Context, records int) ([]*node.Ledger, error) {
+	pushed := 0
+	for i := range c.book.entries {
+		if e := &c.book.entries[i]; e.kind == pushRecord && e.state == answered {
+			pushed++
+		}
+	}
+	ledgers, still, last := make([]*node.Ledger, len(c.members)), time.Now(), ""
+	for {
+		wrong, now := "", ""
+		for i, m := range c.members {
+			var err error
+			if ledgers[i], err = m.now.Load().Ledger(ctx); err != nil {
+				return ledgers, fmt.Errorf("%s: %w", m.name, err)
+			}
+			class, _ := ledgers[i].Delivery("class-delivery")
+			push, _ := ledgers[i].Delivery("push-delivery")
+			if class.Delivered != int64(records) || class.InFlight+push.InFlight > 0 || push.Delivered < int64(pushed) {
+				wrong = fmt.Sprintf("%s tells %+v and %+v; the stream holds %d records, and %d were answered by Direct PUT", m.name, class, push, records, pushed)
+			}
+			now += fmt.Sprintf("%+v", push)
+		}
+		if now != last {
+			still, last = time.Now(), now
+		}
+		if wrong == "" && time.Since(still) >= stillTime {
+			return ledgers, nil
+		}
+		select {
+		case <-ctx.Done():
+			return ledgers, fmt.Errorf("not all was delivered in %v: %s", clusterSettleTime, wrong)
+		case <-time.After(lookPause):
+		}
+	}
+}
+
+// stream reads the stream by GetRecords, and holds it against the book: an event that is in no object, or in two, was
+// lost or doubled before delivery or by it.
+func (c *cluster) stream(aws *wire, shards []shard) (records int, problems []error) {
 	var sources []source
 	for _, s := range shards {
 		sources = append(sources, source{s.ShardId, func() ([]byte, error) { return readShard(aws, s.ShardId) }})
 	}
 	r, err := check(c.book, map[string][]source{"class-stream": sources}, shards, pushRecord)
 	if err != nil {
-		return []error{err}
+		return 0, []error{err}
 	}
 	if r.bad() {
-		return []error{fmt.Errorf("the stream itself: %s, %d mangled, %d cut, among %d records in %d shards:\n%s", r, r.mangled, r.cut, r.lines, r.objects,
-			strings.Join(r.details, "\n"))}
+		problems = append(problems, fmt.Errorf("the stream itself: %s, %d mangled, %d cut, among %d records in %d shards:\n%s", r, r.mangled, r.cut, r.lines, r.objects,
+			strings.Join(r.details, "\n")))
 	}
-	return nil
+	return r.lines, problems
 }
 
 // readShard gives all data of a shard.
