@@ -95,7 +95,7 @@ func (u *update) write(ctx context.Context, client *kgo.Client, writes catalog.W
 	if err := client.ProduceSync(ctx, records...).FirstErr(); err != nil {
 		return err
 	}
-	return client.EndTransaction(ctx, kgo.TryCommit)
+	return kafka.Commit(ctx, client, u.s.settings.CatalogTopic(), 0)
 }
 
 func (u *update) records(writes catalog.Writes) []*kgo.Record {
@@ -160,7 +160,7 @@ func (u *update) published(ctx context.Context) (int64, error) {
 		return s.view.hasApplied(u.tx)
 	})
 	if err != nil {
-		return 0, fault.New(fault.Unavailable, "catalog.Update", s.settings.CatalogTopic(), "the change was made; this node has not seen it in time: %w", err)
+		return 0, fault.New(fault.Unavailable, "catalog.Update", s.settings.CatalogTopic(), "the brokers say that the change was made, and this node has not seen it in time: %w", err)
 	}
 	return version, nil
 }

@@ -398,11 +398,18 @@ func (w *writer) transact(batch []*request, member string, generation int32) out
 		}
 		return outcome{err: err, fenced: isFence(err)}
 	}
-	err = w.client.EndTransaction(ctx, kgo.TryCommit)
+	err = kafka.Commit(ctx, w.client, w.j.topic, partitionsOf(batch)...)
 	if lose := w.j.opts.loseAnswer; err == nil && lose != nil {
 		err = lose()
 	}
 	return outcome{err: err, unknown: err != nil}
+}
+
+func partitionsOf(batch []*request) (all []int32) {
+	for _, r := range batch {
+		all = append(all, int32(r.slot))
+	}
+	return all
 }
 
 func isFence(err error) bool {
