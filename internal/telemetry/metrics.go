@@ -74,7 +74,7 @@ var (
 	KafkaReading = declare(gauge, "millrace_kafka_reading_bytes",
 		"Bytes of brokers' answers that are being read or kept for the next read.")
 	KafkaReadingBound = declare(gauge, "millrace_kafka_reading_bound_bytes",
-		"The most of those.")
+		"The most bytes of answers that may be read or kept; beyond it readers wait.")
 	KafkaDataLoss = declare(counter, "millrace_kafka_data_loss_total",
 		"Times that brokers were found to have lost what they had acknowledged. Anything above 0 is an alarm.")
 	ClusterNodes = declare(gauge, "millrace_cluster_nodes",
