@@ -40,7 +40,9 @@ func (c *Cluster) java(ctx context.Context, class string, args ...string) *exec.
 		"-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
 		// These warn again and again of a broker that is away, which the tests know.
 		"-Dorg.slf4j.simpleLogger.log.org.apache.kafka.clients.NetworkClient=error",
-		"-Dorg.slf4j.simpleLogger.log.kafka.server.ReplicaFetcherThread=error"}
+		"-Dorg.slf4j.simpleLogger.log.kafka.server.ReplicaFetcherThread=error",
+		// This calls it an error that a partition is new.
+		"-Dorg.slf4j.simpleLogger.log.state.change.logger=off"}
 	if !c.optimize {
 		all = append(all, "-XX:TieredStopAtLevel=1")
 	}

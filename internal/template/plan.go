@@ -305,7 +305,7 @@ func (p *planner) stream(s *streamSpec) {
 		p.add(Keep, s.resource, s.name, "", nil)
 		return
 	}
-	p.add(Update, s.resource, s.name, strings.Join(change.what, ", "), func(ctx context.Context) error { return p.changeStream(ctx, s, change) })
+	p.add(Update, s.resource, s.name, strings.Join(change.what, ", "), func(ctx context.Context) error { return p.changeStream(ctx, s) })
 }
 
 // streamChange is what a file changes of a stream that is there.
@@ -335,8 +335,43 @@ func (s *streamSpec) changes(have *stream.Stream) (c streamChange) {
 	return c
 }
 
-// changeStream does one thing after the other: a stream takes the next change when it is ACTIVE again.
-func (p *planner) changeStream(ctx context.Context, s *streamSpec, c streamChange) error {
+// changeStream makes a stream what the file says. Others may be changing it at the same time, or may have since the plan
+// was made: it waits for them, and looks again at what is left to do.
+func (p *planner) changeStream(ctx context.Context, s *streamSpec) error {
+	err := p.whenActive(ctx, s, nil)
+	for range changeTries {
+		if err != nil {
+			return err
+		}
+		have, found := p.target.Streams.Stream(s.name)
+		if !found {
+			return fault.New(fault.NotFound, "template.Apply", s.name, "the stream was deleted meanwhile")
+		}
+		change := s.changes(have)
+		if change.what == nil {
+			return nil
+		}
+		err = p.whenActive(ctx, s, p.applyChange(ctx, s, change))
+		if err == nil || !fault.Is(err, fault.InUse) {
+			return err
+		}
+		select {
+		case <-time.After(changePause):
+			err = p.whenActive(ctx, s, nil)
+		case <-ctx.Done():
+		}
+	}
+	return err
+}
+
+// A stream that others change is tried again changeTries times, with changePause before each.
+const (
+	changeTries = 50
+	changePause = 200 * time.Millisecond
+)
+
+// applyChange does one thing after the other: a stream takes the next change when it is ACTIVE again.
+func (p *planner) applyChange(ctx context.Context, s *streamSpec, c streamChange) error {
 	if c.settings.Retention != nil || c.settings.Tags != nil {
 		_, err := p.target.Streams.UpdateStream(ctx, s.name, c.settings)
 		if err := p.whenActive(ctx, s, err); err != nil {
@@ -347,7 +382,7 @@ func (p *planner) changeStream(ctx context.Context, s *streamSpec, c streamChang
 		return nil
 	}
 	_, err := p.target.Streams.Reshard(ctx, s.name, stream.Reshard{Count: c.shards})
-	return p.whenActive(ctx, s, err)
+	return err
 }
 
 // activeEvery is how often a stream is looked at that is not ACTIVE yet; the look costs no I/O.
