@@ -87,22 +87,24 @@ func TestProduceIsRefused(t *testing.T) {
 // produced again by the next call.
 func TestDeadlineWithAProduceInFlight(t *testing.T) {
 	r := newRig(t)
-	b, _ := r.open(func(o *Options) { o.ProduceTimeout = 500 * time.Millisecond })
+	b, _ := r.open(nil)
 	create(t, b, stream.CreateStream{Name: "s"})
 	mustPut(t, b, "s", "k", "0")
+	b.opts.ProduceTimeout = 200 * time.Millisecond // no append is under way
 	hold := make(chan struct{})
 	r.brokers.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 		r.brokers.SleepControl(func() { <-hold })
 		return nil, nil, false
 	})
-	within(t, 5*time.Second, "an append at its deadline", func() {
+	within(t, 10*time.Second, "an append at its deadline", func() {
 		wantKind(t, put(t, b, "s", "k", "1").Err, fault.Unavailable)
 	})
+	b.opts.ProduceTimeout = DefaultProduceTimeout
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	data := []byte("2")
 	var results [1]stream.Result
-	within(t, 400*time.Millisecond, "an append whose caller has gone", func() {
+	within(t, 10*time.Second, "an append whose caller has gone", func() {
 		if err := b.Append(ctx, "s", []stream.Entry{{PartitionKey: "k", Data: data}}, results[:]); err != nil {
 			t.Error(err)
 		}
@@ -110,7 +112,6 @@ func TestDeadlineWithAProduceInFlight(t *testing.T) {
 	})
 	copy(data, "X") // the caller's bytes are its own again
 	close(hold)
-	b.opts.ProduceTimeout = DefaultProduceTimeout // no append is under way
 	mustPut(t, b, "s", "k", "3")
 	got := walk(t, b, "s")
 	seen := map[string]int{}
@@ -464,17 +465,19 @@ func TestRoom(t *testing.T) {
 // While brokers answer, no room is a rate limit; when they do not, they are gone.
 func TestCrowded(t *testing.T) {
 	r := newRig(t)
-	b, _ := r.open(func(o *Options) { o.ProduceTimeout = 300 * time.Millisecond })
+	b, _ := r.open(nil)
 	create(t, b, stream.CreateStream{Name: "s"})
 	mustPut(t, b, "s", "k", "0")
-	b.produced.bound = 1
+	b.opts.ProduceTimeout, b.produced.bound = 200*time.Millisecond, 1 // no append is under way
 	if err := b.produced.acquire(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	entries, results := []stream.Entry{{PartitionKey: "k"}}, make([]stream.Result, 1)
+	b.stats.lastAck.Store(time.Now().Add(time.Hour).UnixNano())
 	wantKind(t, b.Append(t.Context(), "s", entries, results), fault.Throttled)
 	b.stats.lastAck.Store(0)
 	wantKind(t, b.Append(t.Context(), "s", entries, results), fault.Unavailable)
 	b.produced.release(1)
+	b.opts.ProduceTimeout = DefaultProduceTimeout
 	mustPut(t, b, "s", "k", "1")
 }
