@@ -100,7 +100,7 @@ func TestDeadlineWithAProduceInFlight(t *testing.T) {
 		wantKind(t, put(t, b, "s", "k", "1").Err, fault.Unavailable)
 	})
 	b.opts.ProduceTimeout = DefaultProduceTimeout
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	data := []byte("2")
 	var results [1]stream.Result
