@@ -46,6 +46,12 @@ func (n *Node) openKinesisStreams(ctx context.Context, hidden stream.Backend) er
 		return err
 	}
 	n.serve(streams)
+	n.emitters = append(n.emitters, func(emit telemetry.Emit) {
+		for _, s := range streams.Stats() {
+			emit(telemetry.StreamRecords, float64(s.Records), s.Stream)
+			emit(telemetry.StreamBytes, float64(s.Bytes), s.Stream)
+		}
+	})
 	return nil
 }
 

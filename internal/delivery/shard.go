@@ -217,12 +217,21 @@ func (s *shard) write(ctx context.Context, change *journal.Change) error {
 		s.dirty = true
 		if fault.Is(err, fault.PreconditionFailed) {
 			s.fenced = err
-			s.d.engine.opts.Log.Error("another process delivers this shard; stopped", "deliveryStream", s.d.name,
-				"shard", s.ref.String(), "error", err)
+			s.d.engine.tellFenced(s, err)
 			s.signal()
 		}
 	}
 	return err
+}
+
+// tellFenced logs that another process has written a shard's row. In a group that is how a node learns that it was away
+// for too long; alone it can only be a second process on the same data.
+func (e *Engine) tellFenced(s *shard, err error) {
+	if e.group() {
+		e.opts.Log.Info("another node delivers this shard now", "deliveryStream", s.d.name, "shard", s.ref.String(), "error", err)
+		return
+	}
+	e.opts.Log.Error("another process delivers this shard; stopped", "deliveryStream", s.d.name, "shard", s.ref.String(), "error", err)
 }
 
 // resync finds out whether a write whose answer was an error has happened. The caller holds mu.

@@ -143,6 +143,8 @@ func (a *appending) result(i int, out *types.PutRecordsResultEntry) stream.Resul
 		return stream.Result{Err: fault.New(fault.Internal, op, a.st.Name, "the record is written, but its place is not understood: %.80q %.80q",
 			aws.ToString(out.ShardId), aws.ToString(out.SequenceNumber))}
 	}
+	a.gatherer.written.Add(1)
+	a.gatherer.writtenBytes.Add(int64(len(a.entries[i].Data) + len(a.entries[i].PartitionKey)))
 	return stream.Result{Shard: shard, Sequence: number}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -79,6 +80,8 @@ type gatherer struct {
 	bytes   int
 	senders int
 	timer   *time.Timer // fires Linger after the queue began to fill
+
+	written, writtenBytes atomic.Int64 // records that the service has taken
 }
 
 func (b *Backend) gatherer(name string) *gatherer {
