@@ -26,7 +26,7 @@ func (b *Backend) Append(ctx context.Context, name string, entries []stream.Entr
 	if len(entries) == 0 {
 		return nil
 	}
-	c := calls.Get().(*call)
+	c := b.newCall()
 	c.stream, c.entries, c.results = name, entries, results
 	for i := range entries {
 		e := &entries[i]
@@ -57,7 +57,7 @@ const maxKeyBytes = 1024
 
 // inTurn runs fn while no append is under way, and returns when it has run.
 func (b *Backend) inTurn(fn func()) error {
-	c := calls.Get().(*call)
+	c := b.newCall()
 	c.turn = fn
 	if err := b.queue.push(context.Background(), c, "local", ""); err != nil {
 		c.recycle()

@@ -67,6 +67,7 @@ type Backend struct {
 	control sync.Mutex
 
 	queue  queue
+	calls  sync.Pool // of *call
 	commit committer
 	stats  counters
 	broken atomic.Pointer[error] // set when a group could not be made durable: nothing is written after it

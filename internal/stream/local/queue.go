@@ -27,15 +27,23 @@ type call struct {
 
 	err  error
 	done chan struct{} // one signal a use, so that a call can be used again
+	pool *sync.Pool    // where it goes back to
 }
 
-var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+// newCall takes a call from the backend's pool. Each backend has its own: a channel belongs to those who made it, as tests
+// in virtual time see to.
+func (b *Backend) newCall() *call {
+	if c, ok := b.calls.Get().(*call); ok {
+		return c
+	}
+	return &call{done: make(chan struct{}, 1), pool: &b.calls}
+}
 
 // recycle hands the call back. Nobody may hold it any more.
 func (c *call) recycle() {
 	clear(c.keys)
-	*c = call{keys: c.keys[:0], done: c.done}
-	calls.Put(c)
+	*c = call{keys: c.keys[:0], done: c.done, pool: c.pool}
+	c.pool.Put(c)
 }
 
 func (c *call) finish(err error) {
