@@ -1,5 +1,5 @@
 # Targets for those who build Millrace. Users need only: go run ./cmd/millrace up
-.PHONY: build test race lint generate crash crash-faulty bench fuzz clients kafka stores kinesis clean
+.PHONY: build test race lint generate crash crash-faulty bench bench-cluster fuzz clients kafka stores kinesis clean
 
 build: ## the binary
 	CGO_ENABLED=0 go build -trimpath -o millrace ./cmd/millrace
@@ -39,6 +39,10 @@ stores: ## the store on S3-compatible services against moto; installs it into .v
 
 bench: ## Millrace, a bare net/http handler, and the peers that store records; writes bench/RESULTS.md
 	bench/run
+
+bench-cluster: ## nodes on a real Apache Kafka beside franz-go alone; writes bench/CLUSTER.md
+	e2e/kafka/install
+	go run ./bench/cluster
 
 FUZZTIME ?= 30s
 fuzz: ## every fuzz target for FUZZTIME

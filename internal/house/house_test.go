@@ -26,7 +26,8 @@ var floors = []struct {
 }{
 	{"cmd/", 70, "the commands: flags and printing"},
 	{"e2e/kafkacluster/cmd", 71, "a cluster to try"},
-	{"e2e/kafkacluster/cmd", 70, "a command"},
+
+	{"e2e/node", 69, "the built binary, for tests and measurements"},
 	{"e2e/kafkacluster", 69, "a real Kafka, for tests and measurements"},
 	{"e2e", 70, "tests on the built binary"},
 	{"bench/load", 25, "leaf: load generator"},
