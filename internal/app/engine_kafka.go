@@ -46,7 +46,7 @@ func (n *Node) openKafka(ctx context.Context) error {
 	}
 	n.serve(streams)
 	n.emitters = append(n.emitters, func(emit telemetry.Emit) { emitKafka(emit, streams.Stats()) }, func(emit telemetry.Emit) { emitNodes(emit, shared) })
-	n.warnings = append(n.warnings, n.warnOfBrokers(streams))
+	n.warnings = append(n.warnings, n.warnOfBrokers(streams, shared))
 	return nil
 }
 
@@ -67,9 +67,13 @@ func kafkaSettings(c *config.Kafka, brokers []string, node string, log *slog.Log
 }
 
 // warnOfBrokers names, at start and in health, what is weaker on the brokers than the promise.
-func (n *Node) warnOfBrokers(streams *streamkafka.Backend) func(context.Context) map[string]string {
+func (n *Node) warnOfBrokers(streams *streamkafka.Backend, shared *topic.Store) func(context.Context) map[string]string {
 	return func(ctx context.Context) map[string]string {
-		weak := streams.Warnings(ctx)
+		weak, err := shared.Warnings(ctx)
+		if err != nil {
+			weak = []string{"the settings of the cluster's topics can't be read: " + err.Error()}
+		}
+		weak = append(weak, streams.Warnings(ctx)...)
 		if len(weak) == 0 {
 			return nil
 		}

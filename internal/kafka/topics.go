@@ -75,7 +75,7 @@ func (s *Settings) Create(ctx context.Context, adm *kadm.Client, t Topic) error 
 		err = answer.Err
 	}
 	if errors.Is(err, kerr.InvalidReplicationFactor) {
-		return fault.New(fault.Unavailable, op, t.Name, "the cluster has fewer than %d brokers now, and the topic is to have so many replicas: %w", s.Replication, err)
+		return fault.New(fault.Unavailable, op, t.Name, "there are fewer than %d brokers now, and the topic is to have so many replicas (kafka.replication in the configuration): %w", s.Replication, err)
 	}
 	return Fault(op, t.Name, err)
 }

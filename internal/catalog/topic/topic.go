@@ -261,6 +261,11 @@ func (s *Store) Topics() []string {
 	return []string{s.settings.CatalogTopic(), s.settings.NodesTopic()}
 }
 
+// Warnings names what makes the cluster's own topics less durable than they should be.
+func (s *Store) Warnings(ctx context.Context) ([]string, error) {
+	return s.settings.Weaknesses(ctx, s.admin, append(s.Topics(), s.settings.JournalTopic())...)
+}
+
 // change lets fn change what mu guards, and wakes who waits for that.
 func (s *Store) change(fn func()) {
 	s.mu.Lock()
