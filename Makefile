@@ -1,5 +1,6 @@
 # Targets for those who build Millrace. Users need only: go run ./cmd/millrace up
 .PHONY: build test race lint generate crash crash-faulty bench bench-cluster fuzz clients kafka stores kinesis clean
+.PHONY: build test race lint generate crash crash-faulty crash-cluster bench fuzz clients kafka stores kinesis clean
 
 build: ## the binary
 	CGO_ENABLED=0 go build -trimpath -o millrace ./cmd/millrace
@@ -27,6 +28,10 @@ crash-faulty: ## the same suite on a build that commits before it puts: it must 
 
 kinesis: ## the engine kinesis against moto, kinesalite and kinesis-local; installs them into e2e/kinesis/.peers
 	e2e/kinesis/run
+
+crash-cluster: ## brokers of a real Kafka and nodes, killed and frozen at random under load; needs Java and Maven
+	e2e/kafka/install
+	go test ./e2e/crash -count=1 -timeout=4h -v -kafka -run 'TestCluster$$' -rounds=$(ROUNDS)
 
 clients: ## boto3 and the aws CLI against the built binary; installs them into .venv
 	e2e/clients/run

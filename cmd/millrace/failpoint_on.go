@@ -9,7 +9,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
+
+// arrival is a time in which a signal to stop has reached all threads; it is over when the process goes on.
+const arrival = 100 * time.Millisecond
 
 // failpoint kills this process, as kill -9 does, when the step that MILLRACE_FAILPOINT names ("put-after", or
 // "put-after:3" for the third time) is reached. With "put-after:3:freeze" it stops there until another process lets it
@@ -44,6 +48,7 @@ func failpoint() func(string) {
 			if signal == syscall.SIGKILL {
 				select {} // until it has arrived
 			}
+			time.Sleep(arrival)
 		}
 	}
 }

@@ -17,6 +17,20 @@
 //	make crash          100 rounds: "100 rounds, 0 lost, 0 duplicated, 0 reordered"
 //	make crash-faulty   the same on a build that commits before it puts; it must be found
 //
+// The same for a cluster, on a real Kafka:
+//
+//	worker ──> node 1 2 3 ──> broker 1 2 3        killed · frozen past session and lease ·
+//	             └─────────> objects: a fourth    stopped · restarted, also in the middle
+//	                         node's S3 API        of a reshard or of a write to the journal
+//
+// There an event may be refused, or not be answered, when the node or the brokers are in
+// trouble: it may be there once or not at all. In each round those that are in none must
+// answer; afterwards all must. The stream itself, read by GetRecords, is held against the
+// book, too, so that it is known where an event was lost or doubled; and every node's
+// ledger must tell of all.
+//
+//	make crash-cluster  100 rounds; -rounds and -ways choose
+//
 // A failure keeps the data folder and names the first offending events, their
 // answers, and the objects that hold them.
 package crash

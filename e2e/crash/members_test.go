@@ -2,11 +2,9 @@ package crash
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"millrace/bench/load"
 	"millrace/e2e/kafkacluster"
 	"millrace/e2e/node"
 )
@@ -31,8 +28,8 @@ const (
 	outSpread = 4 * time.Second
 	// backTime is how long everything may take to serve again when nothing disturbs any more.
 	backTime = 90 * time.Second
-	// middleTime is how long a change of shards is under way at most before something happens to its nodes.
-	middleTime = 400 * time.Millisecond
+	// middleTime is how long a change of shards is seen to be under way at most before something happens to its nodes.
+	middleTime = 100 * time.Millisecond
 	// clusterSettleTime is how long everything may take to be delivered.
 	clusterSettleTime = 120 * time.Second
 	// clusterAnswerTime is longer than a node is frozen, and than a request may take after that: a late answer is an answer.
@@ -322,24 +319,41 @@ func (c *cluster) answers(ctx context.Context, m *member, before int) error {
 // active waits until a member says that the stream is ACTIVE.
 func (c *cluster) active(ctx context.Context, m *member) error {
 	return c.until(ctx, m, "tell that the stream is ACTIVE", func() error {
-		aws, err := dial(ctx, m.now.Load().AWS)
-		if err != nil {
-			return err
+		status, err := streamStatus(ctx, m.now.Load())
+		if err == nil && status != "ACTIVE" {
+			err = errors.New(status)
 		}
-		defer aws.Close()
-		a, err := aws.call(load.KinesisCall(aws.host, "DescribeStreamSummary", []byte(`{"StreamName":"class-stream"}`)))
-		if err != nil {
-			return err
-		}
-		var out struct {
-			StreamDescriptionSummary struct{ StreamStatus string }
-		}
-		err = json.Unmarshal(a.Body, &out)
-		if err != nil || a.Status != http.StatusOK || out.StreamDescriptionSummary.StreamStatus != "ACTIVE" {
-			return fmt.Errorf("DescribeStreamSummary: %d %.300s", a.Status, a.Body)
-		}
-		return nil
+		return err
 	})
+}
+
+// middle waits until a node tells that a change of shards is under way, or was made so fast that nobody has seen it.
+func (c *cluster) middle(n *node.Node, done <-chan error) error {
+	for {
+		if status, err := streamStatus(context.Background(), n); err == nil && status == "UPDATING" {
+			time.Sleep(c.aWhile(0, middleTime))
+			return nil
+		}
+		select {
+		case err := <-done:
+			c.tell("too late")
+			return err
+		default:
+		}
+	}
+}
+
+func streamStatus(ctx context.Context, n *node.Node) (string, error) {
+	aws, err := dial(ctx, n.AWS)
+	if err != nil {
+		return "", err
+	}
+	defer aws.Close()
+	var out struct {
+		StreamDescriptionSummary struct{ StreamStatus string }
+	}
+	err = ask(aws, "DescribeStreamSummary", `{"StreamName":"class-stream"}`, &out)
+	return out.StreamDescriptionSummary.StreamStatus, err
 }
 
 // until waits until a member does what it should.
@@ -368,6 +382,7 @@ var busy = []string{"ResourceInUseException", "LimitExceededException"}
 func (c *cluster) reshard(m *member, after time.Duration) <-chan error {
 	done, seed := make(chan error, 1), c.rng.Uint64()
 	go func() {
+		defer close(done)
 		r := &resharder{rng: rand.New(rand.NewPCG(seed, 1)), busy: busy}
 		defer func() { c.reshards.Add(int64(r.done)); done <- r.err }()
 		time.Sleep(after)

@@ -31,7 +31,7 @@ func (n *Node) openKafka(ctx context.Context) error {
 	if err := n.joinCluster(ctx, func() []string { return nodesOf(shared) }); err != nil {
 		return err
 	}
-	journal, err := journaltopic.Open(ctx, journaltopic.Options{Settings: settings, NodeID: n.name, Now: time.Now, Log: n.log})
+	journal, err := journaltopic.Open(ctx, journaltopic.Options{Settings: settings, NodeID: n.name, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint})
 	if err != nil {
 		return err
 	}

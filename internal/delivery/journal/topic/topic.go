@@ -100,6 +100,8 @@ type Options struct {
 	Partitions int    // of the topic, when it is made; default DefaultPartitions
 	Now        func() time.Time
 	Log        *slog.Logger
+	// Failpoint is called at steps that crash tests stop at; nil outside of them.
+	Failpoint func(step string)
 
 	// For tests: the group's session, options of its client, and an error in place of the answer of a commit.
 	session    time.Duration
@@ -138,6 +140,9 @@ func Open(ctx context.Context, opts Options) (*Journal, error) {
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Failpoint == nil {
+		opts.Failpoint = func(string) {}
 	}
 	j := &Journal{opts: opts, topic: opts.Settings.JournalTopic(), group: opts.Settings.Prefix + ".delivery"}
 	if err := j.ensureTopic(ctx); err != nil {
