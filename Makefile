@@ -1,6 +1,5 @@
 # Targets for those who build Millrace. Users need only: go run ./cmd/millrace up
-.PHONY: build test race lint generate crash crash-faulty bench bench-cluster fuzz clients kafka stores kinesis clean
-.PHONY: build test race lint generate crash crash-faulty crash-cluster bench fuzz clients kafka stores kinesis clean
+.PHONY: build test race lint generate crash crash-faulty crash-cluster bench bench-cluster fuzz clients kafka stores kinesis clean
 
 build: ## the binary
 	CGO_ENABLED=0 go build -trimpath -o millrace ./cmd/millrace

@@ -411,7 +411,11 @@ func TestDeletionWithLostAnswers(t *testing.T) {
 			time.Sleep(time.Minute)
 			line := g.agree("d")
 			equal(t, "accepted", line.Accepted, 21)
-			equal(t, "delivered", line.Delivered, 20)
+			// The last one is discarded, unless what is held up by lost answers lets its buffer get old before.
+			equal(t, "delivered and discarded", line.Delivered+line.Discarded, 21)
+			if line.Delivered < 20 {
+				t.Errorf("%d delivered of 20", line.Delivered)
+			}
 			equal(t, "definitions", len(g.defs.all), 0)
 		})
 	}
