@@ -109,13 +109,8 @@ func unique(name string) string { return fmt.Sprintf("%s-%d", name, time.Now().U
 
 // The suite of all stores.
 func TestSuite(t *testing.T) {
-	var s *s3.Store
-	objecttest.Run(t, func(*testing.T) object.Store {
-		if s == nil {
-			s = open(t) // of the whole test, not of one group
-		}
-		return s
-	}, objecttest.Options{PutTimesAreAbout: true, Prefix: unique("suite"), Lacks: lacks[*service]})
+	s := open(t) // of the whole test, not of one group
+	objecttest.Run(t, func(*testing.T) object.Store { return s }, objecttest.Options{PutTimesAreAbout: true, Prefix: unique("suite"), Lacks: lacks[*service]})
 }
 
 // Two nodes deliver as delivery does: a compressed body of unknown length, put if absent under a planned key with the

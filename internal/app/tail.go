@@ -51,8 +51,8 @@ func (n *Node) serveTail(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	t := &tail{n: n, out: &tailWriter{w: w, rc: http.NewResponseController(w)}, ctx: ctx, cancel: cancel,
 		stream: def.Name, id: def.ID, shards: map[uint32]tailState{}}
-	t.out.flush()
-	t.begin(def, oldest)
+	t.begin(def, oldest) // first: what comes after the caller has seen the head of the answer is newer than the newest
+	t.out.head()
 	t.readers.Wait()
 }
 
@@ -101,8 +101,10 @@ func (t *tail) follow(def *stream.Stream, place func(context.Context, stream.Sha
 			continue
 		}
 		t.shards[sh.Index] = tailing
+		ref := stream.ShardRef{Stream: t.stream, ID: t.id, Shard: sh.Index}
+		from, err := place(t.ctx, ref)
 		t.readers.Go(func() {
-			if !t.read(stream.ShardRef{Stream: t.stream, ID: t.id, Shard: sh.Index}, place) {
+			if err != nil || !t.read(ref, from) {
 				t.cancel() // one that can't go on ends all: the client begins again
 			}
 		})
@@ -123,9 +125,9 @@ func (t *tail) ended(shard uint32) bool {
 }
 
 // read copies a shard's records to the caller until the shard ends (true), or the tail does, the stream goes, or the caller is gone.
-func (t *tail) read(ref stream.ShardRef, place func(context.Context, stream.ShardRef) (stream.SequenceNumber, error)) bool {
-	from, err := place(t.ctx, ref)
+func (t *tail) read(ref stream.ShardRef, from stream.SequenceNumber) bool {
 	var batch stream.Batch
+	var err error
 	for err == nil {
 		if err = t.n.streams.Wait(t.ctx, ref, from); err != nil {
 			break
@@ -151,6 +153,13 @@ type tailWriter struct {
 }
 
 func (t *tailWriter) flush() { _ = t.rc.Flush() } // what can't be flushed can't be written either, and that is seen
+
+// head lets the caller see the head of the answer when there are no records yet.
+func (t *tailWriter) head() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.flush()
+}
 
 func (t *tailWriter) write(shard uint32, records []stream.Record) error {
 	t.mu.Lock()
