@@ -243,6 +243,7 @@ func (c *cluster) aWhile(least, spread time.Duration) time.Duration {
 // load makes load on every member until stop is called, which returns when it has ended.
 func (c *cluster) load() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
+	c.t.Cleanup(cancel)
 	var all sync.WaitGroup
 	for _, m := range c.members {
 		t := &target{book: c.book, number: m.number, node: m.now.Load, patient: true, think: clusterThinkTime, answer: clusterAnswerTime, groups: clusterWorkers}
@@ -419,6 +420,13 @@ func (c *cluster) reached(point string, freeze bool) (*member, error) {
 		}
 		if !there {
 			c.tell("not at %s", point)
+			c.kill(m) // or it would come there later, in another round
+			if err := c.launch(m); err != nil {
+				return nil, err
+			}
+			if err := m.serve(); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		c.tell("%s is at %s", m.name, point)
