@@ -1,5 +1,5 @@
 # Targets for those who build Millrace. Users need only: go run ./cmd/millrace up
-.PHONY: build test race lint generate crash crash-faulty crash-cluster bench bench-cluster fuzz clients kafka stores kinesis clean
+.PHONY: build test race lint generate crash crash-faulty crash-cluster crash-cluster-faulty bench bench-cluster fuzz clients kafka stores kinesis clean
 
 build: ## the binary
 	CGO_ENABLED=0 go build -trimpath -o millrace ./cmd/millrace
@@ -31,6 +31,10 @@ kinesis: ## the engine kinesis against moto, kinesalite and kinesis-local; insta
 crash-cluster: ## brokers of a real Kafka and nodes, killed and frozen at random under load; needs Java and Maven
 	e2e/kafka/install
 	go test ./e2e/crash -count=1 -timeout=4h -v -kafka -run 'TestCluster$$' -rounds=$(ROUNDS)
+
+crash-cluster-faulty: ## the same on a build whose journal does without the brokers' fence: it must be found
+	e2e/kafka/install
+	go test ./e2e/crash -count=1 -timeout=1h -v -kafka -run 'TestClusterFaultIsFound$$'
 
 clients: ## boto3 and the aws CLI against the built binary; installs them into .venv
 	e2e/clients/run

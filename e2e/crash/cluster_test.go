@@ -497,19 +497,23 @@ func TestClusterFaultIsFound(t *testing.T) {
 		return
 	}
 	c := newCluster(t, *seed, "failpoints", "unfenced")
-	stop := c.load()
-	defer stop()
-	c.round(0, clusterRound{"a node hangs with the right to write in hand", true, func(c *cluster) error { return c.zombieAt("journal-admitted") }})
-	stop()
-	r, err := c.finish(faultySettleTime)
-	if r == nil {
-		t.Fatal(err) // the campaign could not be ended, which is no verdict
+	// What the node has in hand when it hangs is a matter of luck: not every time does it matter to others.
+	const tries = 6
+	for i := range tries {
+		stop := c.load()
+		c.round(i, clusterRound{"a node hangs with the right to write in hand", true, func(c *cluster) error { return c.zombieAt("journal-admitted") }})
+		stop()
+		r, err := c.finish(faultySettleTime)
+		if r == nil {
+			t.Fatal(err) // the campaign could not be ended, which is no verdict
+		}
+		fmt.Printf("the unfenced build: %s\n", r)
+		if err != nil {
+			t.Logf("beside the report: %.600v", err)
+		}
+		if r.bad() || err != nil {
+			return
+		}
 	}
-	fmt.Printf("the unfenced build: %s\n", r)
-	if err != nil {
-		t.Logf("beside the report: %.600v", err)
-	}
-	if !r.bad() && err == nil {
-		t.Errorf("a node went on with what others had delivered meanwhile, and the report is %s", r)
-	}
+	t.Errorf("a node went on %d times with what others had delivered meanwhile, and nothing was found", tries)
 }
