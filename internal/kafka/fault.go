@@ -32,7 +32,7 @@ var kinds = map[*kerr.Error]fault.Kind{
 	kerr.TopicAlreadyExists:                 fault.InUse,
 	kerr.InvalidTopicException:              fault.Invalid,
 	kerr.InvalidPartitions:                  fault.Invalid,
-	kerr.InvalidReplicationFactor:           fault.Invalid,
+	kerr.InvalidReplicationFactor:           fault.Unavailable, // too few brokers now
 	kerr.InvalidConfig:                      fault.Invalid,
 	kerr.InvalidRequest:                     fault.Internal,
 	kerr.PolicyViolation:                    fault.Denied,

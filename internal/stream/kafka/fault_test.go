@@ -481,3 +481,34 @@ func TestCrowded(t *testing.T) {
 	b.opts.ProduceTimeout = DefaultProduceTimeout
 	mustPut(t, b, "s", "k", "1")
 }
+
+// While a broker is away a topic can't be given partitions. That is the brokers' trouble, and passes; the stream stays as
+// it was.
+func TestReshardWithTooFewBrokers(t *testing.T) {
+	r := newRig(t)
+	b, _ := r.open(nil)
+	create(t, b, stream.CreateStream{Name: "s"})
+	away := true
+	r.brokers.ControlKey(int16(kmsg.CreatePartitions), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if !away {
+			return nil, nil, false
+		}
+		r.brokers.KeepControl()
+		answer := req.ResponseKind().(*kmsg.CreatePartitionsResponse)
+		for _, topic := range req.(*kmsg.CreatePartitionsRequest).Topics {
+			refused := kmsg.NewCreatePartitionsResponseTopic()
+			refused.Topic, refused.ErrorCode = topic.Topic, kerr.InvalidReplicationFactor.Code
+			answer.Topics = append(answer.Topics, refused)
+		}
+		return answer, nil, true
+	})
+	_, err := b.Reshard(t.Context(), "s", stream.Reshard{Count: 3})
+	wantKind(t, err, fault.Unavailable)
+	if s, _ := b.Stream("s"); s.Status != stream.Active || s.OpenShards() != 1 {
+		t.Errorf("the stream is %s with %d open shards", s.Status, s.OpenShards())
+	}
+	r.brokers.Control(func(kmsg.Request) (kmsg.Response, error, bool) { away = false; return nil, nil, false })
+	if s, err := b.Reshard(t.Context(), "s", stream.Reshard{Count: 3}); err != nil || s.OpenShards() != 3 {
+		t.Errorf("when the broker is back: %v", err)
+	}
+}
