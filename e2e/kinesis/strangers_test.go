@@ -383,13 +383,13 @@ func (l *life) merge() {
 
 func (l *life) settings() {
 	for _, retention := range []time.Duration{48 * time.Hour, 24 * time.Hour} {
-		if _, err := l.b.UpdateStream(l.ctx, "s", stream.UpdateStream{Retention: &retention}); err != nil {
+		if _, err := l.b.UpdateStream(l.ctx, "s", func(set *stream.Settings) error { set.Retention = retention; return nil }); err != nil {
 			l.t.Fatal(err)
 		}
 		l.until("the retention", func() bool { return l.active() && l.def().Retention == retention })
 	}
 	for _, tags := range []map[string]string{{"a": "1", "b": "2"}, {"b": "3", "c": "4"}, {}} {
-		st, err := l.b.UpdateStream(l.ctx, "s", stream.UpdateStream{Tags: tags})
+		st, err := l.b.UpdateStream(l.ctx, "s", func(set *stream.Settings) error { set.Tags = tags; return nil })
 		if err != nil || fmt.Sprint(st.Tags) != fmt.Sprint(tags) {
 			l.t.Fatalf("tags %v, %v; want %v", st, err, tags)
 		}

@@ -117,7 +117,7 @@ func (m *memorySource) CreateStream(_ context.Context, spec stream.CreateStream)
 	}
 	m.made++
 	s := &memoryStream{logs: map[uint32]*memoryLog{}}
-	s.Stream = stream.Stream{Name: spec.Name, ID: fmt.Sprintf("id%d", m.made), Status: stream.Active, Created: m.now(), Retention: stream.DefaultRetention}
+	s.Stream = stream.Stream{Name: spec.Name, ID: fmt.Sprintf("id%d", m.made), Status: stream.Active, Created: m.now(), Settings: stream.Settings{Retention: stream.DefaultRetention}}
 	for _, r := range stream.EvenRanges(max(spec.Shards, 1)) {
 		s.open(r, m.now().Unix())
 	}

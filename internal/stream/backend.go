@@ -27,8 +27,10 @@ type Backend interface {
 	// DeleteStream removes a stream and its records; its name is free at return, or soon after where an engine takes its
 	// time: until then the stream is described as DELETING.
 	DeleteStream(ctx context.Context, name string) error
-	// UpdateStream changes a stream's settings.
-	UpdateStream(ctx context.Context, name string, change UpdateStream) (*Stream, error)
+	// UpdateStream changes a stream's settings: edit gets those of this moment, of its own to change, and what it leaves in
+	// them is stored, unless it returns an error, which UpdateStream then returns as it is. No other change comes between;
+	// where others may have been quicker, edit is called again. A setting that an engine can't change is Unsupported.
+	UpdateStream(ctx context.Context, name string, edit func(*Settings) error) (*Stream, error)
 	// Reshard splits, merges or scales. Each closed parent's records end where its children's begin: whoever reads the
 	// parents to their ends and then the children sees every key in order. The stream that it returns may be UPDATING; it
 	// is ACTIVE soon after, with the children in place, and the parents' End is set. Until then another Reshard is InUse;
@@ -110,12 +112,6 @@ type CreateStream struct {
 	Retention      time.Duration
 	MaxRecordBytes int
 	Tags           map[string]string
-}
-
-// UpdateStream says what to change; nil leaves a setting as it is.
-type UpdateStream struct {
-	Retention *time.Duration
-	Tags      map[string]string // replaces all tags
 }
 
 // Entry is a record to append.

@@ -57,15 +57,12 @@ const HiddenPrefix = "~"
 
 // Stream describes a stream at one moment. A value that a Backend has handed out is never changed.
 type Stream struct {
-	Name           string // "class-stream"
-	ID             string // of this incarnation: a stream deleted and created again has another
-	Mode           Mode
-	Status         Status
-	Created        time.Time
-	Retention      time.Duration
-	MaxRecordBytes int // of data; the partition key is counted beside
-	Tags           map[string]string
-	Shards         []Shard // by index; closed ones stay until their last record has left retention
+	Name    string // "class-stream"
+	ID      string // of this incarnation: a stream deleted and created again has another
+	Status  Status
+	Created time.Time
+	Settings
+	Shards []Shard // by index; closed ones stay until their last record has left retention
 }
 
 // Hidden reports whether no API may show the stream.

@@ -22,7 +22,7 @@ import (
 type Streams interface {
 	Stream(name string) (*stream.Stream, bool)
 	CreateStream(ctx context.Context, spec stream.CreateStream) (*stream.Stream, error)
-	UpdateStream(ctx context.Context, name string, change stream.UpdateStream) (*stream.Stream, error)
+	UpdateStream(ctx context.Context, name string, edit func(*stream.Settings) error) (*stream.Stream, error)
 	Reshard(ctx context.Context, name string, change stream.Reshard) (*stream.Stream, error)
 	DeleteStream(ctx context.Context, name string) error
 }
@@ -296,10 +296,6 @@ func (p *planner) stream(s *streamSpec) {
 		return
 	}
 	p.takenOver(s.resource, s.name)
-	if have.Mode != s.mode {
-		p.refuse(s.resource, "StreamModeDetails", "the mode can't change from %s to %s in this version of Millrace", have.Mode, s.mode)
-		return
-	}
 	change := s.changes(have)
 	if change.what == nil {
 		p.add(Keep, s.resource, s.name, "", nil)
@@ -311,20 +307,21 @@ func (p *planner) stream(s *streamSpec) {
 // streamChange is what a file changes of a stream that is there.
 type streamChange struct {
 	what     []string // in words; nil: nothing
-	settings stream.UpdateStream
-	shards   int // 0: as many as there are
+	settings bool     // retention, tags or mode
+	shards   int      // 0: as many as there are
 }
 
 func (s *streamSpec) changes(have *stream.Stream) (c streamChange) {
+	if have.Mode != s.mode {
+		c.settings = true
+		c.what = append(c.what, fmt.Sprintf("mode from %s to %s", have.Mode, s.mode))
+	}
 	if have.Retention != s.retention {
-		c.settings.Retention = &s.retention
+		c.settings = true
 		c.what = append(c.what, fmt.Sprintf("retention from %v to %v", have.Retention, s.retention))
 	}
 	if !maps.Equal(have.Tags, s.tags) {
-		c.settings.Tags = maps.Clone(s.tags)
-		if c.settings.Tags == nil {
-			c.settings.Tags = map[string]string{}
-		}
+		c.settings = true
 		c.what = append(c.what, "tags")
 	}
 	// A file that gives no number leaves the shards to whoever scales the stream.
@@ -372,8 +369,11 @@ const (
 
 // applyChange does one thing after the other: a stream takes the next change when it is ACTIVE again.
 func (p *planner) applyChange(ctx context.Context, s *streamSpec, c streamChange) error {
-	if c.settings.Retention != nil || c.settings.Tags != nil {
-		_, err := p.target.Streams.UpdateStream(ctx, s.name, c.settings)
+	if c.settings {
+		_, err := p.target.Streams.UpdateStream(ctx, s.name, func(set *stream.Settings) error {
+			set.Mode, set.Retention, set.Tags = s.mode, s.retention, maps.Clone(s.tags)
+			return nil
+		})
 		if err := p.whenActive(ctx, s, err); err != nil {
 			return err
 		}

@@ -233,7 +233,6 @@ func TestReplacementIsRefused(t *testing.T) {
 	n.mustUp(small, Options{}, false)
 	for _, c := range []struct{ from, to, want string }{
 		{"BucketName: events", "BucketName: other", "t.yaml:5:55: Resources.B.Properties.BucketName: the name can't change from events to other in place"},
-		{"Properties: {RetentionPeriodHours: !Ref Hours}", "Properties: {StreamModeDetails: {StreamMode: ON_DEMAND}}", "the mode can't change from PROVISIONED to ON_DEMAND"},
 		{"DeliveryStreamType: KinesisStreamAsSource\n      KinesisStreamSourceConfiguration: {KinesisStreamARN: !GetAtt S.Arn, RoleARN: !GetAtt R.Arn}", "DeliveryStreamType: DirectPut", "DeliveryStreamType can't change in place"},
 	} {
 		if !strings.Contains(small, c.from) {
@@ -273,6 +272,21 @@ func TestShardCountChangesInPlace(t *testing.T) {
 	f("RetentionPeriodHours: 48", "= Kinesis::Stream S ("+name+")", 3, 5)
 	f("ShardCount: 1, RetentionPeriodHours: 48", "~ Kinesis::Stream S ("+name+"): from 3 to 1 open shards; "+
 		"closed ones stay until their records have left retention", 1, 7)
+}
+
+func TestModeChangesInPlace(t *testing.T) {
+	n := newNode(t)
+	n.mustUp(small, Options{}, false)
+	onDemand := strings.Replace(small, "Properties: {RetentionPeriodHours: !Ref Hours}", "Properties: {StreamModeDetails: {StreamMode: ON_DEMAND}}", 1)
+	plan := n.mustUp(onDemand, Options{}, false)
+	st := n.streams.Streams()[0]
+	if st.Mode != stream.OnDemand || !strings.Contains(plan, "mode from PROVISIONED to ON_DEMAND") {
+		t.Errorf("the stream is %s after\n%s", st.Mode, plan)
+	}
+	n.mustUp(small, Options{}, false)
+	if st := n.streams.Streams()[0]; st.Mode != stream.Provisioned {
+		t.Errorf("the stream is %s after the way back", st.Mode)
+	}
 }
 
 func TestFunctions(t *testing.T) {

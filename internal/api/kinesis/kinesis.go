@@ -48,8 +48,8 @@ type Service struct {
 	verifier *awswire.Verifier
 	tokens   tokens
 
-	// changes serialises what reads the backend's state, decides, and writes: shard limit on creation, tags and
-	// retention, so that two calls can't both pass a check that only one may.
+	// changes serialises what reads the backend's state, decides, and writes: shard limit on creation and resharding, so
+	// that two calls can't both pass a check that only one may. Settings need no such thing: see stream.Backend.
 	changes sync.Mutex
 
 	complained complaints

@@ -39,8 +39,8 @@ func (m *memory) CreateStream(_ context.Context, spec stream.CreateStream) (*str
 	}
 	m.born++
 	st := &stream.Stream{
-		Name: spec.Name, ID: "incarnation-" + string(rune('0'+m.born)), Mode: spec.Mode, Status: stream.Active,
-		Created: m.now(), Retention: stream.DefaultRetention, MaxRecordBytes: spec.MaxRecordBytes, Tags: spec.Tags,
+		Name: spec.Name, ID: "incarnation-" + string(rune('0'+m.born)), Status: stream.Active, Created: m.now(),
+		Settings: stream.Settings{Mode: spec.Mode, Retention: stream.DefaultRetention, MaxRecordBytes: spec.MaxRecordBytes, Tags: spec.Tags},
 	}
 	for i, r := range stream.EvenRanges(max(spec.Shards, 1)) {
 		created := m.now().Unix()
@@ -61,15 +61,13 @@ func (m *memory) DeleteStream(_ context.Context, name string) error {
 	return nil
 }
 
-func (m *memory) UpdateStream(_ context.Context, name string, change stream.UpdateStream) (*stream.Stream, error) {
+func (m *memory) UpdateStream(_ context.Context, name string, edit func(*stream.Settings) error) (*stream.Stream, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	st := *m.streams[name]
-	if change.Retention != nil {
-		st.Retention = *change.Retention
-	}
-	if change.Tags != nil {
-		st.Tags = change.Tags
+	st.Settings = st.Settings.Clone()
+	if err := edit(&st.Settings); err != nil {
+		return nil, err
 	}
 	m.streams[name] = &st
 	return &st, nil

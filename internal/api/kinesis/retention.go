@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"millrace/internal/awsmodel/kinesiswire"
-	"millrace/internal/fault"
 	"millrace/internal/stream"
 )
 
@@ -45,8 +44,6 @@ var decreaseStreamRetentionPeriod = operation{name: "DecreaseStreamRetentionPeri
 
 // changeRetention sets a stream's retention; allowed compares with what it is now, in hours.
 func (s *Service) changeRetention(c *call, name, arn string, hours int, allowed func(st *stream.Stream, now int) error) error {
-	s.changes.Lock()
-	defer s.changes.Unlock()
 	st, err := s.stream(name, arn)
 	if err != nil {
 		return err
@@ -57,13 +54,12 @@ func (s *Service) changeRetention(c *call, name, arn string, hours int, allowed 
 	case hours > maxRetentionHours:
 		return failure(kinesiswire.ErrInvalidArgument, "Maximum allowed retention period is %d hours. Requested retention period (%d hours) is too long.", maxRetentionHours, hours)
 	}
-	now := int(st.Retention / time.Hour)
-	if err := allowed(st, now); err != nil {
-		return err
-	}
-	if hours == now {
+	_, err = s.update(c, st, func(set *stream.Settings) error {
+		if err := allowed(st, int(set.Retention/time.Hour)); err != nil {
+			return err
+		}
+		set.Retention = time.Duration(hours) * time.Hour
 		return nil
-	}
-	_, err = s.Backend.UpdateStream(c.ctx, st.Name, stream.UpdateStream{Retention: new(time.Duration(hours) * time.Hour)})
-	return worded(err, fault.NotFound, s.noStream(st.Name))
+	})
+	return err
 }

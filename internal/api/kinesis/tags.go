@@ -7,7 +7,6 @@ import (
 	"unicode"
 
 	"millrace/internal/awsmodel/kinesiswire"
-	"millrace/internal/fault"
 	"millrace/internal/stream"
 )
 
@@ -111,23 +110,19 @@ func tagsOf(st *stream.Stream) []kinesiswire.Tag {
 	return tags
 }
 
-// changeTags replaces a stream's tags by what change makes of a copy of them.
+// changeTags changes a stream's tags.
 func (s *Service) changeTags(c *call, name, arn string, change func(st *stream.Stream, tags map[string]string) error) error {
-	s.changes.Lock()
-	defer s.changes.Unlock()
 	st, err := s.stream(name, arn)
 	if err != nil {
 		return err
 	}
-	tags := maps.Clone(st.Tags)
-	if tags == nil {
-		tags = map[string]string{}
-	}
-	if err := change(st, tags); err != nil {
-		return err
-	}
-	_, err = s.Backend.UpdateStream(c.ctx, st.Name, stream.UpdateStream{Tags: tags})
-	return worded(err, fault.NotFound, s.noStream(st.Name))
+	_, err = s.update(c, st, func(set *stream.Settings) error {
+		if set.Tags == nil {
+			set.Tags = map[string]string{}
+		}
+		return change(st, set.Tags)
+	})
+	return err
 }
 
 func (s *Service) adding(more map[string]string) func(*stream.Stream, map[string]string) error {

@@ -5,6 +5,7 @@ import (
 
 	"millrace/internal/awsmodel/kinesiswire"
 	"millrace/internal/awswire"
+	"millrace/internal/fault"
 	"millrace/internal/ids"
 	"millrace/internal/stream"
 )
@@ -66,6 +67,12 @@ func (s *Service) writable(name, arn string) (*stream.Stream, error) {
 		return nil, s.noStream(st.Name)
 	}
 	return st, nil
+}
+
+// update changes the settings of a stream.
+func (s *Service) update(c *call, st *stream.Stream, edit func(*stream.Settings) error) (*stream.Stream, error) {
+	now, err := s.Backend.UpdateStream(c.ctx, st.Name, edit)
+	return now, worded(err, fault.NotFound, s.noStream(st.Name))
 }
 
 // visible lists the streams that the API shows.

@@ -67,8 +67,8 @@ func (b *Backend) newDocument(op string, spec stream.CreateStream) (*document, e
 		return nil, err
 	}
 	def := stream.Stream{
-		Name: spec.Name, ID: b.opts.IDs.UUID(), Mode: spec.Mode, Status: stream.Creating, Created: b.opts.Now().UTC(),
-		Retention: spec.Retention, MaxRecordBytes: spec.MaxRecordBytes, Tags: maps.Clone(spec.Tags),
+		Name: spec.Name, ID: b.opts.IDs.UUID(), Status: stream.Creating, Created: b.opts.Now().UTC(),
+		Settings: stream.Settings{Mode: spec.Mode, Retention: spec.Retention, MaxRecordBytes: spec.MaxRecordBytes, Tags: maps.Clone(spec.Tags)},
 	}
 	count := spec.Shards
 	if def.Mode == "" {
@@ -384,36 +384,65 @@ func (b *Backend) deleteTopicOnce(ctx context.Context, name string, id topicID) 
 	return kafka.Fault(op, name, kerr.ErrorForCode(resp.Topics[0].ErrorCode))
 }
 
-// UpdateStream changes the topic's settings, then the document.
-func (b *Backend) UpdateStream(ctx context.Context, name string, change stream.UpdateStream) (*stream.Stream, error) {
+// UpdateStream changes the topic's settings, then the document. What the topic has to know is found out by a try against
+// the view; when another node's change comes between that makes the try untrue, all begins again.
+func (b *Backend) UpdateStream(ctx context.Context, name string, edit func(*stream.Settings) error) (*stream.Stream, error) {
 	const op = "kafka.UpdateStream"
 	if b.closing.Load() {
 		return nil, errClosed(op, name)
 	}
-	s, ok := b.view.Load().byName[name]
-	if !ok || s.def.Status == stream.Deleting {
-		return nil, notFound(op, name)
-	}
-	if change.Retention != nil && *change.Retention != s.def.Retention {
-		ctx, cancel := b.bounded(ctx)
-		defer cancel()
-		if err := kafka.Alter(ctx, b.adm, s.topic.name, retentionConfigs(*change.Retention)); err != nil {
+	for range updateTries {
+		s, ok := b.view.Load().byName[name]
+		if !ok || s.def.Status == stream.Deleting {
+			return nil, notFound(op, name)
+		}
+		tried := s.def.Settings.Clone()
+		if err := edit(&tried); err != nil {
 			return nil, err
 		}
+		if err := b.setTopic(ctx, op, s, &tried); err != nil {
+			return nil, err
+		}
+		d, _, err := b.edit(ctx, op, name, s.def.ID, func(d *document) error {
+			want := d.Stream.Settings.Clone()
+			if err := edit(&want); err != nil {
+				return err
+			}
+			if want.Retention != tried.Retention || want.MaxRecordBytes != tried.MaxRecordBytes {
+				return errOvertaken
+			}
+			d.Stream.Settings = want
+			return nil
+		})
+		if errors.Is(err, errOvertaken) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &d.Stream, nil
 	}
-	d, _, err := b.edit(ctx, op, name, s.def.ID, func(d *document) error {
-		if change.Retention != nil {
-			d.Stream.Retention = *change.Retention
-		}
-		if change.Tags != nil {
-			d.Stream.Tags = maps.Clone(change.Tags)
-		}
+	return nil, fault.New(fault.Unavailable, op, name, "others change the stream all the time: given up after %d tries", updateTries)
+}
+
+// updateTries bounds how often an update begins again.
+const updateTries = 10
+
+var errOvertaken = errors.New("another node has changed the stream meanwhile")
+
+// setTopic makes brokers do what settings need of them. A producer learns how large its batches may be when it meets a
+// topic, so a stream can't take larger records than its topic was made for.
+func (b *Backend) setTopic(ctx context.Context, op string, s *streamState, want *stream.Settings) error {
+	if want.MaxRecordBytes != s.def.MaxRecordBytes && maxBatch(want.MaxRecordBytes) > s.doc.MaxBatchBytes {
+		return fault.New(fault.Unsupported, op, s.def.Name, "the topic was made for records of %d bytes at most; on Kafka a stream that "+
+			"takes larger ones has to be created with that size", maxRecord(s.doc.MaxBatchBytes))
+	}
+	if want.Retention == s.def.Retention {
 		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
-	return &d.Stream, nil
+	ctx, cancel := b.bounded(ctx)
+	defer cancel()
+	return kafka.Alter(ctx, b.adm, s.topic.name, retentionConfigs(want.Retention))
 }
 
 // adopt makes a stream of a topic that others have made: partition i is shard i, the key space is divided evenly. It
@@ -466,8 +495,8 @@ func (b *Backend) adopted(name string, found *kmsg.MetadataResponseTopic, config
 	d := &document{
 		Topic: name, TopicID: topicID(found.TopicID), Adopted: true, MaxBatchBytes: int32(limit),
 		Stream: stream.Stream{
-			Name: name, ID: b.opts.IDs.UUID(), Mode: stream.Provisioned, Status: stream.Active, Created: b.opts.Now().UTC(),
-			Retention: retention, MaxRecordBytes: maxRecord(int32(limit)),
+			Name: name, ID: b.opts.IDs.UUID(), Status: stream.Active, Created: b.opts.Now().UTC(),
+			Settings: stream.Settings{Mode: stream.Provisioned, Retention: retention, MaxRecordBytes: maxRecord(int32(limit))},
 		},
 	}
 	d.shards(len(found.Partitions))

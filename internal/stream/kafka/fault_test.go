@@ -361,7 +361,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s is %q, want %q", k, configs[k], want)
 		}
 	}
-	if _, err := b.UpdateStream(t.Context(), "settings", stream.UpdateStream{Retention: &week}); err != nil {
+	if _, err := b.UpdateStream(t.Context(), "settings", func(set *stream.Settings) error { set.Retention = week; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if configs, err = kafka.Configs(t.Context(), b.adm, "settings"); err != nil || configs["retention.ms"] != "604800000" {

@@ -2,6 +2,8 @@ package kinesis
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -122,30 +124,189 @@ func (b *Backend) DeleteStream(ctx context.Context, name string) error {
 	return nil
 }
 
-// UpdateStream changes retention and tags. The description that it returns may still be UPDATING.
-func (b *Backend) UpdateStream(ctx context.Context, name string, change stream.UpdateStream) (*stream.Stream, error) {
+// UpdateStream makes calls of what edit changes, each on its own: the service has no way to change several settings at
+// once, so an error may come after some are changed. The description that it returns may still be UPDATING.
+func (b *Backend) UpdateStream(ctx context.Context, name string, edit func(*stream.Settings) error) (*stream.Stream, error) {
 	const op = "kinesis.UpdateStream"
 	if isHidden(name) {
 		if b.hidden == nil {
 			return nil, errNoHidden(op, name)
 		}
-		return b.hidden.UpdateStream(ctx, name, change)
+		return b.hidden.UpdateStream(ctx, name, edit)
 	}
-	st, err := b.describe(ctx, op, name, described{tags: change.Tags != nil})
+	st, err := b.describe(ctx, op, name, described{})
 	if err != nil {
 		return nil, err
 	}
-	if change.Tags != nil {
-		if err := b.setTags(ctx, op, st, change.Tags); err != nil {
+	want := st.Settings.Clone()
+	if err := edit(&want); err != nil {
+		return nil, err
+	}
+	fresh := described{
+		tags:      !maps.Equal(want.Tags, st.Tags),
+		consumers: !slices.EqualFunc(want.Consumers, st.Consumers, sameConsumer),
+	}
+	if fresh.tags || fresh.consumers {
+		// What was at hand of them may be old: read them anew, and change that.
+		if st, err = b.describe(ctx, op, name, fresh); err != nil {
+			return nil, err
+		}
+		want = st.Settings.Clone()
+		if err := edit(&want); err != nil {
 			return nil, err
 		}
 	}
-	if change.Retention != nil && *change.Retention != st.Retention {
-		if err := b.setRetention(ctx, op, st, *change.Retention); err != nil {
-			return nil, err
+	if err := b.change(ctx, op, st, &want); err != nil {
+		return nil, err
+	}
+	return b.describe(ctx, op, name, fresh)
+}
+
+func sameConsumer(a, b stream.Consumer) bool {
+	return a.Name == b.Name && a.Created.Equal(b.Created) && maps.Equal(a.Tags, b.Tags) && a.Policy == b.Policy
+}
+
+// change calls for each setting that differs. What takes the stream through UPDATING comes last, one of it at a time: the
+// next would be refused.
+func (b *Backend) change(ctx context.Context, op string, st *stream.Stream, want *stream.Settings) error {
+	if want.Policy != st.Policy {
+		return fault.New(fault.Unsupported, op, st.Name, "resource policies of streams in Amazon Kinesis are set there, not through Millrace")
+	}
+	if err := b.setTags(ctx, op, st, want.Tags); err != nil {
+		return err
+	}
+	if err := b.setConsumers(ctx, op, st, want.Consumers); err != nil {
+		return err
+	}
+	if err := b.setMetrics(ctx, op, st, want.Metrics); err != nil {
+		return err
+	}
+	if want.MaxRecordBytes != st.MaxRecordBytes {
+		if err := b.call(ctx, op, st.Name, func(ctx context.Context) error { return b.setMaxRecord(ctx, st, want.MaxRecordBytes) }); err != nil {
+			return err
 		}
 	}
-	return b.describe(ctx, op, name, described{tags: change.Tags != nil})
+	if want.Mode != st.Mode {
+		if err := b.call(ctx, op, st.Name, func(ctx context.Context) error { return b.setMode(ctx, st, want.Mode) }); err != nil {
+			return err
+		}
+	}
+	if want.EncryptionKey != st.EncryptionKey {
+		if err := b.call(ctx, op, st.Name, func(ctx context.Context) error { return b.setEncryption(ctx, st, want.EncryptionKey) }); err != nil {
+			return err
+		}
+	}
+	if want.Retention != st.Retention {
+		return b.setRetention(ctx, op, st, want.Retention)
+	}
+	return nil
+}
+
+// arn asks for the ARN, which these calls want and the view does not keep.
+func (b *Backend) arn(ctx context.Context, st *stream.Stream) (*string, error) {
+	out, err := b.client.DescribeStreamSummary(ctx, &sdk.DescribeStreamSummaryInput{StreamName: &st.Name})
+	if err != nil {
+		return nil, err
+	}
+	if out.StreamDescriptionSummary == nil || out.StreamDescriptionSummary.StreamARN == nil {
+		return nil, errors.New("DescribeStreamSummary tells no StreamARN")
+	}
+	return out.StreamDescriptionSummary.StreamARN, nil
+}
+
+func (b *Backend) setMode(ctx context.Context, st *stream.Stream, mode stream.Mode) error {
+	arn, err := b.arn(ctx, st)
+	if err == nil {
+		_, err = b.client.UpdateStreamMode(ctx, &sdk.UpdateStreamModeInput{StreamARN: arn, StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamMode(mode)}})
+	}
+	return err
+}
+
+func (b *Backend) setMaxRecord(ctx context.Context, st *stream.Stream, limit int) error {
+	arn, err := b.arn(ctx, st)
+	if err == nil {
+		_, err = b.client.UpdateMaxRecordSize(ctx, &sdk.UpdateMaxRecordSizeInput{StreamARN: arn, MaxRecordSizeInKiB: aws.Int32(int32(limit >> 10))})
+	}
+	return err
+}
+
+// setEncryption starts or stops encryption; another key is a start too.
+func (b *Backend) setEncryption(ctx context.Context, st *stream.Stream, key string) error {
+	if key == "" {
+		_, err := b.client.StopStreamEncryption(ctx, &sdk.StopStreamEncryptionInput{StreamName: &st.Name, EncryptionType: types.EncryptionTypeKms, KeyId: &st.EncryptionKey})
+		return err
+	}
+	_, err := b.client.StartStreamEncryption(ctx, &sdk.StartStreamEncryptionInput{StreamName: &st.Name, EncryptionType: types.EncryptionTypeKms, KeyId: &key})
+	return err
+}
+
+func (b *Backend) setMetrics(ctx context.Context, op string, st *stream.Stream, want []string) error {
+	off, on := difference(st.Metrics, want), difference(want, st.Metrics)
+	if len(off) > 0 {
+		if err := b.call(ctx, op, st.Name, func(ctx context.Context) error {
+			_, err := b.client.DisableEnhancedMonitoring(ctx, &sdk.DisableEnhancedMonitoringInput{StreamName: &st.Name, ShardLevelMetrics: off})
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	if len(on) == 0 {
+		return nil
+	}
+	return b.call(ctx, op, st.Name, func(ctx context.Context) error {
+		_, err := b.client.EnableEnhancedMonitoring(ctx, &sdk.EnableEnhancedMonitoringInput{StreamName: &st.Name, ShardLevelMetrics: on})
+		return err
+	})
+}
+
+// difference gives the names of a that b lacks.
+func difference(a, b []string) []types.MetricsName {
+	var names []types.MetricsName
+	for _, name := range a {
+		if !slices.Contains(b, name) {
+			names = append(names, types.MetricsName(name))
+		}
+	}
+	return names
+}
+
+// setConsumers registers and deregisters. A registration has the service's creation time, whatever want says. Tags go
+// with the registration; later ones and policies are the service's.
+func (b *Backend) setConsumers(ctx context.Context, op string, st *stream.Stream, want []stream.Consumer) error {
+	same := func(a stream.Consumer) func(stream.Consumer) bool {
+		return func(b stream.Consumer) bool { return a.Name == b.Name && a.Created.Equal(b.Created) }
+	}
+	var drop, add []stream.Consumer
+	for _, c := range st.Consumers {
+		if !slices.ContainsFunc(want, same(c)) {
+			drop = append(drop, c)
+		}
+	}
+	for _, c := range want {
+		i := slices.IndexFunc(st.Consumers, same(c))
+		if i < 0 && c.Policy == "" {
+			add = append(add, c)
+		} else if i < 0 || !sameConsumer(c, st.Consumers[i]) {
+			return fault.New(fault.Unsupported, op, st.Name, "tags and policies of consumers that are registered in Amazon Kinesis are set there, not through Millrace")
+		}
+	}
+	if len(drop)+len(add) == 0 {
+		return nil
+	}
+	return b.call(ctx, op, st.Name, func(ctx context.Context) error {
+		arn, err := b.arn(ctx, st)
+		for i := 0; err == nil && i < len(drop); i++ {
+			_, err = b.client.DeregisterStreamConsumer(ctx, &sdk.DeregisterStreamConsumerInput{StreamARN: arn, ConsumerName: &drop[i].Name})
+		}
+		for i := 0; err == nil && i < len(add); i++ {
+			in := &sdk.RegisterStreamConsumerInput{StreamARN: arn, ConsumerName: &add[i].Name}
+			if len(add[i].Tags) > 0 {
+				in.Tags = add[i].Tags
+			}
+			_, err = b.client.RegisterStreamConsumer(ctx, in)
+		}
+		return err
+	})
 }
 
 func (b *Backend) setRetention(ctx context.Context, op string, st *stream.Stream, want time.Duration) error {

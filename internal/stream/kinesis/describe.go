@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,8 +15,8 @@ import (
 	"millrace/internal/stream"
 )
 
-// described says what of a description may be older: tags have a call of their own with a low rate.
-type described struct{ tags bool }
+// described says what of a description must be new: tags and consumers have calls of their own with a low rate.
+type described struct{ tags, consumers bool }
 
 // describe asks for a stream as it is now and publishes it. NotFound: it is gone, and the view no longer shows it.
 func (b *Backend) describe(ctx context.Context, op, name string, want described) (*stream.Stream, error) {
@@ -48,13 +49,19 @@ func (b *Backend) ask(ctx context.Context, op, name string, want described) (*st
 		return nil, fault.New(fault.Unavailable, op, name, "DescribeStreamSummary tells no creation time")
 	}
 	st := &stream.Stream{
-		Name:           name,
-		ID:             incarnation(*sum.StreamCreationTimestamp),
-		Mode:           stream.Provisioned,
-		Status:         stream.Status(sum.StreamStatus),
-		Created:        sum.StreamCreationTimestamp.UTC(),
-		Retention:      time.Duration(aws.ToInt32(sum.RetentionPeriodHours)) * time.Hour,
-		MaxRecordBytes: stream.DefaultMaxRecordBytes,
+		Name:    name,
+		ID:      incarnation(*sum.StreamCreationTimestamp),
+		Status:  stream.Status(sum.StreamStatus),
+		Created: sum.StreamCreationTimestamp.UTC(),
+		Settings: stream.Settings{
+			Mode:           stream.Provisioned,
+			Retention:      time.Duration(aws.ToInt32(sum.RetentionPeriodHours)) * time.Hour,
+			MaxRecordBytes: stream.DefaultMaxRecordBytes,
+			Metrics:        metricsOf(sum.EnhancedMonitoring),
+		},
+	}
+	if sum.EncryptionType == types.EncryptionTypeKms {
+		st.EncryptionKey = aws.ToString(sum.KeyId)
 	}
 	if sum.StreamModeDetails != nil && sum.StreamModeDetails.StreamMode != "" {
 		st.Mode = stream.Mode(sum.StreamModeDetails.StreamMode)
@@ -74,7 +81,63 @@ func (b *Backend) ask(ctx context.Context, op, name string, want described) (*st
 	if st.Tags, err = b.tags(ctx, op, name, before, want); err != nil {
 		return nil, err
 	}
+	if st.Consumers, err = b.consumers(ctx, op, sum, before, want); err != nil {
+		return nil, err
+	}
 	return st, nil
+}
+
+func metricsOf(all []types.EnhancedMetrics) []string {
+	var names []string
+	for _, m := range all {
+		for _, name := range m.ShardLevelMetrics {
+			names = append(names, string(name))
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// maxConsumers bounds the registered consumers that are taken in of one stream.
+const maxConsumers = 1000
+
+// consumers lists a stream's registered consumers: when they are wanted, or when their number is another than before.
+// Their tags and policies stay with the service.
+func (b *Backend) consumers(ctx context.Context, op string, sum *types.StreamDescriptionSummary, before *stream.Stream, want described) ([]stream.Consumer, error) {
+	count := int(aws.ToInt32(sum.ConsumerCount))
+	if !want.consumers && before != nil && len(before.Consumers) == count {
+		return before.Consumers, nil
+	}
+	if count == 0 && !want.consumers {
+		return nil, nil
+	}
+	var all []stream.Consumer
+	in := &sdk.ListStreamConsumersInput{StreamARN: sum.StreamARN}
+	for {
+		out, err := b.client.ListStreamConsumers(ctx, in)
+		if err != nil && !want.consumers {
+			// Who may put and read need not be allowed to list them; the stream is usable without.
+			b.opts.Log.Debug("the consumers of a stream are not known", "stream", aws.ToString(sum.StreamName), "error", err)
+			if before != nil {
+				return before.Consumers, nil
+			}
+			return nil, nil
+		}
+		if err != nil {
+			return nil, faultOf(op, aws.ToString(sum.StreamName), err)
+		}
+		for _, c := range out.Consumers {
+			if c.ConsumerStatus != types.ConsumerStatusDeleting && c.ConsumerCreationTimestamp != nil {
+				all = append(all, stream.Consumer{Name: aws.ToString(c.ConsumerName), Created: c.ConsumerCreationTimestamp.UTC()})
+			}
+		}
+		if out.NextToken == nil || len(all) > maxConsumers {
+			break
+		}
+		in = &sdk.ListStreamConsumersInput{StreamARN: sum.StreamARN, NextToken: out.NextToken}
+	}
+	slices.SortFunc(all, func(x, y stream.Consumer) int { return strings.Compare(x.Name, y.Name) })
+	return all, nil
 }
 
 // incarnation names a stream that was created at t. The creation time is what every version of the service tells and

@@ -39,7 +39,7 @@ func TestViewFollowsOthers(t *testing.T) {
 	}
 	until(t, "a split that others made", func() bool { st, _ := b.Stream("theirs"); return len(st.Shards) == 3 })
 	week := 7 * 24 * time.Hour
-	if _, err := n.streams.UpdateStream(ctx, "theirs", stream.UpdateStream{Retention: &week}); err != nil {
+	if _, err := n.streams.UpdateStream(ctx, "theirs", func(set *stream.Settings) error { set.Retention = week; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "a retention that others set", func() bool { st, _ := b.Stream("theirs"); return st.Retention == week })

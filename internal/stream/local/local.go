@@ -304,8 +304,8 @@ func (b *Backend) CreateStream(ctx context.Context, spec stream.CreateStream) (*
 
 func (b *Backend) newStream(spec stream.CreateStream) (*stream.Stream, error) {
 	def := &stream.Stream{
-		Name: spec.Name, ID: b.opts.IDs.UUID(), Mode: spec.Mode, Status: stream.Active, Created: b.opts.Now().UTC(),
-		Retention: spec.Retention, MaxRecordBytes: spec.MaxRecordBytes, Tags: maps.Clone(spec.Tags),
+		Name: spec.Name, ID: b.opts.IDs.UUID(), Status: stream.Active, Created: b.opts.Now().UTC(),
+		Settings: stream.Settings{Mode: spec.Mode, Retention: spec.Retention, MaxRecordBytes: spec.MaxRecordBytes, Tags: maps.Clone(spec.Tags)},
 	}
 	count := spec.Shards
 	if def.Mode == "" {
@@ -358,15 +358,10 @@ func setDoc(batch *pebble.Batch, d *streamDoc) error {
 func docKey(name string) []byte { return append([]byte{streamPrefix}, name...) }
 
 // UpdateStream changes settings.
-func (b *Backend) UpdateStream(ctx context.Context, name string, change stream.UpdateStream) (*stream.Stream, error) {
+func (b *Backend) UpdateStream(ctx context.Context, name string, edit func(*stream.Settings) error) (*stream.Stream, error) {
 	return b.change("local.UpdateStream", name, func(def *stream.Stream) error {
-		if change.Retention != nil {
-			def.Retention = *change.Retention
-		}
-		if change.Tags != nil {
-			def.Tags = maps.Clone(change.Tags)
-		}
-		return nil
+		def.Settings = def.Settings.Clone()
+		return edit(&def.Settings)
 	})
 }
 

@@ -220,7 +220,10 @@ func testStreams(t *testing.T, s *Subject) {
 
 	week := 7 * 24 * time.Hour
 	before, _ := b.Stream("a")
-	must[*stream.Stream](t)(b.UpdateStream(ctxOf(t), "a", stream.UpdateStream{Retention: &week, Tags: map[string]string{"x": "y"}}))
+	must[*stream.Stream](t)(b.UpdateStream(ctxOf(t), "a", func(set *stream.Settings) error {
+		set.Retention, set.Tags = week, map[string]string{"x": "y"}
+		return nil
+	}))
 	eventually(t, b, "a", func(after *stream.Stream) bool {
 		return after.Retention == week && after.Tags["x"] == "y" && len(after.Tags) == 1 && after.Status == stream.Active
 	})
@@ -580,7 +583,7 @@ func testUnknownNames(t *testing.T, s *Subject) {
 	b, ctx := s.Backend, ctxOf(t)
 	wantKind(t, b.Append(ctx, "none", []stream.Entry{entry("k", "d")}, make([]stream.Result, 1)), fault.NotFound)
 	wantKind(t, b.DeleteStream(ctx, "none"), fault.NotFound)
-	_, err := b.UpdateStream(ctx, "none", stream.UpdateStream{})
+	_, err := b.UpdateStream(ctx, "none", func(*stream.Settings) error { return nil })
 	wantKind(t, err, fault.NotFound)
 	def := create(t, b, stream.CreateStream{Name: "s"})
 	_, err = b.Tip(ctx, ref(def, 7))
