@@ -102,6 +102,9 @@ type Capabilities struct {
 	// ForeignNumbers: sequence numbers are another service's. SequenceNumber.Parts tells nothing about them, also where
 	// one happens to have our layout; that service judges which are valid.
 	ForeignNumbers bool
+	// Seals: the backend keeps the mark of sealed records, so that stream/seal can encrypt before it. Else encryption is
+	// the engine's own, and Record.Sealed tells of it.
+	Seals bool
 }
 
 // CreateStream says what to make. The zero value of a field means the default.
@@ -119,6 +122,8 @@ type Entry struct {
 	PartitionKey    string
 	ExplicitHashKey *HashKey // nil: the MD5 of PartitionKey decides
 	Data            []byte
+	// Sealed says that Data is cipher text. Backends keep the mark and ask no more; stream/seal sets it and reads it.
+	Sealed bool
 }
 
 // HashKey gives the point that decides the entry's shard.

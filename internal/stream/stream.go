@@ -166,4 +166,5 @@ type Record struct {
 	Arrival      int64 // milliseconds since 1970, never falling within a shard
 	PartitionKey []byte
 	Data         []byte
+	Sealed       bool // Data is cipher text, or was, where stream/seal has opened it
 }

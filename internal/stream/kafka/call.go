@@ -82,7 +82,7 @@ const (
 
 // fill copies the entries.
 func (c *call) fill(s *streamState, op string, entries []stream.Entry) error {
-	total, explicit := 0, 0
+	total, headers := 0, 0
 	limit := min(s.def.MaxRecordBytes+maxKeyBytes, int(s.topic.maxBatch.Load())-recordOverhead-batchOverhead)
 	for i := range entries {
 		e := &entries[i]
@@ -95,8 +95,11 @@ func (c *call) fill(s *streamState, op string, entries []stream.Entry) error {
 		}
 		total += n
 		if e.ExplicitHashKey != nil {
-			explicit++
+			headers++
 			total += maxHashKeyDigits
+		}
+		if e.Sealed {
+			headers++
 		}
 	}
 	if cap(c.bytes) < total {
@@ -105,18 +108,23 @@ func (c *call) fill(s *streamState, op string, entries []stream.Entry) error {
 	if n := len(entries); cap(c.slots) < n {
 		c.slots, c.todo = make([]slot, n), make([]int32, 0, n)
 	}
-	if cap(c.extra) < explicit {
-		c.extra = make([]kgo.RecordHeader, 0, explicit)
+	if cap(c.extra) < headers {
+		c.extra = make([]kgo.RecordHeader, 0, headers)
 	}
 	c.slots = c.slots[:len(entries)]
 	for i := range entries {
 		e, sl := &entries[i], &c.slots[i]
 		sl.call, sl.key = c, e.HashKey()
 		sl.record = kgo.Record{Key: c.own(e.PartitionKey), Value: c.own(string(e.Data))}
+		at := len(c.extra)
 		if e.ExplicitHashKey != nil {
-			at := len(c.extra)
 			c.extra = append(c.extra, kgo.RecordHeader{Key: ehkHeader, Value: c.own(e.ExplicitHashKey.String())})
-			sl.record.Headers = c.extra[at : at+1 : at+1]
+		}
+		if e.Sealed {
+			c.extra = append(c.extra, kgo.RecordHeader{Key: sealedHeader})
+		}
+		if end := len(c.extra); end > at {
+			sl.record.Headers = c.extra[at:end:end]
 		}
 	}
 	c.room = int64(total) + int64(len(entries))*recordFootprint

@@ -437,6 +437,9 @@ func (b *Backend) setTopic(ctx context.Context, op string, s *streamState, want 
 		return fault.New(fault.Unsupported, op, s.def.Name, "the topic was made for records of %d bytes at most; on Kafka a stream that "+
 			"takes larger ones has to be created with that size", maxRecord(s.doc.MaxBatchBytes))
 	}
+	if want.EncryptionKey != "" && s.doc.Adopted {
+		return fault.New(fault.Unsupported, op, s.def.Name, "the topic is not Millrace's own: others read and write it as it is, so its records are not encrypted")
+	}
 	if want.Retention == s.def.Retention {
 		return nil
 	}

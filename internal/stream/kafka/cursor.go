@@ -53,6 +53,7 @@ type wireRecord struct {
 	offset     int64
 	arrival    int64
 	key, value []byte
+	sealed     bool
 }
 
 const (
@@ -219,6 +220,7 @@ func (c *cursor) record(r *wireRecord) error {
 		o := c.old[0]
 		c.old = c.old[1:]
 		r.offset, r.arrival, r.key, r.value = o.Offset, o.Timestamp.UnixMilli(), o.Key, o.Value
+		r.sealed = false // message sets have no headers
 		return nil
 	}
 	w := wire{in: c.records}
@@ -233,6 +235,7 @@ func (c *cursor) record(r *wireRecord) error {
 	delta := w.varint()
 	r.offset = c.first + w.varint()
 	r.key, r.value = w.bytes(), w.bytes()
+	r.sealed = w.sealed()
 	r.arrival = c.stamp
 	if !c.stamped {
 		r.arrival += delta
@@ -297,6 +300,16 @@ func (w *wire) bytes() []byte {
 	b := w.in[:n:n]
 	w.in = w.in[n:]
 	return b
+}
+
+// sealed reads the headers of a record, and tells whether one of them is ours that marks cipher text.
+func (w *wire) sealed() (found bool) {
+	for n := w.varint(); n > 0 && !w.bad; n-- {
+		key := w.bytes()
+		w.bytes()
+		found = found || string(key) == sealedHeader
+	}
+	return found
 }
 
 // cursors keeps what reads have left, for the reads that go on there.

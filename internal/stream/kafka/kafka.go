@@ -189,7 +189,7 @@ func (b *Backend) abandon() {
 // Capabilities says that positions have gaps, that the engine trims by itself, and that a call's entries stay in order:
 // the producer fails what lies behind a failed record in its partition.
 func (b *Backend) Capabilities() stream.Capabilities {
-	return stream.Capabilities{OrderedCalls: true, OrderedFailures: true}
+	return stream.Capabilities{OrderedCalls: true, OrderedFailures: true, Seals: true}
 }
 
 // Hold does nothing: retention is the engine's.

@@ -144,6 +144,7 @@ func (r *reader) record(rec *wireRecord) bool {
 	r.batch.Records = append(r.batch.Records, stream.Record{
 		Sequence: r.shard.sequence(rec.offset), Arrival: max(rec.arrival, 0), // others may have set none
 		PartitionKey: buf[at:mid:mid], Data: buf[mid:len(buf):len(buf)],
+		Sealed: rec.sealed && !r.shard.topic.adopted, // who else writes there may set any header
 	})
 	r.bytes += len(buf) - at
 	return true

@@ -12,14 +12,17 @@ import (
 //	value    the data
 //	header   millrace-ehk: the ExplicitHashKey in decimal, when the caller gave one
 //
-// The header is for those who read the topic themselves, or copy it; Kinesis does not show it.
+//	header   millrace-sealed: the data is cipher text (its value is empty)
+//
+// The first header is for those who read the topic themselves, or copy it; Kinesis does not show it.
 //
 // What others wrote is read the same way. Its headers are not shown, a null value is empty data, and a key that is no
 // partition key (1 to 256 characters of UTF-8) becomes one: none or an empty one "partition-N" with the number of its
 // partition, which keeps the order of all that has no key when it is copied; any other the beginning of its bytes in
 // base64.
 const (
-	ehkHeader = "millrace-ehk"
+	ehkHeader    = "millrace-ehk"
+	sealedHeader = "millrace-sealed"
 	// maxKeyChars and maxKeyBytes bound a partition key: 256 characters of up to four bytes.
 	maxKeyChars = 256
 	maxKeyBytes = 4 * maxKeyChars

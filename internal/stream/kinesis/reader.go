@@ -186,6 +186,7 @@ func (k *chunk) read(i int, in *types.Record) error {
 	}
 	rec := &k.records[i]
 	rec.Sequence, rec.PartitionKey, rec.Data = n, []byte(aws.ToString(in.PartitionKey)), in.Data
+	rec.Sealed = in.EncryptionType == types.EncryptionTypeKms
 	if in.ApproximateArrivalTimestamp != nil {
 		rec.Arrival = in.ApproximateArrivalTimestamp.UnixMilli()
 	}

@@ -180,13 +180,13 @@ func (g *group) write(sh *shard, bucket uint32, now int64) {
 	entries, results := sh.building.entries, sh.building.results
 	for len(entries) > 0 {
 		n, size := 0, 0
-		for n < len(entries) && (n == 0 || size < blockBytes) {
+		for n < len(entries) && (n == 0 || size < blockBytes && entries[n].Sealed == entries[0].Sealed) {
 			size += recordSize(entries[n])
 			n++
 		}
 		op := g.batch.SetDeferred(recordKeyBytes, headSize(n)+size)
 		appendRecordKey(op.Key[:0], bucket, sh.id.stream, sh.id.shard, sh.next)
-		dst := appendHead(op.Value[:0], n, arrival)
+		dst := appendHead(op.Value[:0], n, arrival, entries[0].Sealed)
 		for i, e := range entries[:n] {
 			dst = appendRecord(dst, e)
 			t.bytes += int64(len(e.Data) + len(e.PartitionKey))

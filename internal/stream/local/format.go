@@ -24,6 +24,8 @@ import (
 //
 //	version 1 | count uvarint | arrival in ms 8 | { key length uvarint | key | data length uvarint | data } * count
 //
+// Version 1 holds records as they came, version 2 such as are sealed: a block has only the one or the other.
+//
 // Pebble protects blocks with checksums, in its write-ahead log and in its tables.
 const (
 	recordPrefix   = 'r'
@@ -32,6 +34,7 @@ const (
 	counterKey     = "i"
 
 	blockVersion   = 1
+	sealedVersion  = 2
 	recordKeyBytes = 1 + 4 + 4 + 4 + 8
 )
 
@@ -81,8 +84,12 @@ func uvarintSize(v uint64) int {
 	return n
 }
 
-func appendHead(dst []byte, count int, arrival int64) []byte {
-	dst = append(dst, blockVersion)
+func appendHead(dst []byte, count int, arrival int64, sealed bool) []byte {
+	version := byte(blockVersion)
+	if sealed {
+		version = sealedVersion
+	}
+	dst = append(dst, version)
 	dst = binary.AppendUvarint(dst, uint64(count))
 	return binary.BigEndian.AppendUint64(dst, uint64(arrival))
 }
@@ -98,11 +105,12 @@ func appendRecord(dst []byte, e *stream.Entry) []byte {
 type block struct {
 	count   uint64
 	arrival int64
+	sealed  bool
 	rest    []byte
 }
 
 func openBlock(b []byte) (block, error) {
-	if len(b) == 0 || b[0] != blockVersion {
+	if len(b) == 0 || b[0] != blockVersion && b[0] != sealedVersion {
 		return block{}, fmt.Errorf("a block of unknown version % x", b[:min(len(b), 1)])
 	}
 	count, n := binary.Uvarint(b[1:])
@@ -113,7 +121,7 @@ func openBlock(b []byte) (block, error) {
 	if count > uint64(len(b)) {
 		return block{}, errCutBlock
 	}
-	return block{count, int64(binary.BigEndian.Uint64(b[1+n:])), b[1+n+8:]}, nil
+	return block{count, int64(binary.BigEndian.Uint64(b[1+n:])), b[0] == sealedVersion, b[1+n+8:]}, nil
 }
 
 var errCutBlock = fmt.Errorf("a block that ends too early")

@@ -217,7 +217,7 @@ func Open(opts Options) (*Backend, error) {
 
 // Capabilities says that this backend does all that one can.
 func (b *Backend) Capabilities() stream.Capabilities {
-	return stream.Capabilities{DensePositions: true, Holds: true, HidesAtAge: true, OrderedCalls: true, OrderedFailures: true}
+	return stream.Capabilities{DensePositions: true, Holds: true, HidesAtAge: true, OrderedCalls: true, OrderedFailures: true, Seals: true}
 }
 
 // Stream describes a stream.

@@ -311,7 +311,7 @@ func TestCrashKeepsWhatWasAnswered(t *testing.T) {
 func TestFormatOfFolderIsStable(t *testing.T) {
 	// What a build has written, later builds read: the block as bytes.
 	e := stream.Entry{PartitionKey: "pk", Data: []byte("data")}
-	got := appendRecord(appendHead(nil, 1, 0x0102030405060708), &e)
+	got := appendRecord(appendHead(nil, 1, 0x0102030405060708, false), &e)
 	want := "\x01\x01\x01\x02\x03\x04\x05\x06\x07\x08\x02pk\x04data"
 	if string(got) != want {
 		t.Errorf("a block is % x", got)
@@ -323,7 +323,7 @@ func TestFormatOfFolderIsStable(t *testing.T) {
 
 func FuzzBlock(f *testing.F) {
 	e := stream.Entry{PartitionKey: "pk", Data: []byte("data")}
-	f.Add(appendRecord(appendHead(nil, 1, 5), &e))
+	f.Add(appendRecord(appendHead(nil, 1, 5, false), &e))
 	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0, 0, 0, 0, 0, 0, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		bl, err := openBlock(b)

@@ -160,7 +160,7 @@ func (r *reader) block(it *pebble.Iterator) error {
 		if pos < r.pos {
 			continue
 		}
-		if !r.take(pos, bl.arrival, pk, data) {
+		if !r.take(pos, bl.arrival, bl.sealed, pk, data) {
 			r.full = true
 			return nil
 		}
@@ -169,7 +169,7 @@ func (r *reader) block(it *pebble.Iterator) error {
 }
 
 // take copies one record into the batch, unless the batch is full.
-func (r *reader) take(pos uint64, arrival int64, pk, data []byte) bool {
+func (r *reader) take(pos uint64, arrival int64, sealed bool, pk, data []byte) bool {
 	size := len(pk) + len(data)
 	if n := len(r.batch.Records); n > 0 && (n >= r.req.MaxRecords || r.bytes+size > r.req.MaxBytes) {
 		return false
@@ -185,6 +185,7 @@ func (r *reader) take(pos uint64, arrival int64, pk, data []byte) bool {
 	r.batch.Records = append(r.batch.Records, stream.Record{
 		Sequence: r.shard.sequence(pos), Arrival: arrival,
 		PartitionKey: buf[at : at+len(pk) : at+len(pk)], Data: buf[at+len(pk) : at+size : at+size],
+		Sealed: sealed,
 	})
 	r.bytes += size
 	r.pos = pos + 1

@@ -55,6 +55,8 @@ func Run(t *testing.T, setup Setup) {
 		{"Streams", testStreams},
 		{"StreamDefaults", testStreamDefaults},
 		{"AppendAndRead", testAppendAndRead},
+		{"SealedRecords", testSealedRecords},
+		{"Settings", testSettings},
 		{"KeysDecideShards", testKeysDecideShards},
 		{"OrderWithinCall", testOrderWithinCall},
 		{"ConcurrentAppends", testConcurrentAppends},
