@@ -42,9 +42,9 @@ var describeStream = operation{name: "DescribeStream", run: func(s *Service, c *
 		HasMoreShards:           more,
 		RetentionPeriodHours:    int(st.Retention / time.Hour),
 		StreamCreationTimestamp: st.Created,
-		EnhancedMonitoring:      monitoringOff(),
-		EncryptionType:          kinesiswire.EncryptionTypeNone,
+		EnhancedMonitoring:      monitoringOf(st),
 	}}
+	out.StreamDescription.EncryptionType, out.StreamDescription.KeyId = encryptionOf(st)
 	c.dst = out.AppendJSON(c.dst)
 	return nil
 }}
@@ -72,12 +72,12 @@ var describeStreamSummary = operation{name: "DescribeStreamSummary", run: func(s
 		StreamModeDetails:       modeOf(st),
 		RetentionPeriodHours:    int(st.Retention / time.Hour),
 		StreamCreationTimestamp: st.Created,
-		EnhancedMonitoring:      monitoringOff(),
-		EncryptionType:          kinesiswire.EncryptionTypeNone,
+		EnhancedMonitoring:      monitoringOf(st),
 		OpenShardCount:          st.OpenShards(),
-		ConsumerCount:           new(0),
+		ConsumerCount:           new(len(st.Consumers)),
 		MaxRecordSizeInKiB:      maxKiB,
 	}}
+	out.StreamDescriptionSummary.EncryptionType, out.StreamDescriptionSummary.KeyId = encryptionOf(st)
 	c.dst = out.AppendJSON(c.dst)
 	return nil
 }}
@@ -130,11 +130,6 @@ var listStreams = operation{name: "ListStreams", run: func(s *Service, c *call) 
 
 func modeOf(st *stream.Stream) *kinesiswire.StreamModeDetails {
 	return &kinesiswire.StreamModeDetails{StreamMode: string(st.Mode)}
-}
-
-// monitoringOff is how Describe answers show that no shard-level metrics are on.
-func monitoringOff() []kinesiswire.EnhancedMetrics {
-	return []kinesiswire.EnhancedMetrics{{ShardLevelMetrics: []string{}}}
 }
 
 // listed gives the shards that the API shows: none while the stream is being created, and no closed ones whose last record

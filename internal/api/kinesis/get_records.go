@@ -68,6 +68,7 @@ func (s *Service) answerRecords(c *call, st *stream.Stream, sh *stream.Shard) {
 			ApproximateArrivalTimestamp: time.UnixMilli(r.Arrival),
 			Data:                        r.Data,
 			PartitionKey:                lent(r.PartitionKey),
+			EncryptionType:              encrypted(r.Sealed),
 		})
 	}
 	if batch.End {

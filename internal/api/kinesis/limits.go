@@ -16,6 +16,7 @@ const (
 	maxReadBytes        = 10 << 20 // of one GetRecords
 	maxReadRecords      = 10_000
 	maxTags             = 50
+	maxPolicyBytes      = 20 << 10
 	defaultListShards   = 1000
 	maxListShards       = 10_000
 	maxDescribeShards   = 100

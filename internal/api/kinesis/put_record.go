@@ -48,7 +48,8 @@ var putRecord = operation{name: "PutRecord", borrows: true, run: func(s *Service
 		}
 		return r.Err
 	}
-	out := kinesiswire.PutRecordOutput{ShardId: c.shardID(c.results[0].Shard), SequenceNumber: c.number(c.results[0].Sequence)}
+	out := kinesiswire.PutRecordOutput{ShardId: c.shardID(c.results[0].Shard), SequenceNumber: c.number(c.results[0].Sequence),
+		EncryptionType: encrypted(st.EncryptionKey != "")}
 	c.dst = out.AppendJSON(c.dst)
 	return nil
 }}

@@ -42,6 +42,7 @@ var putRecords = operation{name: "PutRecords", borrows: true, run: func(s *Servi
 	}
 	out := &c.putOut
 	out.FailedRecordCount = 0
+	out.EncryptionType = encrypted(st.EncryptionKey != "")
 	out.Records = awswire.Emptied(out.Records)
 	for i := range c.results {
 		r := &c.results[i]

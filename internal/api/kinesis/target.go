@@ -1,6 +1,7 @@
 package kinesis
 
 import (
+	"strconv"
 	"strings"
 
 	"millrace/internal/awsmodel/kinesiswire"
@@ -67,6 +68,67 @@ func (s *Service) writable(name, arn string) (*stream.Stream, error) {
 		return nil, s.noStream(st.Name)
 	}
 	return st, nil
+}
+
+// idle finds a stream that takes a change of its settings: one that is ACTIVE.
+func (s *Service) idle(name, arn string) (*stream.Stream, error) {
+	st, err := s.stream(name, arn)
+	if err != nil {
+		return nil, err
+	}
+	if st.Status != stream.Active {
+		return nil, s.notActive(st)
+	}
+	return st, nil
+}
+
+// resource finds the stream or the registered consumer that an ARN names; consumer is nil when it is a stream's.
+func (s *Service) resource(arn string) (st *stream.Stream, consumer *stream.Consumer, err error) {
+	streamARN, ofConsumer, found := strings.Cut(arn, "/consumer/")
+	if st, err = s.stream("", streamARN); err != nil || !found {
+		return st, nil, err
+	}
+	if consumer = consumerNamed(&st.Settings, ofConsumer); consumer == nil {
+		return nil, nil, s.noConsumer(arn)
+	}
+	return st, consumer, nil
+}
+
+// consumerNamed finds the consumer that the end of an ARN names, "name:1700000000"; nil: there is none.
+func consumerNamed(set *stream.Settings, end string) *stream.Consumer {
+	i := strings.LastIndexByte(end, ':')
+	if i < 0 {
+		return nil
+	}
+	consumer, ok := set.Consumer(end[:i])
+	if !ok || strconv.FormatInt(consumer.Created.Unix(), 10) != end[i+1:] {
+		return nil
+	}
+	return consumer
+}
+
+func (s *Service) noConsumer(arn string) error {
+	return failure(kinesiswire.ErrResourceNotFound, "Consumer %s not found.", arn)
+}
+
+// changeResource changes what a stream or a registered consumer has: edit gets the settings, and the consumer in them
+// that the ARN names, nil when it names the stream.
+func (s *Service) changeResource(c *call, arn string, edit func(*stream.Stream, *stream.Settings, *stream.Consumer) error) error {
+	st, consumer, err := s.resource(arn)
+	if err != nil {
+		return err
+	}
+	_, ofConsumer, _ := strings.Cut(arn, "/consumer/")
+	_, err = s.update(c, st, func(set *stream.Settings) error {
+		var own *stream.Consumer
+		if consumer != nil {
+			if own = consumerNamed(set, ofConsumer); own == nil {
+				return s.noConsumer(arn)
+			}
+		}
+		return edit(st, set, own)
+	})
+	return err
 }
 
 // update changes the settings of a stream.

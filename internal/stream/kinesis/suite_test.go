@@ -66,7 +66,7 @@ type node struct {
 func startNode(t testing.TB, c *clock) *node {
 	t.Helper()
 	n := &node{streams: openLocal(t, c.Now)}
-	service, err := api.New(api.Options{Backend: n.streams, Account: ids.Account{ID: "000000000000", Region: "us-east-1"}, IDs: ids.Seeded(2),
+	service, err := api.New(api.Options{Backend: n.streams, Account: ids.Account{Partition: "aws", ID: "000000000000", Region: "us-east-1"}, IDs: ids.Seeded(2),
 		Now: c.Now, TokenKey: bytes.Repeat([]byte("k"), 32)})
 	if err != nil {
 		t.Fatal(err)
