@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"slices"
@@ -58,6 +59,8 @@ type clusterDoc struct {
 	// Objects says where all nodes deliver to. Two that had each a folder of its own would deliver what one has planned and
 	// the other finished into both.
 	Objects string `json:"objects"`
+	// SecretCheck tells whether a node's secret for encryption is the others'; absent until one has a secret.
+	SecretCheck []byte `json:"secretCheck,omitempty"`
 }
 
 var clusters = catalog.NewCollection[clusterDoc]("cluster")
@@ -74,15 +77,18 @@ func (n *Node) joinCluster(ctx context.Context, living func() []string) error {
 		}
 		doc = &clusterDoc{Objects: n.objectPlace()}
 		if ok {
-			doc.TokenKey = have.TokenKey
+			doc.TokenKey, doc.SecretCheck = have.TokenKey, have.SecretCheck
 		} else {
 			doc.TokenKey = make([]byte, tokenKeyBytes)
 			_, _ = rand.Read(doc.TokenKey) // never fails: the runtime ends the process first
 		}
-		if ok && have.Objects == doc.Objects {
+		if err := n.agreeOnSecret(doc); err != nil {
+			return err
+		}
+		if ok && have.Objects == doc.Objects && bytes.Equal(have.SecretCheck, doc.SecretCheck) {
 			return nil
 		}
-		if others := n.others(living); ok && len(others) > 0 {
+		if others := n.others(living); ok && have.Objects != doc.Objects && len(others) > 0 {
 			return fault.New(fault.Invalid, "app.Start", "", "the nodes of this cluster (%s) deliver to %s, and this one would to %s; "+
 				"give all of them the same service under objects in their configuration", strings.Join(others, ", "), have.Objects, doc.Objects)
 		}

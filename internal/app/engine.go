@@ -54,7 +54,7 @@ func (n *Node) openLocal() error {
 	if err != nil {
 		return err
 	}
-	n.serve(streams)
+	n.serve(sealing(streams, secretOf(&n.opts.Config.Encryption, n.folder)))
 	return nil
 }
 

@@ -149,7 +149,7 @@ func (s *Streams) openLocal(o *StreamsOptions) error {
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	s.Backend = log
+	s.Backend = sealing(log, secretOf(&o.Ref.Config.Encryption, f))
 	s.onClose(log.Close)
 	return nil
 }
@@ -198,15 +198,15 @@ func (s *Streams) openKafka(ctx context.Context, o *StreamsOptions) error {
 	}
 	s.onClose(shared.Close)
 	opts.Catalog = streamCatalog{shared}
-	return s.openTopics(ctx, opts)
+	return s.openTopics(ctx, opts, &o.Ref.Config.Encryption)
 }
 
-func (s *Streams) openTopics(ctx context.Context, opts streamkafka.Options) error {
+func (s *Streams) openTopics(ctx context.Context, opts streamkafka.Options, encryption *config.Encryption) error {
 	streams, err := streamkafka.Open(ctx, opts)
 	if err != nil {
 		return err
 	}
-	s.Backend = streams
+	s.Backend = sealing(streams, secretOf(encryption, nil))
 	s.onClose(streams.Close)
 	return nil
 }
@@ -220,7 +220,7 @@ func (s *Streams) openForeign(ctx context.Context, o *StreamsOptions, opts strea
 	}
 	documents := &memoryCatalog{docs: map[string][]byte{}}
 	opts.Catalog = documents
-	if err := s.openTopics(ctx, opts); err != nil {
+	if err := s.openTopics(ctx, opts, &o.Ref.Config.Encryption); err != nil {
 		return err
 	}
 	if err := documents.restore(o.Saved); err != nil {
