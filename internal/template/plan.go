@@ -290,8 +290,11 @@ func (p *planner) stream(s *streamSpec) {
 	if !found {
 		p.add(Create, s.resource, s.name, s.describe(), func(ctx context.Context) error {
 			_, err := p.target.Streams.CreateStream(ctx, stream.CreateStream{
-				Name: s.name, Mode: s.mode, Shards: s.shards, Retention: s.retention, Tags: s.tags})
-			return p.whenActive(ctx, s, err)
+				Name: s.name, Mode: s.mode, Shards: s.shards, Retention: s.retention, MaxRecordBytes: s.maxRecord, Tags: s.tags})
+			if err = p.whenActive(ctx, s, err); err != nil {
+				return err
+			}
+			return p.changeStream(ctx, s) // what can't be said when it is created
 		})
 		return
 	}
@@ -307,7 +310,7 @@ func (p *planner) stream(s *streamSpec) {
 // streamChange is what a file changes of a stream that is there.
 type streamChange struct {
 	what     []string // in words; nil: nothing
-	settings bool     // retention, tags or mode
+	settings bool     // any of them
 	shards   int      // 0: as many as there are
 }
 
@@ -323,6 +326,20 @@ func (s *streamSpec) changes(have *stream.Stream) (c streamChange) {
 	if !maps.Equal(have.Tags, s.tags) {
 		c.settings = true
 		c.what = append(c.what, "tags")
+	}
+	want := have.Settings.Clone()
+	s.settle(&want)
+	if want.MaxRecordBytes != have.MaxRecordBytes {
+		c.settings = true
+		c.what = append(c.what, fmt.Sprintf("records from %d to %d KiB", have.MaxRecordBytes>>10, want.MaxRecordBytes>>10))
+	}
+	if want.EncryptionKey != have.EncryptionKey {
+		c.settings = true
+		c.what = append(c.what, "encryption")
+	}
+	if !slices.Equal(want.Metrics, have.Metrics) {
+		c.settings = true
+		c.what = append(c.what, "shard-level metrics")
 	}
 	// A file that gives no number leaves the shards to whoever scales the stream.
 	if open := have.OpenShards(); s.mode == stream.Provisioned && s.shards > 0 && open != s.shards {
@@ -371,7 +388,7 @@ const (
 func (p *planner) applyChange(ctx context.Context, s *streamSpec, c streamChange) error {
 	if c.settings {
 		_, err := p.target.Streams.UpdateStream(ctx, s.name, func(set *stream.Settings) error {
-			set.Mode, set.Retention, set.Tags = s.mode, s.retention, maps.Clone(s.tags)
+			s.settle(set)
 			return nil
 		})
 		if err := p.whenActive(ctx, s, err); err != nil {

@@ -3,6 +3,7 @@ package template
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -286,6 +287,40 @@ func TestModeChangesInPlace(t *testing.T) {
 	n.mustUp(small, Options{}, false)
 	if st := n.streams.Streams()[0]; st.Mode != stream.Provisioned {
 		t.Errorf("the stream is %s after the way back", st.Mode)
+	}
+}
+
+// What few files say is set when a file says it, and left as it is when none does.
+func TestStreamSettings(t *testing.T) {
+	n := newNode(t)
+	with := func(properties string) string {
+		return strings.Replace(small, "RetentionPeriodHours: !Ref Hours", "RetentionPeriodHours: !Ref Hours"+properties, 1)
+	}
+	check := func(what, key string, record int, metrics string) {
+		t.Helper()
+		set := &n.streams.Streams()[0].Settings
+		if set.EncryptionKey != key || set.MaxRecordBytes != record || fmt.Sprint(set.Metrics) != metrics {
+			t.Errorf("%s: key %q, records of %d bytes, metrics %v", what, set.EncryptionKey, set.MaxRecordBytes, set.Metrics)
+		}
+	}
+	n.mustUp(with(", StreamEncryption: {EncryptionType: KMS, KeyId: alias/aws/kinesis}, MaxRecordSizeInKiB: 2048, DesiredShardLevelMetrics: [OutgoingBytes, IncomingBytes]"), Options{}, false)
+	check("a new stream", "alias/aws/kinesis", 2<<20, "[IncomingBytes OutgoingBytes]")
+	n.mustUp(small, Options{}, false)
+	check("a file that says nothing", "alias/aws/kinesis", 2<<20, "[IncomingBytes OutgoingBytes]")
+	plan := n.mustUp(with(", StreamEncryption: {EncryptionType: KMS, KeyId: alias/mine}, MaxRecordSizeInKiB: 1024"), Options{}, false)
+	check("a change", "alias/mine", 1<<20, "[IncomingBytes OutgoingBytes]")
+	if !strings.Contains(plan, "records from 2048 to 1024 KiB, encryption\n") {
+		t.Errorf("the plan:\n%s", plan)
+	}
+	for properties, want := range map[string]string{
+		"StreamEncryption: {EncryptionType: NONE, KeyId: k}": `is KMS, not "NONE"`,
+		"StreamEncryption: {EncryptionType: KMS}":            "KeyId: is needed",
+		"MaxRecordSizeInKiB: 512":                            "is between 1024 and 10240",
+		"DesiredShardLevelMetrics: [Everything]":             `"Everything" is none of IncomingBytes`,
+	} {
+		if _, _, err := n.up("t.yaml", with(", "+properties), Options{}, false); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %q", properties, err, want)
+		}
 	}
 }
 

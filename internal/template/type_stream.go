@@ -1,6 +1,9 @@
 package template
 
 import (
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"millrace/internal/stream"
@@ -13,14 +16,32 @@ type streamSpec struct {
 	shards    int
 	retention time.Duration
 	tags      map[string]string
+	// What follows is left as it is when the file does not say it.
+	maxRecord  int       // bytes; 0: unsaid
+	encryption *string   // KeyId; empty: none
+	metrics    *[]string // sorted
+}
+
+// settle gives a stream the settings of the file.
+func (s *streamSpec) settle(set *stream.Settings) {
+	set.Mode, set.Retention, set.Tags = s.mode, s.retention, maps.Clone(s.tags)
+	if s.maxRecord > 0 {
+		set.MaxRecordBytes = s.maxRecord
+	}
+	if s.encryption != nil {
+		set.EncryptionKey = *s.encryption
+	}
+	if s.metrics != nil {
+		set.Metrics = slices.Clone(*s.metrics)
+	}
 }
 
 var streamType = &resourceType{
 	name: "AWS::Kinesis::Stream", nameProperty: "Name",
 	properties: map[string]string{
 		"Name": served, "ShardCount": served, "RetentionPeriodHours": served, "StreamModeDetails": served, "Tags": served,
-		"StreamEncryption":         "encryption at rest is the disk's",
-		"DesiredShardLevelMetrics": "metrics are at /_millrace/metrics",
+		"StreamEncryption": served, "MaxRecordSizeInKiB": served,
+		"DesiredShardLevelMetrics": "kept and shown; the metrics themselves are at /_millrace/metrics",
 	},
 	attributes: map[string]func(*build, *resource, string) string{
 		"Arn": func(b *build, _ *resource, name string) string { return b.t.opts.Account.Stream(name) },
@@ -48,6 +69,7 @@ var streamType = &resourceType{
 		if s.retention < stream.MinRetention || s.retention > stream.MaxRetention {
 			p.tell("RetentionPeriodHours", "is between %d and %d", stream.MinRetention/time.Hour, stream.MaxRetention/time.Hour)
 		}
+		s.more(p)
 		if !streamName.MatchString(name) {
 			p.tell("Name", "%q is no name of a stream: up to 128 of a-z, A-Z, 0-9, _, . and -", name)
 		}
@@ -55,6 +77,50 @@ var streamType = &resourceType{
 		return true
 	},
 }
+
+// more reads what few files say.
+func (s *streamSpec) more(p *properties) {
+	if p.has("MaxRecordSizeInKiB") {
+		kib := p.integer("MaxRecordSizeInKiB", 0)
+		if kib < minRecordKiB || kib > maxRecordKiB {
+			p.tell("MaxRecordSizeInKiB", "is between %d and %d", minRecordKiB, maxRecordKiB)
+		}
+		s.maxRecord = kib << 10
+	}
+	if e := p.nested("StreamEncryption"); e != nil {
+		e.only("EncryptionType", "KeyId")
+		if kind := e.text("EncryptionType"); kind != "KMS" {
+			e.tell("EncryptionType", "is KMS, not %q", kind)
+		}
+		key := e.text("KeyId")
+		if key == "" {
+			e.tell("KeyId", "is needed")
+		}
+		s.encryption = &key
+	}
+	if p.has("DesiredShardLevelMetrics") {
+		names := p.texts("DesiredShardLevelMetrics")
+		if slices.Contains(names, "ALL") {
+			names = shardMetrics[:]
+		}
+		for _, name := range names {
+			if !slices.Contains(shardMetrics[:], name) {
+				p.tell("DesiredShardLevelMetrics", "%q is none of %s, ALL", name, strings.Join(shardMetrics[:], ", "))
+			}
+		}
+		names = slices.Sorted(slices.Values(names))
+		s.metrics = &names
+	}
+}
+
+// The bounds of MaxRecordSizeInKiB.
+const (
+	minRecordKiB = 1024
+	maxRecordKiB = 10240
+)
+
+var shardMetrics = [...]string{"IncomingBytes", "IncomingRecords", "IteratorAgeMilliseconds", "OutgoingBytes", "OutgoingRecords",
+	"ReadProvisionedThroughputExceeded", "WriteProvisionedThroughputExceeded"}
 
 // maxShards bounds what a file may ask for.
 const maxShards = 10_000
