@@ -91,34 +91,3 @@ func WriteBody(w http.ResponseWriter, status int, contentType string, body []byt
 		_, _ = w.Write(body) // the caller is gone; there is nobody to tell
 	}
 }
-
-// AppendCBORError appends the error body of requests in CBOR: the map that JSON has.
-func AppendCBORError(dst []byte, code, message string) []byte {
-	if message == "" {
-		dst = append(dst, 0xa1)
-	} else {
-		dst = append(dst, 0xa2)
-	}
-	dst = appendCBORText(dst, "__type")
-	dst = appendCBORText(dst, code)
-	if message != "" {
-		dst = appendCBORText(dst, "message")
-		dst = appendCBORText(dst, message)
-	}
-	return dst
-}
-
-func appendCBORText(dst []byte, s string) []byte {
-	const text = 3 << 5
-	switch n := len(s); {
-	case n < 24:
-		dst = append(dst, text|byte(n))
-	case n < 1<<8:
-		dst = append(dst, text|24, byte(n))
-	default:
-		n = min(n, 1<<16-1)
-		s = s[:n]
-		dst = append(dst, text|25, byte(n>>8), byte(n))
-	}
-	return append(dst, s...)
-}

@@ -1,11 +1,11 @@
 // Package awswire owns what AWS services have in common on the wire: the strict
-// JSON of JSON 1.1 and REST-JSON, the XML of REST-XML, where a REST request keeps
-// its members, constraint violations and their texts, error bodies, request ids,
-// timestamps, and Signature Version 4.
+// JSON of JSON 1.1 and REST-JSON, the CBOR of CBOR 1.1, the XML of REST-XML, where a
+// REST request keeps its members, constraint violations and their texts, error
+// bodies, request ids, timestamps, and Signature Version 4.
 //
 //	request ── Verifier (SigV4, skew, payload hash, aws-chunked) ──> who called
 //	        ── Router (method, path, query) ──> operation            REST services
-//	        ── JSON | XMLReader | Request ──> generated shape         package awsmodel/*wire
+//	        ── JSON | CBOR | XMLReader | Request ──> generated shape  package awsmodel/*wire
 //	        ── Violations ──> one ValidationException for all faults
 //	answer  <─ generated shape ── Append*  ── Answer (ids, headers, error bodies)
 //

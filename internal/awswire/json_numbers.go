@@ -71,12 +71,18 @@ func wholeNumber(text string, low, high int64) int64 {
 		return min(max(n, low), high)
 	}
 	f, _ := strconv.ParseFloat(text, 64) // out of range gives an infinity, which is clipped
+	return floored(f, low, high)
+}
+
+func floored(f float64, low, high int64) int64 {
 	f = math.Floor(f)
 	switch {
 	case f >= float64(high):
 		return high
 	case f <= float64(low):
 		return low
+	case math.IsNaN(f):
+		return 0
 	}
 	return int64(f)
 }
@@ -85,20 +91,13 @@ func wholeNumber(text string, low, high int64) int64 {
 func (d *JSON) Int() int { return int(d.integer(kindInteger, math.MinInt32, math.MaxInt32)) }
 
 // IntPtr reads an optional integer.
-func (d *JSON) IntPtr() *int { return ptr(d, d.Int()) }
+func (d *JSON) IntPtr() *int { v := d.Int(); return given(d.err, v) }
 
 // Long reads an integer of 64 bits.
 func (d *JSON) Long() int64 { return d.integer(kindLong, math.MinInt64, math.MaxInt64) }
 
 // LongPtr reads an optional long.
-func (d *JSON) LongPtr() *int64 { return ptr(d, d.Long()) }
-
-func ptr[T any](d *JSON, v T) *T {
-	if d.err != nil {
-		return nil
-	}
-	return &v
-}
+func (d *JSON) LongPtr() *int64 { v := d.Long(); return given(d.err, v) }
 
 // Float reads a floating-point number.
 func (d *JSON) Float() float64 {
@@ -115,7 +114,7 @@ func (d *JSON) Float() float64 {
 }
 
 // FloatPtr reads an optional floating-point number.
-func (d *JSON) FloatPtr() *float64 { return ptr(d, d.Float()) }
+func (d *JSON) FloatPtr() *float64 { v := d.Float(); return given(d.err, v) }
 
 // maxEpochSeconds is the year 9999; what lies beyond is clipped, so that arithmetic on times stays sane.
 const maxEpochSeconds = 253402300799

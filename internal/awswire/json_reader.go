@@ -13,12 +13,12 @@ import (
 const maxDepth = 64
 
 // SerializationError says why a body is not what the operation takes. An empty Message means that the body is
-// no JSON document at all, for which services send no text.
+// no document at all, for which services send no text.
 type SerializationError struct{ Message string }
 
 func (e *SerializationError) Error() string {
 	if e.Message == "" {
-		return "body is not a JSON object"
+		return "body is not one whole object"
 	}
 	return e.Message
 }
@@ -55,9 +55,9 @@ type JSON struct {
 	depth int
 	err   *SerializationError
 
-	arena   []byte   // blobs and unescaped strings; grows by replacement, so earlier slices stay whole
-	slab    []string // optional strings of borrowed requests
-	scratch []byte   // unescaped keys
+	arena   []byte  // blobs and unescaped strings; grows by replacement, so earlier slices stay whole
+	slab    lending // optional strings of borrowed requests
+	scratch []byte  // unescaped keys
 }
 
 // Reset begins a document. It takes back all that the reader lent.
@@ -440,11 +440,7 @@ func (d *JSON) StringPtr() *string {
 	if !d.Borrow {
 		return &s
 	}
-	if len(d.slab) == cap(d.slab) {
-		d.slab = make([]string, 0, max(8, 2*cap(d.slab)))
-	}
-	d.slab = append(d.slab, s)
-	return &d.slab[len(d.slab)-1]
+	return d.slab.lend(s)
 }
 
 // room makes sure that n more bytes fit the arena without moving what it lent. The first blob of a document
@@ -467,9 +463,10 @@ func (d *JSON) Bool() bool {
 	case 'n':
 		d.literal("null")
 	case '"':
-		v, ok := boolOfWord(d.String())
+		word := d.String()
+		v, ok := boolOfWord(word)
 		if !ok && d.err == nil {
-			d.notBool()
+			d.fail(notBool(word))
 		}
 		return v
 	default:
@@ -479,7 +476,7 @@ func (d *JSON) Bool() bool {
 }
 
 // BoolPtr reads an optional boolean.
-func (d *JSON) BoolPtr() *bool { return ptr(d, d.Bool()) }
+func (d *JSON) BoolPtr() *bool { v := d.Bool(); return given(d.err, v) }
 
 // Skip passes over a value of any type, checking its form.
 func (d *JSON) Skip() {
@@ -509,5 +506,26 @@ func (d *JSON) Skip() {
 		d.literal("null")
 	default:
 		d.number()
+	}
+}
+
+// wrong reports a value of another type than the member's; what is no value at all is a syntax error.
+func (d *JSON) wrong(want kind) {
+	if d.err != nil {
+		return
+	}
+	switch c := d.peek(); {
+	case c == '[':
+		d.fail(errStartOfList)
+	case c == '{':
+		d.fail(errStartOfMap)
+	case c == '"':
+		d.fail(wrongType(want, javaString))
+	case c == 't' || c == 'f':
+		d.fail(wrongType(want, javaBoolean))
+	case c == '-' || c-'0' <= 9:
+		d.fail(wrongType(want, javaNumber))
+	default:
+		d.fail(errSyntax)
 	}
 }

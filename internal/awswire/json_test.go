@@ -24,7 +24,33 @@ type person struct {
 	Kids  []person
 }
 
-func (v *person) DecodeJSON(d *JSON) {
+// reader is what JSON and CBOR have in common.
+type reader interface {
+	Object() bool
+	Map() bool
+	List() bool
+	Member() bool
+	Item() bool
+	Key() []byte
+	KeyString() string
+	Skip()
+	String() string
+	StringPtr() *string
+	Int() int
+	IntPtr() *int
+	Long() int64
+	LongPtr() *int64
+	Float() float64
+	FloatPtr() *float64
+	Bool() bool
+	BoolPtr() *bool
+	Time() time.Time
+	Blob() []byte
+	Reset([]byte)
+	Close() error
+}
+
+func (v *person) decode(d reader) {
 	if !d.Object() {
 		return
 	}
@@ -55,7 +81,7 @@ func (v *person) DecodeJSON(d *JSON) {
 				list := Emptied(v.Kids)
 				for d.Item() {
 					list = append(list, person{})
-					list[len(list)-1].DecodeJSON(d)
+					list[len(list)-1].decode(d)
 				}
 				v.Kids = list
 			}
@@ -69,7 +95,7 @@ func decodePerson(body string, borrow bool) (person, error) {
 	d := JSON{Borrow: borrow}
 	d.Reset([]byte(body))
 	var p person
-	p.DecodeJSON(&d)
+	p.decode(&d)
 	return p, d.Close()
 }
 
@@ -138,7 +164,7 @@ func TestBorrowedMemorySurvivesGrowth(t *testing.T) {
 	for range 3 { // the second round uses the memory of the first
 		d.Reset([]byte(b.String()))
 		var p person
-		p.DecodeJSON(&d)
+		p.decode(&d)
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -132,6 +132,6 @@ var describeLimits = operation{name: "DescribeLimits", run: func(s *Service, c *
 	shards, onDemand := s.openShards()
 	out := kinesiswire.DescribeLimitsOutput{ShardLimit: s.ShardLimit, OpenShardCount: shards,
 		OnDemandStreamCount: onDemand, OnDemandStreamCountLimit: maxOnDemandStreams}
-	c.dst = out.AppendJSON(c.dst)
+	c.reply(&out)
 	return nil
 }}

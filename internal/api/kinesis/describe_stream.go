@@ -45,7 +45,7 @@ var describeStream = operation{name: "DescribeStream", run: func(s *Service, c *
 		EnhancedMonitoring:      monitoringOf(st),
 	}}
 	out.StreamDescription.EncryptionType, out.StreamDescription.KeyId = encryptionOf(st)
-	c.dst = out.AppendJSON(c.dst)
+	c.reply(&out)
 	return nil
 }}
 
@@ -78,7 +78,7 @@ var describeStreamSummary = operation{name: "DescribeStreamSummary", run: func(s
 		MaxRecordSizeInKiB:      maxKiB,
 	}}
 	out.StreamDescriptionSummary.EncryptionType, out.StreamDescriptionSummary.KeyId = encryptionOf(st)
-	c.dst = out.AppendJSON(c.dst)
+	c.reply(&out)
 	return nil
 }}
 
@@ -124,7 +124,7 @@ var listStreams = operation{name: "ListStreams", run: func(s *Service, c *call) 
 	if out.StreamSummaries == nil {
 		out.StreamSummaries = []kinesiswire.StreamSummary{}
 	}
-	c.dst = out.AppendJSON(c.dst)
+	c.reply(&out)
 	return nil
 }}
 

@@ -84,7 +84,7 @@ func (s *Service) answerRecords(c *call, st *stream.Stream, sh *stream.Shard) {
 	if need := len(c.dst) + size; cap(c.dst) < need {
 		c.dst = append(make([]byte, 0, need), c.dst...)
 	}
-	c.dst = out.AppendJSON(c.dst)
+	c.reply(out)
 }
 
 // recordFrame is about what a record takes in JSON beside data and key.

@@ -32,7 +32,7 @@ var getShardIterator = operation{name: "GetShardIterator", run: func(s *Service,
 		return worded(err, fault.NotFound, s.noShard(sh.ID(), st.Name))
 	}
 	out := kinesiswire.GetShardIteratorOutput{ShardIterator: s.iterator(st, sh, from)}
-	c.dst = out.AppendJSON(c.dst)
+	c.reply(&out)
 	return nil
 }}
 

@@ -11,29 +11,6 @@ import (
 	"millrace/internal/awswire"
 )
 
-// encoding is how a request's content type asks to be answered.
-type encoding uint8
-
-const (
-	asUnknown encoding = iota
-	asJSON
-	asCBOR
-	asPlainJSON // application/json, which the service knows only to refuse
-)
-
-func encodingOf(contentType string) encoding {
-	media, _, _ := strings.Cut(contentType, ";")
-	switch strings.TrimSpace(media) {
-	case awswire.TypeJSON11:
-		return asJSON
-	case awswire.TypeCBOR11:
-		return asCBOR
-	case awswire.TypeJSON:
-		return asPlainJSON
-	}
-	return asUnknown
-}
-
 // The bodies of refusals that come before any operation.
 //
 // Source: recorded from the service.
@@ -46,8 +23,11 @@ const (
 	exposedHeaders = "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date"
 	preflightAge   = "172800"
 
-	cborRefused = "Millrace does not take CBOR yet: turn it off in the SDK (Java 2: -Daws.cborEnabled=false or CBOR_ENABLED=false; " +
-		"Java 1: AWS_CBOR_DISABLE=true)"
+	// rpcV2 is another way to send CBOR, which the service's model does not list.
+	rpcV2        = "rpc-v2-cbor"
+	rpcV2Type    = "application/cbor"
+	rpcV2Refused = "Kinesis does not speak the protocol rpc-v2-cbor: send the operation in X-Amz-Target, and a body of type " +
+		awswire.TypeJSON11 + " or " + awswire.TypeCBOR11 + "."
 )
 
 // ServeHTTP answers a call of the AWS endpoint. The first check that fails answers, in the service's order.
@@ -59,6 +39,11 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	awswire.SetHostID(w.Header(), s.IDs)
 	if r.Method != http.MethodPost {
 		awswire.WriteBody(w, http.StatusForbidden, "", []byte(deniedXML))
+		return
+	}
+	if r.Header.Get("Smithy-Protocol") == rpcV2 {
+		w.Header().Set("Smithy-Protocol", rpcV2)
+		awswire.WriteBody(w, http.StatusBadRequest, rpcV2Type, awswire.AppendCBORError(nil, unknownOperation.Code, rpcV2Refused))
 		return
 	}
 	b := buffers.Get().(*buffer)
@@ -112,45 +97,39 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, b *buffer) {
 		awswire.WriteBody(w, http.StatusForbidden, "", []byte(deniedXML))
 	case as == asUnknown:
 		awswire.WriteBody(w, http.StatusNotFound, "", []byte(unknownXML))
-	case as == asCBOR:
-		refuse(w, as, "SerializationException", cborRefused)
 	case as == asPlainJSON && !awswire.IsJSONObject(b.body):
 		awswire.WriteBody(w, http.StatusBadRequest, awswire.TypeJSON, []byte(plainSerializing))
 	case as == asPlainJSON:
 		awswire.WriteBody(w, http.StatusNotFound, awswire.TypeJSON, []byte(plainUnknown))
 	default:
-		s.operate(w, r, op, b)
+		s.operate(w, r, op, as, b)
 	}
 }
 
-// operate runs a JSON request. Whether the body is an object at all comes before the operation's name and the
+// operate runs a request in JSON or CBOR. Whether the body is an object at all comes before the operation's name and the
 // signature; the decoder finds that out by itself, so only a request that is refused without it is scanned first.
-func (s *Service) operate(w http.ResponseWriter, r *http.Request, op *operation, b *buffer) {
+func (s *Service) operate(w http.ResponseWriter, r *http.Request, op *operation, as encoding, b *buffer) {
 	_, fault := s.verifier.Verify(r, b.body)
-	if (op == nil || fault != nil) && !awswire.IsJSONObject(b.body) {
-		refuse(w, asJSON, "SerializationException", "")
+	if (op == nil || fault != nil) && !as.isObject(b.body) {
+		refuse(w, as, "SerializationException", "")
 		return
 	}
 	if op == nil {
-		refuse(w, asJSON, unknownOperation.Code, "")
+		refuse(w, as, unknownOperation.Code, "")
 		return
 	}
 	if fault != nil {
-		refuse(w, asJSON, fault.Code, fault.Message)
+		refuse(w, as, fault.Code, fault.Message)
 		return
 	}
-	result := s.run(r.Context(), op, b.body, b.answer[:0])
+	result := s.run(r.Context(), op, as, b.body, b.answer[:0])
 	b.answer = result.Body
-	awswire.WriteBody(w, result.Status, awswire.TypeJSON11, result.Body)
+	awswire.WriteBody(w, result.Status, as.contentType(), result.Body)
 }
 
 // refuse answers 400 with an error body.
 func refuse(w http.ResponseWriter, as encoding, code, message string) {
-	if as == asCBOR {
-		awswire.WriteBody(w, http.StatusBadRequest, awswire.TypeCBOR11, awswire.AppendCBORError(nil, code, message))
-		return
-	}
-	awswire.WriteBody(w, http.StatusBadRequest, awswire.TypeJSON11, awswire.AppendJSONError(nil, code, message))
+	awswire.WriteBody(w, http.StatusBadRequest, as.contentType(), as.appendError(nil, code, message))
 }
 
 // buffer is what a call over HTTP borrows: the request's bytes and the answer's.
@@ -194,18 +173,18 @@ func (b *buffer) read(w http.ResponseWriter, r *http.Request) bool {
 		case errors.Is(err, io.EOF):
 			return true
 		case err != nil:
-			return b.broken(w, err)
+			return b.broken(w, r, err)
 		}
 	}
 }
 
 // broken answers a body that could not be read to its end: a bound of the listener, or a caller who has gone.
-func (b *buffer) broken(w http.ResponseWriter, err error) bool {
+func (b *buffer) broken(w http.ResponseWriter, r *http.Request, err error) bool {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		awswire.WriteBody(w, http.StatusRequestEntityTooLarge, "", nil)
 	} else {
-		refuse(w, asJSON, "SerializationException", "")
+		refuse(w, encodingOf(r.Header.Get("Content-Type")), "SerializationException", "")
 	}
 	return false
 }

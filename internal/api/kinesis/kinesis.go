@@ -1,5 +1,5 @@
-// Package kinesis speaks Amazon Kinesis Data Streams, version 2013-12-02: JSON 1.1
-// over POST /, and the same operations in process for the gateway.
+// Package kinesis speaks Amazon Kinesis Data Streams, version 2013-12-02: JSON 1.1 and
+// CBOR 1.1 over POST /, and the same operations in process, in JSON, for the gateway.
 //
 //	ServeHTTP ─ order of checks, SigV4 ─┐
 //	Invoke ─ operation, body ───────────┴─> decode ─> constraints ─> operation ─> stream.Backend ─> answer
@@ -101,22 +101,21 @@ type Result struct {
 func (s *Service) Invoke(ctx context.Context, operation string, body, dst []byte) Result {
 	op := find(operation)
 	if op == nil {
-		return s.failed(dst, operation, errUnknownOperation)
+		return s.failed(asJSON, dst, operation, errUnknownOperation)
 	}
-	return s.run(ctx, op, body, dst)
+	return s.run(ctx, op, asJSON, body, dst)
 }
 
-func (s *Service) run(ctx context.Context, op *operation, body, dst []byte) Result {
+func (s *Service) run(ctx context.Context, op *operation, as encoding, body, dst []byte) Result {
 	if op.run == nil {
-		return s.failed(dst, op.name, errUnsupported(op.name))
+		return s.failed(as, dst, op.name, errUnsupported(op.name))
 	}
 	c := calls.Get().(*call)
 	defer c.release()
-	c.ctx, c.dst, c.allFailed = ctx, dst, false
-	c.json.Borrow = op.borrows
-	c.json.Reset(body)
+	c.ctx, c.as, c.dst, c.allFailed = ctx, as, dst, false
+	c.lend(body, op.borrows)
 	if err := op.run(s, c); err != nil {
-		return s.failed(dst, op.name, err)
+		return s.failed(as, dst, op.name, err)
 	}
 	r := Result{Status: 200, Body: c.dst}
 	if c.allFailed {
@@ -126,28 +125,31 @@ func (s *Service) run(ctx context.Context, op *operation, body, dst []byte) Resu
 }
 
 // failed answers with an error.
-func (s *Service) failed(dst []byte, operation string, err error) Result {
+func (s *Service) failed(as encoding, dst []byte, operation string, err error) Result {
 	var wrong *awswire.SerializationError
 	if errors.As(err, &wrong) {
-		return Result{400, awswire.AppendSerializationError(dst, wrong), Refused}
+		return Result{400, as.appendSerializationError(dst, wrong), Refused}
 	}
 	x := s.exceptionOf(err)
 	if x.Status >= 500 {
 		s.complain(operation, err)
 	}
-	return Result{x.Status, awswire.AppendJSONError(dst, x.Code, x.message), x.outcome()}
+	return Result{x.Status, as.appendError(dst, x.Code, x.message), x.outcome()}
 }
 
 // call is one request on its way through an operation, with the memory that it borrows from a pool.
 type call struct {
 	ctx       context.Context
-	json      awswire.JSON
-	dst       []byte // the answer is appended to it
-	allFailed bool   // the answer is a success, and every entry of it failed
+	as        encoding
+	json      awswire.JSON // reads the request, unless
+	cbor      awswire.CBOR // this does
+	dst       []byte       // the answer is appended to it
+	allFailed bool         // the answer is a success, and every entry of it failed
 
 	put     kinesiswire.PutRecordInput
 	puts    kinesiswire.PutRecordsInput
-	putOut  kinesiswire.PutRecordsOutput
+	putOut  kinesiswire.PutRecordOutput
+	putsOut kinesiswire.PutRecordsOutput
 	getOut  kinesiswire.GetRecordsOutput
 	entries []stream.Entry
 	results []stream.Result
@@ -164,10 +166,11 @@ const keptBytes = 1 << 20
 
 func (c *call) release() {
 	c.ctx, c.dst = nil, nil
-	if c.json.Retained()+cap(c.text)+cap(c.batch.Buf) > keptBytes || cap(c.getOut.Records) > maxPooledRecords {
+	if c.json.Retained()+c.cbor.Retained()+cap(c.text)+cap(c.batch.Buf) > keptBytes || cap(c.getOut.Records) > maxPooledRecords {
 		return
 	}
 	c.json.Reset(nil)
+	c.cbor.Reset(nil)
 	c.put = kinesiswire.PutRecordInput{}
 	clear(c.puts.Records) // they point into a body that is not ours any more
 	clear(c.entries)
@@ -177,27 +180,6 @@ func (c *call) release() {
 
 // maxPooledRecords is the largest list of records that the pool keeps.
 const maxPooledRecords = 1000
-
-// shape is a generated request.
-type shape interface {
-	DecodeJSON(*awswire.JSON)
-	Check(*awswire.Violations)
-}
-
-// decode reads and checks a request: types first, then the model's constraints. more adds constraints that the
-// service has and the model lacks.
-func (c *call) decode(in shape, more ...func(*awswire.Violations)) error {
-	in.DecodeJSON(&c.json)
-	if err := c.json.Close(); err != nil {
-		return err
-	}
-	var found awswire.Violations
-	in.Check(&found)
-	for _, check := range more {
-		check(&found)
-	}
-	return invalid(&found)
-}
 
 // invalid gives the ValidationException for what was found, nil when nothing was.
 func invalid(found *awswire.Violations) error {

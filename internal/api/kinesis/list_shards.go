@@ -44,7 +44,7 @@ var listShards = operation{name: "ListShards", run: func(s *Service, c *call) er
 		t.after, t.at = int64(last), s.Now()
 		out.NextToken = s.tokens.seal(t)
 	}
-	c.dst = out.AppendJSON(c.dst)
+	c.reply(&out)
 	return nil
 }}
 

@@ -55,7 +55,7 @@ func (s *Service) monitor(c *call, name, arn string, change func(now []string) [
 	}
 	out := kinesiswire.EnhancedMonitoringOutput{StreamName: st.Name, StreamARN: s.Account.Stream(st.Name),
 		CurrentShardLevelMetrics: shown(before), DesiredShardLevelMetrics: shown(now.Metrics)}
-	c.dst = out.AppendJSON(c.dst)
+	c.reply(&out)
 	return nil
 }
 

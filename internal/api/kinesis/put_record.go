@@ -48,9 +48,9 @@ var putRecord = operation{name: "PutRecord", borrows: true, run: func(s *Service
 		}
 		return r.Err
 	}
-	out := kinesiswire.PutRecordOutput{ShardId: c.shardID(c.results[0].Shard), SequenceNumber: c.number(c.results[0].Sequence),
+	c.putOut = kinesiswire.PutRecordOutput{ShardId: c.shardID(c.results[0].Shard), SequenceNumber: c.number(c.results[0].Sequence),
 		EncryptionType: encrypted(st.EncryptionKey != "")}
-	c.dst = out.AppendJSON(c.dst)
+	c.reply(&c.putOut)
 	return nil
 }}
 

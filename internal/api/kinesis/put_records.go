@@ -40,7 +40,7 @@ var putRecords = operation{name: "PutRecords", borrows: true, run: func(s *Servi
 	if err := s.Backend.Append(c.ctx, st.Name, c.entries, c.results); err != nil {
 		return s.appendFault(err, st)
 	}
-	out := &c.putOut
+	out := &c.putsOut
 	out.FailedRecordCount = 0
 	out.EncryptionType = encrypted(st.EncryptionKey != "")
 	out.Records = awswire.Emptied(out.Records)
@@ -62,6 +62,6 @@ var putRecords = operation{name: "PutRecords", borrows: true, run: func(s *Servi
 	if c.allFailed {
 		s.complain("PutRecords", c.results[0].Err)
 	}
-	c.dst = out.AppendJSON(c.dst)
+	c.reply(out)
 	return nil
 }}

@@ -79,7 +79,7 @@ var updateShardCount = operation{name: "UpdateShardCount", note: "the limit of t
 			return err
 		}
 		out := kinesiswire.UpdateShardCountOutput{StreamName: st.Name, StreamARN: s.Account.Stream(st.Name), CurrentShardCount: now, TargetShardCount: target}
-		c.dst = out.AppendJSON(c.dst)
+		c.reply(&out)
 		return nil
 	}}
 

@@ -45,7 +45,7 @@ var getResourcePolicy = operation{name: "GetResourcePolicy", run: func(s *Servic
 	if out.Policy == "" {
 		out.Policy = "{}"
 	}
-	c.dst = out.AppendJSON(c.dst)
+	c.reply(&out)
 	return nil
 }}
 

@@ -92,7 +92,7 @@ var describeAccountSettings = operation{name: "DescribeAccountSettings", run: fu
 		return err
 	}
 	out := kinesiswire.DescribeAccountSettingsOutput{MinimumThroughputBillingCommitment: noCommitment()}
-	c.dst = out.AppendJSON(c.dst)
+	c.reply(&out)
 	return nil
 }}
 
@@ -109,7 +109,7 @@ var updateAccountSettings = operation{name: "UpdateAccountSettings", note: "noth
 			return failure(kinesiswire.ErrValidation, "A minimum throughput billing commitment can't be enabled: Millrace bills nothing.")
 		}
 		out := kinesiswire.UpdateAccountSettingsOutput{MinimumThroughputBillingCommitment: noCommitment()}
-		c.dst = out.AppendJSON(c.dst)
+		c.reply(&out)
 		return nil
 	}}
 

@@ -59,7 +59,7 @@ var listTagsForStream = operation{name: "ListTagsForStream", run: func(s *Servic
 		}
 		out.Tags = append(out.Tags, tag)
 	}
-	c.dst = out.AppendJSON(c.dst)
+	c.reply(&out)
 	return nil
 }}
 
@@ -98,7 +98,7 @@ var listTagsForResource = operation{name: "ListTagsForResource", note: "streams;
 		return err
 	}
 	out := kinesiswire.ListTagsForResourceOutput{Tags: tagsOf(st)}
-	c.dst = out.AppendJSON(c.dst)
+	c.reply(&out)
 	return nil
 }}
 

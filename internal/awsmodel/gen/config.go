@@ -8,6 +8,8 @@ type service struct {
 	operations []string
 	// checks generates constraint checks.
 	checks bool
+	// cbor generates decoders and encoders of CBOR 1.1 beside those of JSON 1.1.
+	cbor bool
 	// bodyPath prefixes the paths of body members with the operation's input, as API Gateway does.
 	bodyPath bool
 	// javaPackage stands before a structure's name where the service prints its opaque form.
@@ -24,7 +26,7 @@ type service struct {
 
 var services = []service{
 	{
-		pkg: "kinesiswire", model: "kinesis", checks: true,
+		pkg: "kinesiswire", model: "kinesis", checks: true, cbor: true,
 		javaPackage: "com.amazonaws.kinesis.v20131202.",
 		enumOrder: map[string][]string{
 			"ShardIteratorType": {"AFTER_SEQUENCE_NUMBER", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON"},

@@ -53,6 +53,9 @@ func generate(s service, models string) (map[string][]byte, error) {
 	default:
 		return nil, fmt.Errorf("protocol %q has no generator", m.Metadata.Protocol)
 	}
+	if s.cbor {
+		files["decode_cbor_gen.go"], files["encode_cbor_gen.go"] = g.cborDecoders, g.cborEncoders
+	}
 	if s.checks {
 		files["check_gen.go"] = g.checkMethods
 	}
