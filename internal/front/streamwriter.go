@@ -2,6 +2,7 @@ package front
 
 import (
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,8 +13,8 @@ import (
 // write or a flush takes, and from the end of the handler on, when net/http sends what is left.
 type streamWriter struct {
 	http.ResponseWriter
-	held int  // bytes that net/http may still hold back
-	own  bool // the handler has set a deadline of its own
+	held int         // bytes that net/http may still hold back
+	own  atomic.Bool // the handler has set a deadline of its own, perhaps while it writes
 }
 
 // heldBytes is up to where net/http gathers what a handler writes, without waiting for the caller.
@@ -24,7 +25,7 @@ func (w *streamWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // SetWriteDeadline sets a deadline of the handler's own; the zero time gives it up.
 func (w *streamWriter) SetWriteDeadline(t time.Time) error {
-	w.own = !t.IsZero()
+	w.own.Store(!t.IsZero())
 	return w.deadline(t)
 }
 
@@ -38,7 +39,7 @@ func (w *streamWriter) deadline(t time.Time) error {
 }
 
 func (w *streamWriter) Write(p []byte) (n int, err error) {
-	if w.held += len(p); w.own || w.held <= heldBytes {
+	if w.held += len(p); w.own.Load() || w.held <= heldBytes {
 		return w.ResponseWriter.Write(p)
 	}
 	w.held = heldBytes // what is left of p may be held again
@@ -63,7 +64,7 @@ func (w *streamWriter) Flush() { _ = w.FlushError() }
 func (w *streamWriter) FlushError() error {
 	flush := http.NewResponseController(w.ResponseWriter).Flush
 	w.held = 0
-	if w.own {
+	if w.own.Load() {
 		return flush()
 	}
 	if err := w.deadline(time.Now().Add(writeTime)); err != nil {
@@ -77,7 +78,7 @@ func (w *streamWriter) FlushError() error {
 
 // end bounds what net/http sends after the handler.
 func (w *streamWriter) end() {
-	if w.held > 0 || w.own {
+	if w.held > 0 || w.own.Load() {
 		_ = w.deadline(time.Now().Add(writeTime)) // fails when the stream is gone
 	}
 }

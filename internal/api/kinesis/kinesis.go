@@ -9,7 +9,8 @@
 // caller of [New] keeps durable. A put that answers with success is durable.
 //
 // Bounds: a body [MaxBodyBytes], an answer of records maxReadBytes; lists of shards,
-// streams and tags by the service's limits (limits.go). Rate limits are off.
+// streams and tags by the service's limits (limits.go). Rate limits are off. Subscriptions to
+// shards: maxSubscriptions, and eventMemory for what they send (subscribe.go).
 package kinesis
 
 import (
@@ -51,6 +52,10 @@ type Service struct {
 	// changes serialises what reads the backend's state, decides, and writes: shard limit on creation and resharding, so
 	// that two calls can't both pass a check that only one may. Settings need no such thing: see stream.Backend.
 	changes sync.Mutex
+	// gone holds, under changes, when consumers that were deregistered of late had been made.
+	gone map[consumerName]int64
+
+	subscriptions *subscriptions
 
 	complained complaints
 }
@@ -74,6 +79,8 @@ func New(o Options) (*Service, error) {
 		Options:  o,
 		verifier: awswire.NewVerifier("kinesis", o.Credentials, o.Now),
 		tokens:   newTokens(o.TokenKey, o.IDs),
+
+		gone: map[consumerName]int64{}, subscriptions: newSubscriptions(),
 	}, nil
 }
 
@@ -93,6 +100,8 @@ type Result struct {
 	Status  int
 	Body    []byte // what was appended to dst, after it; empty for operations without output
 	Outcome Outcome
+
+	subscription *subscription // the answer is its events; the caller serves it
 }
 
 // Invoke runs an operation in process: "PutRecord". It is the path that HTTP takes, without HTTP: body is JSON
@@ -103,22 +112,23 @@ func (s *Service) Invoke(ctx context.Context, operation string, body, dst []byte
 	if op == nil {
 		return s.failed(dst, operation, errUnknownOperation)
 	}
-	return s.run(ctx, op, body, dst)
+	return s.run(ctx, op, false, body, dst)
 }
 
-func (s *Service) run(ctx context.Context, op *operation, body, dst []byte) Result {
+// run runs an operation; takesEvents says that the caller can serve a subscription.
+func (s *Service) run(ctx context.Context, op *operation, takesEvents bool, body, dst []byte) Result {
 	if op.run == nil {
 		return s.failed(dst, op.name, errUnsupported(op.name))
 	}
 	c := calls.Get().(*call)
 	defer c.release()
-	c.ctx, c.dst, c.allFailed = ctx, dst, false
+	c.ctx, c.dst, c.allFailed, c.takesEvents = ctx, dst, false, takesEvents
 	c.json.Borrow = op.borrows
 	c.json.Reset(body)
 	if err := op.run(s, c); err != nil {
 		return s.failed(dst, op.name, err)
 	}
-	r := Result{Status: 200, Body: c.dst}
+	r := Result{Status: 200, Body: c.dst, subscription: c.subscription}
 	if c.allFailed {
 		r.Outcome = Unavailable
 	}
@@ -129,13 +139,13 @@ func (s *Service) run(ctx context.Context, op *operation, body, dst []byte) Resu
 func (s *Service) failed(dst []byte, operation string, err error) Result {
 	var wrong *awswire.SerializationError
 	if errors.As(err, &wrong) {
-		return Result{400, awswire.AppendSerializationError(dst, wrong), Refused}
+		return Result{Status: 400, Body: awswire.AppendSerializationError(dst, wrong), Outcome: Refused}
 	}
 	x := s.exceptionOf(err)
 	if x.Status >= 500 {
 		s.complain(operation, err)
 	}
-	return Result{x.Status, awswire.AppendJSONError(dst, x.Code, x.message), x.outcome()}
+	return Result{Status: x.Status, Body: awswire.AppendJSONError(dst, x.Code, x.message), Outcome: x.outcome()}
 }
 
 // call is one request on its way through an operation, with the memory that it borrows from a pool.
@@ -144,6 +154,9 @@ type call struct {
 	json      awswire.JSON
 	dst       []byte // the answer is appended to it
 	allFailed bool   // the answer is a success, and every entry of it failed
+
+	takesEvents  bool
+	subscription *subscription // what SubscribeToShard answers with
 
 	put     kinesiswire.PutRecordInput
 	puts    kinesiswire.PutRecordsInput
@@ -163,7 +176,7 @@ var calls = sync.Pool{New: func() any { return new(call) }}
 const keptBytes = 1 << 20
 
 func (c *call) release() {
-	c.ctx, c.dst = nil, nil
+	c.ctx, c.dst, c.subscription = nil, nil, nil
 	if c.json.Retained()+cap(c.text)+cap(c.batch.Buf) > keptBytes || cap(c.getOut.Records) > maxPooledRecords {
 		return
 	}
