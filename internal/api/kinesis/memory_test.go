@@ -22,6 +22,7 @@ type memory struct {
 	born    int
 	changed chan struct{} // closed when there is something new to read
 
+	foreign   bool
 	failRead  error
 	failCall  error
 	failEntry func(i int) error
@@ -37,7 +38,9 @@ func (m *memory) wake() {
 	m.changed = make(chan struct{})
 }
 
-func (m *memory) Capabilities() stream.Capabilities { return stream.Capabilities{DensePositions: true} }
+func (m *memory) Capabilities() stream.Capabilities {
+	return stream.Capabilities{DensePositions: true, ForeignNumbers: m.foreign}
+}
 
 func (m *memory) CreateStream(_ context.Context, spec stream.CreateStream) (*stream.Stream, error) {
 	m.mu.Lock()
