@@ -8,6 +8,7 @@
 //	        ── JSON | CBOR | XMLReader | Request ──> generated shape  package awsmodel/*wire
 //	        ── Violations ──> one ValidationException for all faults
 //	answer  <─ generated shape ── Append*  ── Answer (ids, headers, error bodies)
+//	        <─ BeginEvent, EndEvent: messages of an event stream
 //
 // It knows no service: names, shapes and constraints are generated from the
 // published models (package awsmodel), texts of one service live in its surface.

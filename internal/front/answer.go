@@ -13,6 +13,8 @@ type answer struct {
 	cut      func(http.ResponseWriter, error) // answers a call whose body was cut off
 	begun    bool
 	replaced bool
+	// subscribes: the answer may go on for minutes after its first flush, and the service holds nothing of the body then.
+	subscribes bool
 }
 
 // Unwrap is for http.ResponseController.
@@ -57,8 +59,17 @@ func (a *answer) ReadFrom(from io.Reader) (int64, error) {
 
 // Flush sends what is there.
 func (a *answer) Flush() {
-	if f, ok := a.ResponseWriter.(http.Flusher); ok && !a.replaced {
-		a.begun = true
-		f.Flush()
+	_ = a.FlushError()
+}
+
+// FlushError sends what is there, and tells when the caller has gone.
+func (a *answer) FlushError() error {
+	if a.replaced {
+		return nil
 	}
+	a.begun = true
+	if a.subscribes {
+		a.body.release()
+	}
+	return http.NewResponseController(a.ResponseWriter).Flush()
 }

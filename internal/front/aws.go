@@ -53,7 +53,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // call runs a service's handler.
 func (e *endpoint) call(w http.ResponseWriter, r *http.Request, service Service, handler http.Handler) {
 	body := newCallBody(w, r, e.budget, service == S3)
-	a := &answer{ResponseWriter: w, body: body, cut: func(w http.ResponseWriter, err error) {
+	a := &answer{ResponseWriter: w, body: body, subscribes: subscribes(r, service), cut: func(w http.ResponseWriter, err error) {
 		e.refuseBody(w, r, service, err)
 	}}
 	defer body.release()
@@ -72,14 +72,21 @@ func (e *endpoint) call(w http.ResponseWriter, r *http.Request, service Service,
 	handler.ServeHTTP(a, own)
 }
 
+// subscribeTarget is the call whose answer goes on until its caller leaves, or for five minutes.
+const subscribeTarget = "Kinesis_20131202.SubscribeToShard"
+
+func subscribes(r *http.Request, service Service) bool {
+	return service == Kinesis && r.Header.Get("X-Amz-Target") == subscribeTarget
+}
+
 // context is what a call runs under. A caller who goes away ends an upload, a download or a look at the node, but no
-// call that has arrived: half of it may be done. A stop of the server ends what only looks at the node, which may
-// follow it for hours.
+// call that has arrived: half of it may be done. A stop of the server ends what only looks on, and may do so for
+// minutes or hours: followers of the node, and subscriptions to shards.
 func (e *endpoint) context(r *http.Request, service Service) (context.Context, context.CancelFunc) {
-	switch service {
-	case S3:
+	switch {
+	case service == S3:
 		return r.Context(), func() {}
-	case operator:
+	case service == operator, subscribes(r, service):
 		ctx, cancel := context.WithCancel(r.Context())
 		stop := context.AfterFunc(e.stopping, cancel)
 		return ctx, func() { stop(); cancel() }

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -65,7 +66,30 @@ type conn struct {
 	net.Conn
 	of      *limited
 	once    sync.Once
-	renewed time.Time // when writing last got more time
+	renewed time.Time   // when writing last got more time
+	own     atomic.Bool // whoever writes has set a deadline of its own
+}
+
+// SetWriteDeadline sets a deadline of the writer's own, which Write then leaves alone; the zero time gives it up. It
+// does not lift the deadline that Write has set: net/http gives up deadlines after every request, and the answers to
+// the next ones, which share the time of this one's, would have none.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	if !t.IsZero() {
+		c.own.Store(true)
+		return c.Conn.SetWriteDeadline(t)
+	}
+	if c.own.CompareAndSwap(true, false) {
+		c.renewed = time.Time{} // the next write gets new time
+	}
+	return nil
+}
+
+// SetDeadline sets both deadlines.
+func (c *conn) SetDeadline(t time.Time) error {
+	if err := c.SetWriteDeadline(t); err != nil {
+		return err
+	}
+	return c.SetReadDeadline(t)
 }
 
 // Write sends p in pieces, each within writeTime: who does not read its answer loses the connection, however long
@@ -73,9 +97,9 @@ type conn struct {
 func (c *conn) Write(p []byte) (n int, err error) {
 	for {
 		piece := p[n:min(n+writeStep, len(p))]
-		if now := time.Now(); len(p) > writeStep || now.Sub(c.renewed) > writeRenewal {
+		if now := time.Now(); !c.own.Load() && (len(p) > writeStep || now.Sub(c.renewed) > writeRenewal) {
 			c.renewed = now
-			if err := c.SetWriteDeadline(now.Add(writeTime)); err != nil {
+			if err := c.Conn.SetWriteDeadline(now.Add(writeTime)); err != nil {
 				return n, err
 			}
 		}

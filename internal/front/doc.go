@@ -15,6 +15,7 @@
 //   - Bodies held for all callers together fit a [Budget]; beyond it callers are told
 //     503 with Retry-After. Large bodies can't take the share of small events.
 //   - Every wait for a caller has an end: headers, bodies, idle connections, writes.
+//     An answer may go on for as long as it likes if its caller keeps reading.
 //   - A request whose body has arrived runs to its end, whether or not its caller still
 //     waits. [Server.Shutdown] lets all such requests finish before it returns.
 //   - A panic of a handler costs that request a 500, and nothing else.

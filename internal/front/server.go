@@ -76,8 +76,12 @@ const (
 	// maxHeadBytes bounds what net/http reads of a request's head. The gateway answers beyond API Gateway's 10,240
 	// bytes by itself; this is what costs memory before it gets to see them.
 	maxHeadBytes = 64 << 10
-	// maxStreams bounds the requests of one HTTP/2 connection that are served at one time.
+	// maxStreams bounds the requests of one HTTP/2 connection that are served at one time, subscriptions to shards
+	// included: SDKs open a further connection when one is full.
 	maxStreams = 100
+	// maxFrameBytes bounds what an HTTP/2 caller may send in one frame, and with it the buffer that the connection
+	// keeps for the largest one. A frame of a body fits into its window; heads come in pieces if need be.
+	maxFrameBytes = streamWindowBytes
 	// windowBytes is what an HTTP/2 caller may send of all its bodies before anybody reads them. Such bytes lie
 	// outside of the budget.
 	windowBytes       = 256 << 10
@@ -164,6 +168,7 @@ func (s *Server) bind(ctx context.Context, name string, l Listener, o *Options) 
 			MaxConcurrentStreams:          maxStreams,
 			MaxReceiveBufferPerConnection: windowBytes,
 			MaxReceiveBufferPerStream:     streamWindowBytes,
+			MaxReadFrameSize:              maxFrameBytes,
 			WriteByteTimeout:              writeTime,
 		},
 		Protocols: new(http.Protocols),
@@ -270,6 +275,13 @@ func (s *Server) counted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.stats.inFlight.Add(1)
 		defer s.left()
+		if r.ProtoMajor == 2 {
+			// Not when the handler panics: net/http resets the stream.
+			paced := &streamWriter{ResponseWriter: w}
+			next.ServeHTTP(paced, r)
+			paced.end()
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }

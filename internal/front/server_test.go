@@ -166,6 +166,55 @@ func TestShutdownEndsFollowers(t *testing.T) {
 	}
 }
 
+// Subscriptions to shards end when the node stops, on either version of HTTP; and when their callers leave.
+func TestShutdownEndsSubscriptions(t *testing.T) {
+	begun, left := make(chan bool, 1), make(chan bool, 2)
+	n := serve(t, Options{Services: map[Service]http.Handler{Kinesis: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, "first")
+		_ = http.NewResponseController(w).Flush()
+		begun <- true
+		<-r.Context().Done()
+		left <- true
+	})}})
+	var answers []*http.Response
+	for _, http2 := range []bool{false, true} {
+		transport := &http.Transport{Protocols: new(http.Protocols)}
+		transport.Protocols.SetHTTP1(!http2)
+		transport.Protocols.SetUnencryptedHTTP2(http2)
+		defer transport.CloseIdleConnections()
+		subscribe := func(ctx context.Context) *http.Response {
+			r, err := http.NewRequestWithContext(ctx, "POST", n.AWSURL(), strings.NewReader("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("X-Amz-Target", subscribeTarget)
+			resp, err := transport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-begun
+			return resp
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		subscribe(ctx).Body.Close()
+		leave()
+		<-left
+		answers = append(answers, subscribe(t.Context()))
+	}
+	if err := n.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, resp := range answers {
+		if b, err := io.ReadAll(resp.Body); string(b) != "first" || err != nil {
+			t.Errorf("%s: %q %v", resp.Proto, b, err)
+		}
+		resp.Body.Close()
+	}
+	<-left
+	<-left
+}
+
 // When patience ends, requests are told to give up, and waited for; what even then does not end is told.
 func TestShutdownGivesUpAtItsDeadline(t *testing.T) {
 	f := func(stubborn bool) {

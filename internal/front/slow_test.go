@@ -170,10 +170,7 @@ func TestSlowStreamIsCut(t *testing.T) {
 			w.WriteHeader(400)
 		})}
 		onPipes(t, o, func(t *testing.T, n *node, l *pipes) {
-			transport := &http.Transport{Protocols: new(http.Protocols), DialContext: func(context.Context, string, string) (net.Conn, error) {
-				return l.dial(t).Conn, nil
-			}}
-			transport.Protocols.SetUnencryptedHTTP2(true)
+			transport := l.dialHTTP2(t)
 			body, slow := io.Pipe()
 			r, err := http.NewRequest("POST", "http://127.0.0.1:8080"+path, body)
 			if err != nil {
@@ -293,6 +290,152 @@ func TestCallerWhoDoesNotReadIsCut(t *testing.T) {
 			}
 		}
 		if got := (<-ended).Round(time.Second); got != 20*50*time.Second+writeTime {
+			t.Errorf("cut after %v", got)
+		}
+		c.Close()
+	})
+}
+
+// dialHTTP2 gives a client that speaks HTTP/2 over one connection.
+func (l *pipes) dialHTTP2(t *testing.T) *http.Transport {
+	transport := &http.Transport{Protocols: new(http.Protocols), DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return l.dial(t).Conn, nil
+	}}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	return transport
+}
+
+// On HTTP/2 a caller who does not read one answer loses its stream, and keeps its connection for the others.
+func TestStreamWhoseCallerDoesNotReadIsCut(t *testing.T) {
+	o := awsOnly
+	var ended chan time.Duration
+	o.Services = map[Service]http.Handler{S3: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/b/small" {
+			time.Sleep(time.Hour) // thinking is not writing
+			fmt.Fprint(w, "small")
+			return
+		}
+		start := time.Now()
+		var err error
+		for err == nil {
+			_, err = w.Write(make([]byte, 1<<20))
+		}
+		ended <- time.Since(start)
+	})}
+	onPipes(t, o, func(t *testing.T, n *node, l *pipes) {
+		ended = make(chan time.Duration, 1)
+		transport := l.dialHTTP2(t)
+		resp, err := (&http.Client{Transport: transport}).Get("http://127.0.0.1:8080/b/large")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (<-ended).Round(time.Second); got != writeTime {
+			t.Errorf("cut after %v", got)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err == nil {
+			t.Error("the answer ended as if it were whole")
+		}
+		resp.Body.Close()
+		if resp, err = (&http.Client{Transport: transport}).Get("http://127.0.0.1:8080/b/small"); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(resp.Body); string(b) != "small" || err != nil {
+			t.Errorf("%q %v", b, err)
+		}
+		resp.Body.Close()
+		if got := n.Stats().Connections; got != 1 {
+			t.Errorf("%d connections", got)
+		}
+		transport.CloseIdleConnections()
+	})
+}
+
+// An answer that goes on for minutes is not cut while its caller reads it, whatever sets deadlines on the way; and a
+// caller who stops reading is cut by the handler's own deadline, where it has one.
+func TestLongAnswersAreNotCut(t *testing.T) {
+	const events, pause = 60, 5 * time.Second
+	o := awsOnly
+	var failed chan string
+	o.Services = map[Service]http.Handler{Kinesis: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		out := http.NewResponseController(w)
+		write := func(size int, within time.Duration) error {
+			if within > 0 {
+				_ = out.SetWriteDeadline(time.Now().Add(within))
+				defer out.SetWriteDeadline(time.Time{})
+			}
+			if _, err := w.Write(make([]byte, size)); err != nil {
+				return err
+			}
+			return out.Flush()
+		}
+		for i := range events {
+			if err := write(1, time.Duration(i%2)*time.Second); err != nil {
+				failed <- err.Error()
+				return
+			}
+			time.Sleep(pause)
+		}
+		start := time.Now()
+		for write(1<<20, 7*time.Second) == nil {
+		}
+		failed <- fmt.Sprint("cut after ", time.Since(start).Round(time.Second))
+	})}
+	f := func(client func(*pipes, *testing.T) *http.Transport) {
+		t.Helper()
+		onPipes(t, o, func(t *testing.T, n *node, l *pipes) {
+			failed = make(chan string, 1)
+			transport := client(l, t)
+			r, err := http.NewRequest("POST", "http://127.0.0.1:8080/", strings.NewReader("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("X-Amz-Target", subscribeTarget)
+			resp, err := transport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			if _, err := io.CopyN(io.Discard, resp.Body, events); err != nil {
+				t.Errorf("%v after %v", err, time.Since(start))
+			}
+			if got := <-failed; got != "cut after 7s" {
+				t.Error(got)
+			}
+			resp.Body.Close()
+			transport.CloseIdleConnections()
+		})
+	}
+	f(func(l *pipes, t *testing.T) *http.Transport { return l.dialHTTP2(t) })
+	f(func(l *pipes, t *testing.T) *http.Transport {
+		return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return l.dial(t).Conn, nil }}
+	})
+}
+
+// Answers of a kept connection have a deadline also when they come close behind one another: net/http gives up
+// deadlines after each.
+func TestKeptConnectionsHaveDeadlines(t *testing.T) {
+	o := awsOnly
+	var ended chan time.Duration
+	o.Services = map[Service]http.Handler{S3: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		_, err := w.Write(make([]byte, writeStep))
+		if err == nil {
+			err = http.NewResponseController(w).Flush()
+		}
+		if err != nil {
+			ended <- time.Since(start)
+		}
+	})}
+	onPipes(t, o, func(t *testing.T, n *node, l *pipes) {
+		ended = make(chan time.Duration, 1)
+		c := l.dial(t)
+		c.in = bufio.NewReader(c)
+		const get = "GET /b/k HTTP/1.1\r\nHost: localhost\r\n\r\n"
+		c.send(get).answer("GET")
+		time.Sleep(writeRenewal / 2)
+		c.send(get) // and does not read
+		if got := <-ended; got < writeTime-writeRenewal || got > writeTime {
 			t.Errorf("cut after %v", got)
 		}
 		c.Close()

@@ -149,6 +149,8 @@ type ReadRequest struct {
 	MaxBytes   int // of data and keys; the first record is returned whatever its size
 	// Held also shows records that retention hides but a hold keeps: for delivery.
 	Held bool
+	// Consumer names the registered consumer who reads, with a throughput of its own; "": one who shares the shard's.
+	Consumer string
 }
 
 // Batch is what Read fills. Records and the bytes that they point to belong to

@@ -112,6 +112,27 @@ func (s SequenceNumber) Prev() SequenceNumber {
 	return s
 }
 
+// gap is what lies between a number of our layout and its gap: one in the eight bits that are zero in every number.
+const gap = 1 << (72 - 64) // of mid
+
+// Gap gives the number of the gap before s, which is a number of our layout: above that of the record before, below s,
+// and never a record's. Who reads on from it, or from behind it, comes to s.
+func (s SequenceNumber) Gap() SequenceNumber {
+	var borrow uint64
+	s.mid, borrow = bits.Sub64(s.mid, gap, 0)
+	s.hi, _ = bits.Sub64(s.hi, 0, borrow)
+	return s
+}
+
+// AfterGap inverts [SequenceNumber.Gap]; ok is false for what is no gap's number.
+func (s SequenceNumber) AfterGap() (next SequenceNumber, ok bool) {
+	var carry uint64
+	s.mid, carry = bits.Add64(s.mid, gap, 0)
+	s.hi, _ = bits.Add64(s.hi, 0, carry)
+	_, _, _, ok = s.Parts()
+	return s, ok
+}
+
 // Moments lie between these milliseconds since 1970, the years 2001 and 5138: above the short numbers that stand-ins
 // of the service count with, and far below the service's own.
 const (

@@ -99,27 +99,37 @@ func (s *Service) openShards() (shards, onDemand int) {
 	return shards, onDemand
 }
 
-// deleteStream removes a stream and its records. EnforceConsumerDeletion has nothing to enforce: there are no
-// registered consumers yet.
+// deleteStream removes a stream and its records. One that has registered consumers goes, and they with it, only when
+// EnforceConsumerDeletion says so. Their subscriptions end.
 //
 // Source: Kinesis Data Streams API Reference, DeleteStream.
-var deleteStream = operation{name: "DeleteStream", note: "EnforceConsumerDeletion is accepted without effect: consumers come later",
-	run: func(s *Service, c *call) error {
-		var in kinesiswire.DeleteStreamInput
-		if err := c.decode(&in); err != nil {
-			return err
-		}
-		s.changes.Lock()
-		defer s.changes.Unlock()
-		st, err := s.stream(in.StreamName, in.StreamARN)
-		if err != nil {
-			return err
-		}
-		if st.Status == stream.Deleting {
-			return s.notActive(st)
-		}
-		return worded(s.Backend.DeleteStream(c.ctx, st.Name), fault.NotFound, s.noStream(st.Name))
-	}}
+var deleteStream = operation{name: "DeleteStream", run: func(s *Service, c *call) error {
+	var in kinesiswire.DeleteStreamInput
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	st, err := s.stream(in.StreamName, in.StreamARN)
+	if err != nil {
+		return err
+	}
+	if st.Status == stream.Deleting {
+		return s.notActive(st)
+	}
+	if len(st.Consumers) > 0 && !awswire.Value(in.EnforceConsumerDeletion) {
+		return failure(kinesiswire.ErrResourceInUse, "DeleteStream can't delete %s because there are consumers associated with this data stream. "+
+			"To delete %s anyway, set the EnforceConsumerDeletion parameter to true to force the deletion of all the consumers that are associated with it.",
+			s.Account.Stream(st.Name), st.Name)
+	}
+	if err := s.Backend.DeleteStream(c.ctx, st.Name); err != nil {
+		return worded(err, fault.NotFound, s.noStream(st.Name))
+	}
+	for i := range st.Consumers {
+		s.subscriptions.end(st.ID, keyOf(&st.Consumers[i]), s.noStream(st.Name))
+	}
+	return nil
+}}
 
 // describeLimits tells the limits of the account and how much of them is used.
 //

@@ -1,6 +1,8 @@
 package kinesis
 
 import (
+	"time"
+
 	"millrace/internal/awsmodel/kinesiswire"
 	"millrace/internal/fault"
 	"millrace/internal/stream"
@@ -27,7 +29,7 @@ var getShardIterator = operation{name: "GetShardIterator", run: func(s *Service,
 	if err != nil {
 		return err
 	}
-	from, err := s.position(c, &in, st, sh)
+	from, err := s.position(c, start{call: "GetShardIterator", kind: in.ShardIteratorType, number: in.StartingSequenceNumber, at: in.Timestamp}, st, sh)
 	if err != nil {
 		return worded(err, fault.NotFound, s.noShard(sh.ID(), st.Name))
 	}
@@ -55,12 +57,20 @@ func (s *Service) readable(name, id string, index uint32) (*stream.Stream, *stre
 	return st, sh, nil
 }
 
-// position resolves where an iterator starts.
-func (s *Service) position(c *call, in *kinesiswire.GetShardIteratorInput, st *stream.Stream, sh *stream.Shard) (stream.SequenceNumber, error) {
+// start is where a caller wants to read from.
+type start struct {
+	call   string // "GetShardIterator": who asks
+	kind   string // of the ShardIteratorType enum
+	number string
+	at     time.Time
+}
+
+// position resolves where an iterator or a subscription starts.
+func (s *Service) position(c *call, in start, st *stream.Stream, sh *stream.Shard) (stream.SequenceNumber, error) {
 	ref := stream.ShardRef{Stream: st.Name, ID: st.ID, Shard: sh.Index}
-	kind := in.ShardIteratorType
+	kind := in.kind
 	byNumber := kind == kinesiswire.ShardIteratorTypeAtSequenceNumber || kind == kinesiswire.ShardIteratorTypeAfterSequenceNumber
-	given := in.StartingSequenceNumber != ""
+	given := in.number != ""
 	if kind != kinesiswire.ShardIteratorTypeAtTimestamp && byNumber != given {
 		with := "also a StartingSequenceNumber."
 		if !given {
@@ -76,44 +86,46 @@ func (s *Service) position(c *call, in *kinesiswire.GetShardIteratorInput, st *s
 	case kinesiswire.ShardIteratorTypeLatest:
 		return s.Backend.Tip(c.ctx, ref)
 	case kinesiswire.ShardIteratorTypeAtTimestamp:
-		return s.atTimestamp(c, in, ref)
+		return s.atTimestamp(c, in.at, ref)
 	}
-	n, err := s.startingNumber(in.StartingSequenceNumber, st, sh)
-	if kind == kinesiswire.ShardIteratorTypeAfterSequenceNumber {
-		n = n.Next()
-	}
-	return n, err
+	return s.startingPlace(in, st, sh)
 }
 
-func (s *Service) atTimestamp(c *call, in *kinesiswire.GetShardIteratorInput, ref stream.ShardRef) (stream.SequenceNumber, error) {
+func (s *Service) atTimestamp(c *call, at time.Time, ref stream.ShardRef) (stream.SequenceNumber, error) {
 	now := s.Now()
 	switch {
-	case in.Timestamp.IsZero():
+	case at.IsZero():
 		return stream.SequenceNumber{}, failure(kinesiswire.ErrInvalidArgument, "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. "+
 			"Current request has no timestamp parameter.")
-	case in.Timestamp.UnixMilli() > now.UnixMilli():
+	case at.UnixMilli() > now.UnixMilli():
 		return stream.SequenceNumber{}, failure(kinesiswire.ErrInvalidArgument, "The timestampInMillis parameter cannot be greater than the "+
-			"currentTimestampInMillis. timestampInMillis: %d, currentTimestampInMillis: %d", in.Timestamp.UnixMilli(), now.UnixMilli())
+			"currentTimestampInMillis. timestampInMillis: %d, currentTimestampInMillis: %d", at.UnixMilli(), now.UnixMilli())
 	}
-	return s.Backend.At(c.ctx, ref, in.Timestamp)
+	return s.Backend.At(c.ctx, ref, at)
 }
 
-// startingNumber reads a number and checks that the shard could have given it.
-func (s *Service) startingNumber(text string, st *stream.Stream, sh *stream.Shard) (stream.SequenceNumber, error) {
-	n, ok := stream.ParseSequenceNumber(text)
+// startingPlace reads a number, and checks that the shard could have given it.
+func (s *Service) startingPlace(in start, st *stream.Stream, sh *stream.Shard) (stream.SequenceNumber, error) {
+	n, ok := stream.ParseSequenceNumber(in.number)
+	after := in.kind == kinesiswire.ShardIteratorTypeAfterSequenceNumber
+	if next, gap := n.AfterGap(); gap && s.ownNumbers() {
+		n, after = next, false // a ContinuationSequenceNumber: at it and after it are the same
+	}
 	created, index, _, ours := n.Parts()
 	switch {
 	case !ok || !ours && s.ownNumbers():
-		return n, failure(kinesiswire.ErrInvalidArgument, "StartingSequenceNumber %s used in GetShardIterator on shard %s in stream %s under account %s is invalid.",
-			text, sh.ID(), st.Name, s.Account.ID)
-	case !s.ownNumbers():
-		return n, nil // another service's numbers pass through
+		return n, failure(kinesiswire.ErrInvalidArgument, "StartingSequenceNumber %s used in %s on shard %s in stream %s under account %s is invalid.",
+			in.number, in.call, sh.ID(), st.Name, s.Account.ID)
+	case !s.ownNumbers(): // another service's numbers pass through
 	case index != sh.Index:
 		return n, failure(kinesiswire.ErrInvalidArgument, "Invalid StartingSequenceNumber. It encodes %s, while it was used in a call to a shard with %s",
 			stream.ShardID(index), sh.ID())
 	case created != sh.Created:
-		return n, failure(kinesiswire.ErrInvalidArgument, "StartingSequenceNumber %s used in GetShardIterator on shard %s in stream %s under account %s is invalid because it did not come from this stream.",
-			text, sh.ID(), st.Name, s.Account.ID)
+		return n, failure(kinesiswire.ErrInvalidArgument, "StartingSequenceNumber %s used in %s on shard %s in stream %s under account %s is invalid because it did not come from this stream.",
+			in.number, in.call, sh.ID(), st.Name, s.Account.ID)
+	}
+	if after {
+		n = n.Next()
 	}
 	return n, nil
 }

@@ -47,11 +47,15 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	b := buffers.Get().(*buffer)
-	defer b.release()
 	if !b.read(w, r) {
+		b.release()
 		return
 	}
-	s.answer(w, r, b)
+	u := s.answer(w, r, b)
+	b.release() // before the subscription, which may last minutes; a call that panics keeps it
+	if u != nil {
+		u.serve(w)
+	}
 }
 
 // crossOrigin adds what browsers ask for; true when the request was a preflight and is answered.
@@ -73,8 +77,8 @@ func crossOrigin(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// answer takes the checks that need the body, and runs the operation.
-func (s *Service) answer(w http.ResponseWriter, r *http.Request, b *buffer) {
+// answer takes the checks that need the body, and runs the operation. A subscription is still to be served.
+func (s *Service) answer(w http.ResponseWriter, r *http.Request, b *buffer) *subscription {
 	contentType := r.Header.Get("Content-Type")
 	as := encodingOf(contentType)
 	service, name, found := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
@@ -102,29 +106,34 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, b *buffer) {
 	case as == asPlainJSON:
 		awswire.WriteBody(w, http.StatusNotFound, awswire.TypeJSON, []byte(plainUnknown))
 	default:
-		s.operate(w, r, op, as, b)
+		return s.operate(w, r, op, as, b)
 	}
+	return nil
 }
 
 // operate runs a request in JSON or CBOR. Whether the body is an object at all comes before the operation's name and the
 // signature; the decoder finds that out by itself, so only a request that is refused without it is scanned first.
-func (s *Service) operate(w http.ResponseWriter, r *http.Request, op *operation, as encoding, b *buffer) {
+func (s *Service) operate(w http.ResponseWriter, r *http.Request, op *operation, as encoding, b *buffer) *subscription {
 	_, fault := s.verifier.Verify(r, b.body)
 	if (op == nil || fault != nil) && !as.isObject(b.body) {
 		refuse(w, as, "SerializationException", "")
-		return
+		return nil
 	}
 	if op == nil {
 		refuse(w, as, unknownOperation.Code, "")
-		return
+		return nil
 	}
 	if fault != nil {
 		refuse(w, as, fault.Code, fault.Message)
-		return
+		return nil
 	}
-	result := s.run(r.Context(), op, as, b.body, b.answer[:0])
+	result := s.run(r.Context(), op, as, true, b.body, b.answer[:0])
+	if result.subscription != nil {
+		return result.subscription
+	}
 	b.answer = result.Body
 	awswire.WriteBody(w, result.Status, as.contentType(), result.Body)
+	return nil
 }
 
 // refuse answers 400 with an error body.

@@ -9,7 +9,8 @@
 // caller of [New] keeps durable. A put that answers with success is durable.
 //
 // Bounds: a body [MaxBodyBytes], an answer of records maxReadBytes; lists of shards,
-// streams and tags by the service's limits (limits.go). Rate limits are off.
+// streams and tags by the service's limits (limits.go). Rate limits are off. Subscriptions to
+// shards: maxSubscriptions, and eventMemory for what they send (subscribe.go).
 package kinesis
 
 import (
@@ -51,6 +52,10 @@ type Service struct {
 	// changes serialises what reads the backend's state, decides, and writes: shard limit on creation and resharding, so
 	// that two calls can't both pass a check that only one may. Settings need no such thing: see stream.Backend.
 	changes sync.Mutex
+	// gone holds, under changes, when consumers that were deregistered of late had been made.
+	gone map[consumerName]int64
+
+	subscriptions *subscriptions
 
 	complained complaints
 }
@@ -74,6 +79,8 @@ func New(o Options) (*Service, error) {
 		Options:  o,
 		verifier: awswire.NewVerifier("kinesis", o.Credentials, o.Now),
 		tokens:   newTokens(o.TokenKey, o.IDs),
+
+		gone: map[consumerName]int64{}, subscriptions: newSubscriptions(),
 	}, nil
 }
 
@@ -93,6 +100,8 @@ type Result struct {
 	Status  int
 	Body    []byte // what was appended to dst, after it; empty for operations without output
 	Outcome Outcome
+
+	subscription *subscription // the answer is its events; the caller serves it
 }
 
 // Invoke runs an operation in process: "PutRecord". It is the path that HTTP takes, without HTTP: body is JSON
@@ -103,21 +112,22 @@ func (s *Service) Invoke(ctx context.Context, operation string, body, dst []byte
 	if op == nil {
 		return s.failed(asJSON, dst, operation, errUnknownOperation)
 	}
-	return s.run(ctx, op, asJSON, body, dst)
+	return s.run(ctx, op, asJSON, false, body, dst)
 }
 
-func (s *Service) run(ctx context.Context, op *operation, as encoding, body, dst []byte) Result {
+// run runs an operation; takesEvents says that the caller can serve a subscription.
+func (s *Service) run(ctx context.Context, op *operation, as encoding, takesEvents bool, body, dst []byte) Result {
 	if op.run == nil {
 		return s.failed(as, dst, op.name, errUnsupported(op.name))
 	}
 	c := calls.Get().(*call)
 	defer c.release()
-	c.ctx, c.as, c.dst, c.allFailed = ctx, as, dst, false
+	c.ctx, c.as, c.dst, c.allFailed, c.takesEvents = ctx, as, dst, false, takesEvents
 	c.lend(body, op.borrows)
 	if err := op.run(s, c); err != nil {
 		return s.failed(as, dst, op.name, err)
 	}
-	r := Result{Status: 200, Body: c.dst}
+	r := Result{Status: 200, Body: c.dst, subscription: c.subscription}
 	if c.allFailed {
 		r.Outcome = Unavailable
 	}
@@ -128,13 +138,13 @@ func (s *Service) run(ctx context.Context, op *operation, as encoding, body, dst
 func (s *Service) failed(as encoding, dst []byte, operation string, err error) Result {
 	var wrong *awswire.SerializationError
 	if errors.As(err, &wrong) {
-		return Result{400, as.appendSerializationError(dst, wrong), Refused}
+		return Result{Status: 400, Body: as.appendSerializationError(dst, wrong), Outcome: Refused}
 	}
 	x := s.exceptionOf(err)
 	if x.Status >= 500 {
 		s.complain(operation, err)
 	}
-	return Result{x.Status, as.appendError(dst, x.Code, x.message), x.outcome()}
+	return Result{Status: x.Status, Body: as.appendError(dst, x.Code, x.message), Outcome: x.outcome()}
 }
 
 // call is one request on its way through an operation, with the memory that it borrows from a pool.
@@ -145,6 +155,9 @@ type call struct {
 	cbor      awswire.CBOR // this does
 	dst       []byte       // the answer is appended to it
 	allFailed bool         // the answer is a success, and every entry of it failed
+
+	takesEvents  bool
+	subscription *subscription // what SubscribeToShard answers with
 
 	put     kinesiswire.PutRecordInput
 	puts    kinesiswire.PutRecordsInput
@@ -165,7 +178,7 @@ var calls = sync.Pool{New: func() any { return new(call) }}
 const keptBytes = 1 << 20
 
 func (c *call) release() {
-	c.ctx, c.dst = nil, nil
+	c.ctx, c.dst, c.subscription = nil, nil, nil
 	if c.json.Retained()+c.cbor.Retained()+cap(c.text)+cap(c.batch.Buf) > keptBytes || cap(c.getOut.Records) > maxPooledRecords {
 		return
 	}

@@ -20,16 +20,27 @@ type memory struct {
 	streams map[string]*stream.Stream
 	records map[stream.ShardRef][]stream.Record
 	born    int
+	changed chan struct{} // closed when there is something new to read
 
+	foreign   bool
+	failRead  error
 	failCall  error
 	failEntry func(i int) error
 }
 
 func newMemory(now func() time.Time) *memory {
-	return &memory{now: now, streams: map[string]*stream.Stream{}, records: map[stream.ShardRef][]stream.Record{}}
+	return &memory{now: now, streams: map[string]*stream.Stream{}, records: map[stream.ShardRef][]stream.Record{}, changed: make(chan struct{})}
 }
 
-func (m *memory) Capabilities() stream.Capabilities { return stream.Capabilities{DensePositions: true} }
+// wake tells readers of something new. The caller holds mu.
+func (m *memory) wake() {
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+func (m *memory) Capabilities() stream.Capabilities {
+	return stream.Capabilities{DensePositions: true, ForeignNumbers: m.foreign}
+}
 
 func (m *memory) CreateStream(_ context.Context, spec stream.CreateStream) (*stream.Stream, error) {
 	m.mu.Lock()
@@ -58,6 +69,7 @@ func (m *memory) DeleteStream(_ context.Context, name string) error {
 		return fault.New(fault.NotFound, "memory.DeleteStream", name, "no such stream")
 	}
 	delete(m.streams, name)
+	m.wake()
 	return nil
 }
 
@@ -79,6 +91,7 @@ func (m *memory) Reshard(_ context.Context, name string, change stream.Reshard) 
 	st, err := m.streams[name].Resharded(change, m.now())
 	if err == nil {
 		m.streams[name] = st
+		m.wake()
 	}
 	return st, err
 }
@@ -122,8 +135,9 @@ func (m *memory) Append(_ context.Context, name string, entries []stream.Entry, 
 		ref := stream.ShardRef{Stream: name, ID: st.ID, Shard: sh.Index}
 		results[i].Sequence = stream.NewSequenceNumber(sh.Created, sh.Index, uint64(len(m.records[ref])+1))
 		m.records[ref] = append(m.records[ref], stream.Record{Sequence: results[i].Sequence, Arrival: m.now().UnixMilli(),
-			PartitionKey: []byte(strings.Clone(e.PartitionKey)), Data: slices.Clone(e.Data)})
+			PartitionKey: []byte(strings.Clone(e.PartitionKey)), Data: append([]byte{}, e.Data...), Sealed: e.Sealed})
 	}
+	m.wake()
 	return nil
 }
 
@@ -131,6 +145,13 @@ func (m *memory) Read(_ context.Context, req stream.ReadRequest, batch *stream.B
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	batch.Reset()
+	if m.failRead != nil {
+		return m.failRead
+	}
+	sh, err := m.shard(req.Shard)
+	if err != nil {
+		return err
+	}
 	batch.Next = req.From
 	size, more := 0, false
 	for _, r := range m.records[req.Shard] {
@@ -148,13 +169,47 @@ func (m *memory) Read(_ context.Context, req stream.ReadRequest, batch *stream.B
 	if more {
 		batch.MillisBehind = max(1, m.now().UnixMilli()-batch.Records[len(batch.Records)-1].Arrival)
 	}
-	if sh, ok := m.streams[req.Shard.Stream].Shard(req.Shard.Shard); ok && !more {
-		batch.End = !sh.Open()
-	}
+	batch.End = !more && !sh.Open()
 	return nil
 }
 
-func (m *memory) Wait(context.Context, stream.ShardRef, stream.SequenceNumber) error { return nil }
+// shard finds a shard. The caller holds mu.
+func (m *memory) shard(ref stream.ShardRef) (*stream.Shard, error) {
+	if st := m.streams[ref.Stream]; st != nil && st.ID == ref.ID {
+		if sh, ok := st.Shard(ref.Shard); ok {
+			return sh, nil
+		}
+	}
+	return nil, fault.New(fault.NotFound, "memory", ref.String(), "no such shard")
+}
+
+func (m *memory) Wait(ctx context.Context, ref stream.ShardRef, from stream.SequenceNumber) error {
+	for {
+		m.mu.Lock()
+		sh, err := m.shard(ref)
+		records, changed := m.records[ref], m.changed
+		m.mu.Unlock()
+		switch {
+		case err != nil:
+			return err
+		case !sh.Open(), len(records) > 0 && !records[len(records)-1].Sequence.Before(from):
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// failReads makes reads fail, and lets who waits find out.
+func (m *memory) failReads(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failRead = err
+	m.wake()
+}
 
 func (m *memory) Tip(_ context.Context, ref stream.ShardRef) (stream.SequenceNumber, error) {
 	m.mu.Lock()

@@ -49,7 +49,7 @@ var listTagsForStream = operation{name: "ListTagsForStream", run: func(s *Servic
 		limit = in.Limit
 	}
 	var out kinesiswire.ListTagsForStreamOutput
-	for _, tag := range tagsOf(st) {
+	for _, tag := range listTags(st.Tags) {
 		if in.ExclusiveStartTagKey != "" && tag.Key <= in.ExclusiveStartTagKey {
 			continue
 		}
@@ -63,51 +63,56 @@ var listTagsForStream = operation{name: "ListTagsForStream", run: func(s *Servic
 	return nil
 }}
 
-// tagResource adds tags to a stream that its ARN names.
+// tagResource adds tags to a stream or a registered consumer that its ARN names. Texts speak of the stream in any case.
 //
 // Source: Kinesis Data Streams API Reference, TagResource.
-var tagResource = operation{name: "TagResource", note: "streams; consumers come later", run: func(s *Service, c *call) error {
+var tagResource = operation{name: "TagResource", run: func(s *Service, c *call) error {
 	var in kinesiswire.TagResourceInput
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	return s.changeTags(c, "", in.ResourceARN, s.adding(in.Tags))
+	return s.changeResourceTags(c, in.ResourceARN, s.adding(in.Tags))
 }}
 
-// untagResource removes tags from a stream that its ARN names.
+// untagResource removes tags from a stream or a registered consumer that its ARN names.
 //
 // Source: Kinesis Data Streams API Reference, UntagResource.
-var untagResource = operation{name: "UntagResource", note: "streams; consumers come later", run: func(s *Service, c *call) error {
+var untagResource = operation{name: "UntagResource", run: func(s *Service, c *call) error {
 	var in kinesiswire.UntagResourceInput
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	return s.changeTags(c, "", in.ResourceARN, s.removing(in.TagKeys))
+	return s.changeResourceTags(c, in.ResourceARN, s.removing(in.TagKeys))
 }}
 
-// listTagsForResource lists all tags of a stream that its ARN names.
+// listTagsForResource lists all tags of a stream or a registered consumer that its ARN names.
 //
 // Source: Kinesis Data Streams API Reference, ListTagsForResource.
-var listTagsForResource = operation{name: "ListTagsForResource", note: "streams; consumers come later", run: func(s *Service, c *call) error {
+var listTagsForResource = operation{name: "ListTagsForResource", run: func(s *Service, c *call) error {
 	var in kinesiswire.ListTagsForResourceInput
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	st, err := s.stream("", in.ResourceARN)
+	st, con, err := s.resource(in.ResourceARN)
 	if err != nil {
 		return err
 	}
-	out := kinesiswire.ListTagsForResourceOutput{Tags: tagsOf(st)}
+	tags := st.Tags
+	if con != nil {
+		tags = con.Tags
+	}
+	out := kinesiswire.ListTagsForResourceOutput{Tags: listTags(tags)}
 	c.reply(&out)
 	return nil
 }}
 
-func tagsOf(st *stream.Stream) []kinesiswire.Tag {
-	tags := make([]kinesiswire.Tag, 0, len(st.Tags))
-	for _, key := range slices.Sorted(maps.Keys(st.Tags)) {
-		tags = append(tags, kinesiswire.Tag{Key: key, Value: new(st.Tags[key])})
+// listTags gives tags by key.
+func listTags(tags map[string]string) []kinesiswire.Tag {
+	list := make([]kinesiswire.Tag, 0, len(tags))
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		list = append(list, kinesiswire.Tag{Key: key, Value: new(tags[key])})
 	}
-	return tags
+	return list
 }
 
 // changeTags changes a stream's tags.
@@ -123,6 +128,20 @@ func (s *Service) changeTags(c *call, name, arn string, change func(st *stream.S
 		return change(st, set.Tags)
 	})
 	return err
+}
+
+// changeResourceTags changes the tags of a stream or a registered consumer.
+func (s *Service) changeResourceTags(c *call, arn string, change func(st *stream.Stream, tags map[string]string) error) error {
+	return s.changeResource(c, arn, func(st *stream.Stream, set *stream.Settings, con *stream.Consumer) error {
+		tags := &set.Tags
+		if con != nil {
+			tags = &con.Tags
+		}
+		if *tags == nil {
+			*tags = map[string]string{}
+		}
+		return change(st, *tags)
+	})
 }
 
 func (s *Service) adding(more map[string]string) func(*stream.Stream, map[string]string) error {

@@ -26,6 +26,7 @@ type token struct {
 	from   stream.SequenceNumber // iterators: where to read on
 	after  int64                 // lists of shards: the last index listed
 	filter shardFilter
+	name   string // of tokenConsumers: the last one listed
 }
 
 // The kinds of token.
@@ -33,6 +34,8 @@ const (
 	tokenIterator = 'i'
 	tokenShards   = 's'
 	tokenStreams  = 'n'
+
+	tokenConsumers = 'c'
 )
 
 // tokens seals and opens tokens, which clients can neither read nor forge:
@@ -93,11 +96,14 @@ func (t *tokens) seal(v token) string {
 	b = binary.BigEndian.AppendUint32(b, v.shard)
 	b = appendText(b, v.stream)
 	b = appendText(b, v.id)
-	if v.kind == tokenIterator {
+	switch v.kind {
+	case tokenIterator:
 		start := len(b)
 		b = v.from.Append(append(b, 0))
 		b[start] = byte(len(b) - start - 1)
-	} else {
+	case tokenConsumers:
+		b = appendText(b, v.name)
+	default:
 		b = binary.BigEndian.AppendUint64(b, uint64(v.after))
 		b = appendText(b, v.filter.kind)
 		b = binary.BigEndian.AppendUint64(b, uint64(v.filter.after))
@@ -137,10 +143,14 @@ func (t *tokens) open(text string) (token, bool) {
 	r.take(tokenSaltSize)
 	v.shard = binary.BigEndian.Uint32(r.take(4))
 	v.stream, v.id = r.text(), r.text()
-	if v.kind == tokenIterator {
+	switch v.kind {
+	case tokenIterator:
 		from, ok := stream.ParseSequenceNumber(string(r.take(int(r.take(1)[0]))))
 		v.from = from
 		return v, ok && !r.short
+	case tokenConsumers:
+		v.name = r.text()
+		return v, !r.short
 	}
 	v.after = int64(r.uint64())
 	v.filter = shardFilter{kind: r.text(), after: int64(r.uint64()), at: int64(r.uint64())}

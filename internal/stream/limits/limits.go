@@ -2,7 +2,8 @@
 // backend, for those who ask for the service's own behaviour (--aws-exact=limits).
 //
 //	write: 1000 records and 1 MiB a second for each shard; beyond it entries fail one by one as Throttled
-//	read:  2 MiB a second and 5 calls a second for each shard; beyond it Read fails as Throttled
+//	read:  2 MiB a second and 5 calls a second for each shard; beyond it Read fails as Throttled.
+//	       2 MiB a second for each registered consumer and shard, calls free
 //
 // A bucket of tokens holds one second's worth, as the service's own bursts do. A
 // read may overdraw its bytes once and waits the debt off, so that a single answer
@@ -35,12 +36,18 @@ type Backend struct {
 	now func() time.Time
 
 	mu     sync.Mutex
-	shards map[stream.ShardRef]*shard
+	shards map[user]*shard
+}
+
+// user is who takes tokens: of a shard all together, or a registered consumer of it.
+type user struct {
+	shard    stream.ShardRef
+	consumer string
 }
 
 // Of puts limits before a backend.
 func Of(b stream.Backend, now func() time.Time) *Backend {
-	return &Backend{Backend: b, now: now, shards: map[stream.ShardRef]*shard{}}
+	return &Backend{Backend: b, now: now, shards: map[user]*shard{}}
 }
 
 // shard is what one shard may still take and give.
@@ -50,15 +57,15 @@ type shard struct {
 }
 
 // of gives a shard's tokens as they are now. The caller holds mu.
-func (b *Backend) of(ref stream.ShardRef) *shard {
+func (b *Backend) of(who user) *shard {
 	now := b.now()
-	s := b.shards[ref]
+	s := b.shards[who]
 	if s == nil {
 		if len(b.shards) >= maxShards {
 			b.forgetIdle(now)
 		}
 		s = &shard{now, writeRecords, writeBytes, readBytes, readCalls}
-		b.shards[ref] = s
+		b.shards[who] = s
 	}
 	passed := max(0, now.Sub(s.at).Seconds())
 	s.at = now
@@ -120,7 +127,7 @@ func holder(def *stream.Stream, k stream.HashKey) *stream.Shard {
 func (b *Backend) admit(ref stream.ShardRef, e *stream.Entry) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s, size := b.of(ref), float64(len(e.Data)+len(e.PartitionKey))
+	s, size := b.of(user{shard: ref}), float64(len(e.Data)+len(e.PartitionKey))
 	// A record of the largest size with its key is over one second's worth: it passes when the bucket is full.
 	if s.inRecords < 1 || s.inBytes < min(size, writeBytes) {
 		return false
@@ -133,10 +140,13 @@ func (b *Backend) admit(ref stream.ShardRef, e *stream.Entry) bool {
 // Read throttles, or reads and takes what it read from the shard's tokens.
 func (b *Backend) Read(ctx context.Context, req stream.ReadRequest, batch *stream.Batch) error {
 	b.mu.Lock()
-	s := b.of(req.Shard)
-	refused := s.outGet < 1 || s.outBytes <= 0
-	if !refused {
-		s.outGet--
+	who := user{req.Shard, req.Consumer}
+	s := b.of(who)
+	refused := s.outBytes <= 0
+	if who.consumer == "" {
+		if refused = refused || s.outGet < 1; !refused {
+			s.outGet--
+		}
 	}
 	b.mu.Unlock()
 	if refused {
@@ -151,7 +161,7 @@ func (b *Backend) Read(ctx context.Context, req stream.ReadRequest, batch *strea
 		read += len(batch.Records[i].Data) + len(batch.Records[i].PartitionKey)
 	}
 	b.mu.Lock()
-	b.of(req.Shard).outBytes -= float64(read)
+	b.of(who).outBytes -= float64(read)
 	b.mu.Unlock()
 	return nil
 }
