@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"testing"
+	"time"
 
 	"millrace/internal/fault"
 	"millrace/internal/stream"
@@ -14,6 +15,7 @@ func testSettings(t *testing.T, s *Subject) {
 	b := s.Backend
 	create(t, b, stream.CreateStream{Name: "a", Shards: 2, Tags: map[string]string{"k": "v"}})
 
+	born := time.Unix(1_700_000_000, 0).UTC()
 	refused := errors.New("not today")
 	if _, err := b.UpdateStream(ctxOf(t), "a", func(set *stream.Settings) error {
 		set.Mode, set.Tags["k"] = stream.OnDemand, "other"
@@ -41,6 +43,15 @@ func testSettings(t *testing.T, s *Subject) {
 	change("encryption", func(set *stream.Settings) { set.EncryptionKey = "alias/aws/kinesis" },
 		func(set *stream.Settings) bool { return set.EncryptionKey == "alias/aws/kinesis" })
 	change("no encryption", func(set *stream.Settings) { set.EncryptionKey = "" }, func(set *stream.Settings) bool { return set.EncryptionKey == "" })
+	change("a consumer", func(set *stream.Settings) {
+		set.Consumers = []stream.Consumer{{Name: "c1", Created: born, Tags: map[string]string{"x": "y"}}}
+	}, func(set *stream.Settings) bool { return len(set.Consumers) == 1 && set.Consumers[0].Name == "c1" })
+	change("two consumers", func(set *stream.Settings) {
+		set.Consumers = append(set.Consumers, stream.Consumer{Name: "c2", Created: born})
+	}, func(set *stream.Settings) bool { return len(set.Consumers) == 2 && set.Consumers[1].Name == "c2" })
+	change("one consumer less", func(set *stream.Settings) { set.Consumers = set.Consumers[1:] },
+		func(set *stream.Settings) bool { return len(set.Consumers) == 1 && set.Consumers[0].Name == "c2" })
+
 	_, err := b.UpdateStream(ctxOf(t), "a", func(set *stream.Settings) error { set.Policy = `{"Version":"2012-10-17"}`; return nil })
 	switch {
 	case fault.Is(err, fault.Unsupported): // the engine's own, and not ours to set
