@@ -38,8 +38,14 @@ type Definition struct {
 	RootResourceID   string               `json:"rootResourceId"`
 	Resources        map[string]*Resource `json:"resources"` // by id
 	BinaryMediaTypes []string             `json:"binaryMediaTypes,omitempty"`
-	APIKeySource     string               `json:"apiKeySource,omitempty"`
-	Models           map[string]*Model    `json:"models,omitempty"` // by name
+	APIKeySource     string               `json:"apiKeySource,omitempty"` // HEADER, which an empty one means, or AUTHORIZER
+	// MinimumCompressionSize is how long a body has to be to be compressed; nil: none is.
+	MinimumCompressionSize *int                        `json:"minimumCompressionSize,omitempty"`
+	Policy                 string                      `json:"policy,omitempty"`           // a JSON text
+	Models                 map[string]*Model           `json:"models,omitempty"`           // by name
+	Validators             map[string]*Validator       `json:"validators,omitempty"`       // by id
+	Authorizers            map[string]*Authorizer      `json:"authorizers,omitempty"`      // by id
+	GatewayResponses       map[string]*GatewayResponse `json:"gatewayResponses,omitempty"` // by type; those that are set
 }
 
 // Resource is a node of the path tree.
@@ -55,7 +61,9 @@ type Resource struct {
 type Method struct {
 	HTTPMethod        string                     `json:"httpMethod"`
 	AuthorizationType string                     `json:"authorizationType"` // "NONE"
+	AuthorizerID      string                     `json:"authorizerId,omitempty"`
 	APIKeyRequired    bool                       `json:"apiKeyRequired,omitempty"`
+	ValidatorID       string                     `json:"requestValidatorId,omitempty"`
 	OperationName     string                     `json:"operationName,omitempty"`
 	RequestParameters map[string]bool            `json:"requestParameters,omitempty"` // "method.request.path.stream-name": required
 	RequestModels     map[string]string          `json:"requestModels,omitempty"`     // media type to model name
@@ -101,6 +109,7 @@ type Integration struct {
 	PassthroughBehavior string                          `json:"passthroughBehavior,omitempty"`
 	ContentHandling     string                          `json:"contentHandling,omitempty"`
 	TimeoutMillis       int                             `json:"timeoutInMillis,omitempty"`
+	InsecureTLS         bool                            `json:"insecureSkipVerification,omitempty"` // of tlsConfig
 	CacheNamespace      string                          `json:"cacheNamespace,omitempty"`
 	CacheKeyParameters  []string                        `json:"cacheKeyParameters,omitempty"`
 	RequestParameters   map[string]string               `json:"requestParameters,omitempty"` // "integration.request.header.X": "'v'"
@@ -117,13 +126,48 @@ type IntegrationResponse struct {
 	ContentHandling    string            `json:"contentHandling,omitempty"`
 }
 
-// Model is a JSON schema; kept and shown, used by validators (which are refused so far).
+// Model is a JSON schema.
 type Model struct {
 	ID          string `json:"id"`
 	Name        string `json:"name"`
 	ContentType string `json:"contentType"`
 	Description string `json:"description,omitempty"`
 	Schema      string `json:"schema"`
+}
+
+// Validator says what of a request is validated before the integration is called.
+type Validator struct {
+	ID         string `json:"id"` // 6 of [a-z0-9]
+	Name       string `json:"name"`
+	Body       bool   `json:"validateRequestBody"`
+	Parameters bool   `json:"validateRequestParameters"`
+}
+
+// The kinds of authorizer.
+const (
+	TokenAuthorizer   = "TOKEN"
+	RequestAuthorizer = "REQUEST"
+)
+
+// Authorizer decides who may call methods of AuthorizationType CUSTOM.
+type Authorizer struct {
+	ID                 string `json:"id"` // 6 of [a-z0-9]
+	Name               string `json:"name"`
+	Type               string `json:"type"`
+	AuthType           string `json:"authType,omitempty"` // for export alone
+	URI                string `json:"authorizerUri,omitempty"`
+	Credentials        string `json:"authorizerCredentials,omitempty"`
+	IdentitySource     string `json:"identitySource,omitempty"` // "method.request.header.Authorization", several with commas
+	IdentityValidation string `json:"identityValidationExpression,omitempty"`
+	TTLSeconds         *int   `json:"authorizerResultTtlInSeconds,omitempty"` // nil: 300
+}
+
+// GatewayResponse is what the gateway itself answers in a case that its type names.
+type GatewayResponse struct {
+	Type       string            `json:"responseType"`         // "DEFAULT_4XX"
+	StatusCode string            `json:"statusCode,omitempty"` // empty: the type's own
+	Parameters map[string]string `json:"responseParameters,omitempty"`
+	Templates  map[string]string `json:"responseTemplates,omitempty"`
 }
 
 // Deployment is a frozen copy of a Definition.
@@ -143,8 +187,24 @@ type Stage struct {
 	Updated        time.Time                 `json:"updated"`
 	Variables      map[string]string         `json:"variables,omitempty"`
 	MethodSettings map[string]*MethodSetting `json:"methodSettings,omitempty"` // by "*/*" or "v1/{stream-name}/POST"
+	AccessLog      *AccessLog                `json:"accessLogSettings,omitempty"`
+	Canary         *Canary                   `json:"canarySettings,omitempty"`
 	TracingEnabled bool                      `json:"tracingEnabled,omitempty"`
 	Tags           map[string]string         `json:"tags,omitempty"`
+}
+
+// AccessLog says where a stage writes a line for each request, and its form.
+type AccessLog struct {
+	DestinationARN string `json:"destinationArn,omitempty"`
+	Format         string `json:"format,omitempty"`
+}
+
+// Canary sends a share of a stage's requests to another deployment.
+type Canary struct {
+	DeploymentID string            `json:"deploymentId"`
+	Percent      float64           `json:"percentTraffic"`
+	Overrides    map[string]string `json:"stageVariableOverrides,omitempty"`
+	UseCache     bool              `json:"useStageCache,omitempty"`
 }
 
 // The logging levels; empty counts as off. Millrace writes errors even when off: its own log is not billed.
@@ -159,6 +219,14 @@ type MethodSetting struct {
 	LoggingLevel     string `json:"loggingLevel,omitempty"`
 	DataTraceEnabled bool   `json:"dataTraceEnabled,omitempty"`
 	MetricsEnabled   bool   `json:"metricsEnabled,omitempty"`
+	// Throttle is the method's own; nil: the account's, which applies only with --aws-exact=limits.
+	Throttle *Throttle `json:"throttle,omitempty"`
+}
+
+// Throttle is a bucket of tokens: Burst of them at most, Rate new ones a second.
+type Throttle struct {
+	Rate  float64 `json:"rateLimit"`
+	Burst int     `json:"burstLimit"`
 }
 
 // SettingFor finds the setting of a method: the method's own, else that of "*/*", else the zero value.
