@@ -57,7 +57,7 @@ func (o *owner) join(_ context.Context, m journal.Member) error {
 		return fault.New(fault.Internal, "journal.Join", o.j.topic, "joined or closed before")
 	}
 	opts := []kgo.Opt{
-		kgo.ConsumerGroup(o.j.group), kgo.ConsumeTopics(o.j.topic), kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.ConsumerGroup(o.j.group), kgo.ConsumeTopics(o.j.topic), kgo.Balancers(balancers()...),
 		kgo.SessionTimeout(o.j.opts.session), kgo.HeartbeatInterval(min(heartbeatEvery, o.j.opts.session/4)), kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.DisableAutoCommit(), kgo.FetchMaxBytes(1), // it reads nothing, see below
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) { o.gained(parts[o.j.topic]) }),

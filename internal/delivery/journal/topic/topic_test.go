@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type brokers struct {
 	frozen   sync.Map    // *Journal -> *cold
 	losing   atomic.Bool // answers of commits
 	now      func() time.Time
+	session  time.Duration // default testSession
+	group    []kgo.Opt     // of the nodes that are opened next
 }
 
 func newBrokers(t *testing.T) *brokers {
@@ -53,8 +56,8 @@ func (b *brokers) open(t *testing.T, id string) *Journal {
 		id = fmt.Sprint("node", b.nodes.Add(1))
 	}
 	f := &cold{}
-	opts := Options{Settings: b.settings, NodeID: id, Partitions: 6, Now: b.now, session: testSession,
-		groupOpts: []kgo.Opt{kgo.Dialer(f.dial)},
+	opts := Options{Settings: b.settings, NodeID: id, Partitions: 6, Now: b.now, session: cmp.Or(b.session, testSession),
+		groupOpts: append([]kgo.Opt{kgo.Dialer(f.dial)}, b.group...),
 		loseAnswer: func() error {
 			if b.losing.Load() {
 				return errLost
