@@ -83,6 +83,7 @@ const (
 // fill copies the entries.
 func (c *call) fill(s *streamState, op string, entries []stream.Entry) error {
 	total, headers := 0, 0
+	hidden := s.def.Hidden() // nobody reads such a topic but us: spare its records the hash key
 	limit := min(s.def.MaxRecordBytes+maxKeyBytes, int(s.topic.maxBatch.Load())-recordOverhead-batchOverhead)
 	for i := range entries {
 		e := &entries[i]
@@ -94,7 +95,7 @@ func (c *call) fill(s *streamState, op string, entries []stream.Entry) error {
 			return fault.New(fault.Invalid, op, s.def.Name, "entry %d has %d bytes of data and key; the topic takes at most %d", i, n, limit)
 		}
 		total += n
-		if e.ExplicitHashKey != nil {
+		if e.ExplicitHashKey != nil && !hidden {
 			headers++
 			total += maxHashKeyDigits
 		}
@@ -117,7 +118,7 @@ func (c *call) fill(s *streamState, op string, entries []stream.Entry) error {
 		sl.call, sl.key = c, e.HashKey()
 		sl.record = kgo.Record{Key: c.own(e.PartitionKey), Value: c.own(string(e.Data))}
 		at := len(c.extra)
-		if e.ExplicitHashKey != nil {
+		if e.ExplicitHashKey != nil && !hidden {
 			c.extra = append(c.extra, kgo.RecordHeader{Key: ehkHeader, Value: c.own(e.ExplicitHashKey.String())})
 		}
 		if e.Sealed {

@@ -10,7 +10,7 @@ import (
 //
 //	key      the partition key's bytes
 //	value    the data
-//	header   millrace-ehk: the ExplicitHashKey in decimal, when the caller gave one
+//	header   millrace-ehk: the ExplicitHashKey in decimal, when the caller gave one; not in hidden streams
 //
 //	header   millrace-sealed: the data is cipher text (its value is empty)
 //
