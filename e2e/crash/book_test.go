@@ -3,6 +3,7 @@ package crash
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"sync"
 )
 
@@ -28,7 +29,7 @@ type entry struct {
 type book struct {
 	mu       sync.Mutex
 	entries  []entry
-	places   []string // "class-stream shardId-000000000000"
+	places   []string // "class-stream shardId-000000000000", "push-delivery shardId-000000000000"
 	byPlace  map[string]uint16
 	refusals []string       // the first of them
 	reasons  map[string]int // of refusals, how often
@@ -84,6 +85,18 @@ func (b *book) answers(id int, place, seq string) {
 	e := &b.entries[id]
 	e.state, e.place, e.seq = answered, at, seq
 	b.answered[e.node]++
+}
+
+// pushed counts the shards that answers of Direct PUT name.
+func (b *book) pushed() (shards int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, place := range b.places {
+		if strings.HasPrefix(place, pushDelivery) {
+			shards++
+		}
+	}
+	return shards
 }
 
 // Bounds of what is told of refusals: of the first ones in full, and of the reasons that are told apart.

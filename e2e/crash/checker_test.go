@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"millrace/internal/stream"
 )
 
 // The judge is tested, too: it must find each offence in objects that a test has spoilt.
@@ -84,6 +86,33 @@ func TestCheckerFindsChildrenBeforeTheirParents(t *testing.T) {
 	f([]int{3, 0}, 1)
 	f([]int{0, 3}, 0)
 	f([]int{1, 0, 2, 3, 2}, 1)
+}
+
+// Records of Direct PUT are in order within the shard that their RecordId names, and only there.
+func TestCheckerTellsShardsOfDirectPutApart(t *testing.T) {
+	f := func(shards []uint32, positions []uint64, want int) {
+		t.Helper()
+		b := newBook()
+		var text string
+		for i, index := range shards {
+			id, seq := b.sends(pushRecord, 1), stream.NewSequenceNumber(1_700_000_000, index, positions[i]).String()
+			b.answers(id, pushPlace(seq), seq)
+			text += string(pushRecord.event(id).line)
+		}
+		r, err := check(b, map[string][]source{"push-events": {{"a", func() ([]byte, error) { return []byte(text), nil }}}}, nil)
+		if err != nil || r.reordered != want {
+			t.Errorf("%v %v: %d reordered, %v; want %d", shards, positions, r.reordered, err, want)
+		}
+	}
+	f([]uint32{5, 5, 0, 0}, []uint64{7, 8, 1, 2}, 0)
+	f([]uint32{0, 5, 0, 5}, []uint64{7, 1, 8, 2}, 0)
+	f([]uint32{5, 5, 0, 0}, []uint64{8, 7, 1, 2}, 1)
+	f([]uint32{0, 5, 0, 5}, []uint64{7, 2, 8, 1}, 1)
+	for _, id := range []string{"", "x", "17", "1" + strings.Repeat("0", 200)} {
+		if place := pushPlace(id); place != "" {
+			t.Errorf("%q has place %q", id, place)
+		}
+	}
 }
 
 func TestBodiesAreAsLargeAsIntended(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 
 	"millrace/bench/load"
 	"millrace/e2e/node"
+	"millrace/internal/config"
 )
 
 var (
@@ -334,6 +335,9 @@ func (c *cluster) finish(within time.Duration) (*report, error) {
 		if wrong := errors.Join(judge.ledgerProblems(ledgers[i+1], r)...); wrong != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", m.name, wrong))
 		}
+	}
+	if shards := c.book.pushed(); shards != config.DefaultDirectPutShards {
+		problems = append(problems, fmt.Errorf("answers of Direct PUT name %d shards, not %d", shards, config.DefaultDirectPutShards))
 	}
 	problems = append(problems, c.refusalProblems()...)
 	return r, errors.Join(problems...)

@@ -2,17 +2,17 @@
 // ledger that is kept outside of the node.
 //
 //	worker ── event (deterministic from its number) ──> node ──> objects
-//	   └ book: number ─ sent, answered {ShardId, SequenceNumber}      │
+//	   └ book: number ─ sent, answered {shard, SequenceNumber}        │
 //	                └──────────────── check ──────────────────────────┘
 //
 // What it asserts at the end of all rounds, when nothing is in flight any more:
 // every answered event is in exactly one object, byte for byte what its template
-// must render; an unanswered one is there once or not at all; within a shard the
-// objects, keys sorted, hold events in the order of their sequence numbers, and
-// those of children behind those of their parents, for the stream is split, merged
-// and scaled under load; the
-// node's own ledger tells the same numbers; the S3 API lists the same objects as
-// the folder holds.
+// must render; an unanswered one is there once or not at all; within a shard (for
+// Direct PUT: the one that the RecordId names) the objects, keys sorted, hold events
+// in the order of their sequence numbers, and those of children behind those of
+// their parents, for the stream is split, merged and scaled under load; the node's
+// own ledger tells the same numbers; the S3 API lists the same objects as the folder
+// holds.
 //
 //	make crash          100 rounds: "100 rounds, 0 lost, 0 duplicated, 0 reordered"
 //	make crash-faulty   the same on a build that commits before it puts; it must be found

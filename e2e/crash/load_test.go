@@ -17,6 +17,7 @@ import (
 
 	"millrace/bench/load"
 	"millrace/e2e/node"
+	"millrace/internal/stream"
 )
 
 // Shape of the load: enough to keep group commit, several shards and both delivery streams busy, little enough that
@@ -259,8 +260,22 @@ func (w *worker) putRecordBatch(c *conn, _ int) error {
 	if err != nil {
 		return err
 	}
-	return w.batch(first, count, a, func(p *putAnswer) (place, seq string) { return "push-delivery", p.RecordId })
+	return w.batch(first, count, a, func(p *putAnswer) (place, seq string) { return pushPlace(p.RecordId), p.RecordId })
 }
+
+// pushPlace tells in which shard of a hidden stream a record lies. The RecordId is its sequence number, and that holds the
+// shard. Empty: it is no such number.
+func pushPlace(recordID string) string {
+	seq, ok := stream.ParseSequenceNumber(recordID)
+	_, index, _, ours := seq.Parts()
+	if !ok || !ours {
+		return ""
+	}
+	return pushDelivery + stream.ShardID(index)
+}
+
+// pushDelivery begins the places of Direct PUT.
+const pushDelivery = "push-delivery "
 
 // batch notes the answers to several records, each of which succeeds or fails by itself.
 func (w *worker) batch(first, count int, a load.Answer, where func(*putAnswer) (place, seq string)) error {
@@ -278,7 +293,7 @@ func (w *worker) batch(first, count int, a load.Answer, where func(*putAnswer) (
 	}
 	for i := range answers {
 		place, seq := where(&answers[i])
-		if answers[i].ErrorCode != "" || seq == "" {
+		if answers[i].ErrorCode != "" || seq == "" || place == "" {
 			w.book.refuses(first+i, a.Status, fmt.Appendf(nil, "%+v", answers[i]))
 			continue
 		}

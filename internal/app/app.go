@@ -91,6 +91,8 @@ type Node struct {
 	journal  journal.Journal
 	tokenKey []byte // seals shard iterators and NextTokens; all nodes of a cluster have one
 
+	directPutShards int // 0: the default, one
+
 	objects object.Store
 	engine  *delivery.Engine
 	gateway *gateway.Gateway
@@ -194,7 +196,7 @@ func (n *Node) openDelivery(ctx context.Context) error {
 	var err error
 	n.engine, err = delivery.New(delivery.Options{
 		Source: n.streams, Sink: n.objects, Definitions: newDefinitions(n.catalog), Journal: n.journal,
-		Account: n.account, IDs: n.ids, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint,
+		Account: n.account, IDs: n.ids, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint, DirectPutShards: n.directPutShards,
 	})
 	if err != nil {
 		return err

@@ -44,6 +44,7 @@ func (n *Node) openKafka(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.directPutShards = n.opts.Config.Kafka.DirectPutShards
 	n.serve(sealing(streams, secretOf(&n.opts.Config.Encryption, nil)))
 	n.emitters = append(n.emitters, func(emit telemetry.Emit) { emitKafka(emit, streams.Stats()) }, func(emit telemetry.Emit) { emitNodes(emit, shared) })
 	n.warnings = append(n.warnings, n.warnOfBrokers(streams, shared))

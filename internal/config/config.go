@@ -67,7 +67,7 @@ func Default() Node {
 		Listen:  "127.0.0.1:4566",
 		Ingest:  "127.0.0.1:8080",
 		Engine:  string(Local),
-		Kafka:   Kafka{Prefix: "millrace", Replication: 3, MinInSync: 2},
+		Kafka:   Kafka{Prefix: "millrace", Replication: 3, MinInSync: 2, DirectPutShards: DefaultDirectPutShards},
 		Region:  "us-east-1",
 		Account: "000000000000",
 

@@ -66,10 +66,21 @@ type Kafka struct {
 	MinInSync   int    `yaml:"min-insync-replicas"` // likewise
 	Compression string `yaml:"compression"`         // of what is produced: none, snappy, lz4, zstd; empty: the default
 	// Adopt names topics that exist and are to be streams.
-	Adopt []string  `yaml:"adopt"`
-	TLS   *KafkaTLS `yaml:"tls"` // absent: plain text
-	SASL  KafkaSASL `yaml:"sasl"`
+	Adopt []string `yaml:"adopt"`
+	// DirectPutShards is how many partitions each Direct PUT delivery stream is given that is made from now on.
+	DirectPutShards int       `yaml:"direct-put-shards"`
+	TLS             *KafkaTLS `yaml:"tls"` // absent: plain text
+	SASL            KafkaSASL `yaml:"sasl"`
 }
+
+const (
+	// DefaultDirectPutShards are shared evenly by one, two, three or six nodes, and make no more objects of a quiet delivery
+	// stream than six an interval.
+	DefaultDirectPutShards = 6
+	// MaxDirectPutShards is a bound against typing errors: more than the parts that delivery is shared in, 48, spread nothing
+	// further, but may be wanted for what partitions can take.
+	MaxDirectPutShards = 200
+)
 
 // KafkaTLS says how brokers are known, and this node to them. Empty fields: the system's authorities, no certificate.
 type KafkaTLS struct {
@@ -191,6 +202,9 @@ func (k *Kafka) check(bad func(field, format string, args ...any)) {
 	}
 	if k.Replication < 1 || k.MinInSync < 1 || k.MinInSync > k.Replication {
 		bad("kafka.replication", "%d replicas of which %d must be in sync can't be", k.Replication, k.MinInSync)
+	}
+	if k.DirectPutShards < 1 || k.DirectPutShards > MaxDirectPutShards {
+		bad("kafka.direct-put-shards", "%d is not 1 to %d", k.DirectPutShards, MaxDirectPutShards)
 	}
 	if !slices.Contains(Compressions, k.Compression) {
 		bad("kafka.compression", "%q is none of none, snappy, lz4, zstd", k.Compression)

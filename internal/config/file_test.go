@@ -87,7 +87,7 @@ func TestKafkaProblemsAreNamed(t *testing.T) {
 	n.Kafka = Kafka{Prefix: "a.b", Replication: 1, MinInSync: 2, Compression: "rar", TLS: &KafkaTLS{Cert: "x"}, SASL: KafkaSASL{Mechanism: "PLAIN"}}
 	n.Kinesis.Endpoint, n.Objects.Endpoint, n.Objects.Region = "here", "there", "mars"
 	err := n.Check()
-	for _, field := range []string{"kafka.prefix", "kafka.replication", "kafka.compression", "kafka.tls", "kafka.sasl", "kinesis.endpoint", "objects.endpoint", "objects.region"} {
+	for _, field := range []string{"kafka.prefix", "kafka.replication", "kafka.direct-put-shards", "kafka.compression", "kafka.tls", "kafka.sasl", "kinesis.endpoint", "objects.endpoint", "objects.region"} {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%v does not name %s", err, field)
 		}

@@ -93,7 +93,7 @@ func (e *Engine) create(ctx context.Context, def *Definition) (*Definition, erro
 func (e *Engine) source(ctx context.Context, def *Definition) (*stream.Stream, error) {
 	name := def.SourceStream()
 	if def.Type == DirectPut {
-		return e.opts.Source.CreateStream(ctx, stream.CreateStream{Name: name, Mode: stream.Provisioned, Shards: 1})
+		return e.opts.Source.CreateStream(ctx, stream.CreateStream{Name: name, Mode: stream.Provisioned, Shards: e.opts.DirectPutShards})
 	}
 	st, ok := e.opts.Source.Stream(name)
 	if !ok || st.Hidden() {

@@ -169,6 +169,10 @@ type Options struct {
 	Now         func() time.Time // of data: wall clock; default time.Now
 	Log         *slog.Logger     // default: discard
 
+	// DirectPutShards is how many shards the hidden stream of a Direct PUT delivery stream has that is made from now on; default
+	// 1. More of them let several nodes deliver, and make as many objects in each interval.
+	DirectPutShards int
+
 	BufferBudget int64 // default DefaultBufferBudget
 	Encoders     int   // encoders that run at a time; default GOMAXPROCS-1, at least 1
 	GzipLevel    int   // 1 to 9; default DefaultGzipLevel
@@ -192,6 +196,12 @@ func (o *Options) setDefaults() error {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.DirectPutShards == 0 {
+		o.DirectPutShards = 1
+	}
+	if o.DirectPutShards < 0 {
+		return fault.New(fault.Internal, "delivery.New", "", "%d shards for Direct PUT", o.DirectPutShards)
 	}
 	if o.BufferBudget == 0 {
 		o.BufferBudget = DefaultBufferBudget

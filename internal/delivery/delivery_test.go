@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"millrace/internal/fault"
+	"millrace/internal/ids"
+	"millrace/internal/stream"
 )
 
 // The shortest path: what is put into a Direct PUT delivery stream lands in one object when the interval is over.
@@ -33,6 +36,67 @@ func TestDirectPutIsDeliveredAfterItsInterval(t *testing.T) {
 		equal(t, "delivered", line.Delivered, 4)
 		equal(t, "bytes", line.DeliveredBytes, 9)
 		equal(t, "in flight", line.InFlight, 0)
+	})
+}
+
+// With several shards the records of a call stay together in one, in their order, and calls take the shards in turn. A delivery
+// stream that was made with one shard keeps it.
+func TestDirectPutIsSpreadOverShards(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const shards, rounds, batch = 3, 4, 5
+		n := newNode(t, Options{}).start()
+		n.create(request("old", "", nil))
+		n.close()
+		n.opts.DirectPutShards, n.opts.IDs = shards, ids.Seeded(2)
+		n.start()
+		defer n.close()
+		n.create(request("d", "", nil))
+		calls := func(name string) map[uint32]int {
+			t.Helper()
+			by := map[uint32]int{} // calls by shard
+			for call := range shards * rounds {
+				records, results := make([][]byte, batch), make([]PutResult, batch)
+				for i := range records {
+					records[i] = fmt.Appendf(nil, "%s %02d-%d\n", name, call, i)
+				}
+				if _, err := n.engine.PutBatch(context.Background(), name, records, results); err != nil {
+					t.Fatal(err)
+				}
+				var last stream.SequenceNumber
+				for i, r := range results {
+					seq, ok := stream.ParseSequenceNumber(r.RecordID)
+					if r.Err != nil || !ok {
+						t.Fatal(r)
+					}
+					_, shard, _, _ := seq.Parts()
+					if _, before, _, _ := last.Parts(); i > 0 && (shard != before || last.Compare(seq) >= 0) {
+						t.Errorf("record %d of a call is in shard %d, number %v, after %v in shard %d", i, shard, seq, last, before)
+					}
+					if last = seq; i == 0 {
+						by[shard]++
+					}
+				}
+			}
+			return by
+		}
+		equal(t, "calls by shard", fmt.Sprint(calls("d")), fmt.Sprint(map[uint32]int{0: rounds, 1: rounds, 2: rounds}))
+		equal(t, "calls of the old one by shard", fmt.Sprint(calls("old")), fmt.Sprint(map[uint32]int{0: shards * rounds}))
+		time.Sleep(time.Minute + time.Second)
+		equal(t, "objects", len(n.objects("events")), shards+1)
+		for _, object := range n.objects("events") {
+			if lines := strings.Split(strings.TrimSuffix(object, "\n"), "\n"); !slices.IsSorted(lines) {
+				t.Errorf("out of order: %q", lines)
+			}
+		}
+		equal(t, "delivered", n.ledger("d").Delivered, shards*rounds*batch)
+		equal(t, "delivered by the old one", n.ledger("old").Delivered, shards*rounds*batch)
+		if _, _, err := n.engine.Put(context.Background(), "d", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.engine.Delete(context.Background(), "d"); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "hidden streams left", len(n.source.Streams()), 1)
 	})
 }
 

@@ -23,6 +23,7 @@ type PutResult struct {
 
 // putScratch is what a put borrows.
 type putScratch struct {
+	key     stream.HashKey // that all entries point to
 	entries []stream.Entry
 	results []stream.Result
 }
@@ -39,7 +40,7 @@ func (e *Engine) Put(ctx context.Context, name string, data []byte) (id string, 
 	return results[0].RecordID, false, results[0].Err
 }
 
-// PutBatch stores records durably, in their order: results[i] is for records[i], and both have the same length. An error
+// PutBatch stores records durably, in their order within one shard: results[i] is for records[i], and both have the same length. An error
 // means that none was stored: NotFound, Invalid with the service's text, InUse when the delivery stream is not ACTIVE,
 // Unavailable.
 func (e *Engine) PutBatch(ctx context.Context, name string, records [][]byte, results []PutResult) (encrypted bool, err error) {
@@ -59,7 +60,7 @@ func (e *Engine) PutBatch(ctx context.Context, name string, records [][]byte, re
 	if d.isDeleting() || d.ctx.Err() != nil {
 		return false, e.notFound(op, name)
 	}
-	return false, e.appendRecords(ctx, d.source, records, results)
+	return false, d.append(ctx, records, results)
 }
 
 func checkBatch(op, name string, records [][]byte) error {
@@ -79,20 +80,28 @@ func checkBatch(op, name string, records [][]byte) error {
 	return nil
 }
 
-// hiddenHashKey spares the hidden stream, which has one shard, an MD5 for every record.
-var hiddenHashKey stream.HashKey
-
 // hiddenPartitionKey is what the service's partition keys are not: never shown. A backend may refuse an empty one.
 const hiddenPartitionKey = "-"
 
-func (e *Engine) appendRecords(ctx context.Context, hidden string, records [][]byte, results []PutResult) error {
+// turn gives the hash key for all records of a call, so that they stay together and in order: that of one shard of the hidden
+// stream, each in turn. It spares the MD5 of a partition key for every record, too.
+func (d *delivery) turn() stream.HashKey {
+	st, ok := d.engine.opts.Source.Stream(d.source)
+	if !ok || len(st.Shards) < 2 {
+		return stream.HashKey{}
+	}
+	return st.Shards[d.puts.Add(1)%uint64(len(st.Shards))].Range.Start
+}
+
+func (d *delivery) append(ctx context.Context, records [][]byte, results []PutResult) error {
 	scratch := putPool.Get().(*putScratch)
 	defer scratch.release()
+	scratch.key = d.turn()
 	for _, r := range records {
-		scratch.entries = append(scratch.entries, stream.Entry{PartitionKey: hiddenPartitionKey, ExplicitHashKey: &hiddenHashKey, Data: r})
+		scratch.entries = append(scratch.entries, stream.Entry{PartitionKey: hiddenPartitionKey, ExplicitHashKey: &scratch.key, Data: r})
 		scratch.results = append(scratch.results, stream.Result{})
 	}
-	if err := e.opts.Source.Append(ctx, hidden, scratch.entries, scratch.results); err != nil {
+	if err := d.engine.opts.Source.Append(ctx, d.source, scratch.entries, scratch.results); err != nil {
 		return err
 	}
 	for i := range scratch.results {

@@ -33,6 +33,8 @@ type delivery struct {
 	// appends is held for reading by every Direct PUT, and for writing before a deletion counts what was put.
 	appends sync.RWMutex
 
+	puts atomic.Uint64 // calls of Put and PutBatch so far, when the hidden stream has several shards
+
 	discovering lock // held while slots are taken or let go, and rows made or dropped
 
 	mu     sync.Mutex

@@ -11,7 +11,6 @@ import (
 //	key      the partition key's bytes
 //	value    the data
 //	header   millrace-ehk: the ExplicitHashKey in decimal, when the caller gave one; not in hidden streams
-//
 //	header   millrace-sealed: the data is cipher text (its value is empty)
 //
 // The first header is for those who read the topic themselves, or copy it; Kinesis does not show it.
