@@ -4,7 +4,7 @@
 //	ServeHTTP ─ order of checks, SigV4 ─┐
 //	Invoke ─ operation, body ───────────┴─> decode ─> constraints ─> operation ─> stream.Backend ─> answer
 //
-// It keeps no state: streams, tags and records are the backend's, and what a client
+// It keeps no state, but for what its rates count: streams, tags and records are the backend's, and what a client
 // holds between calls (shard iterators, NextTokens) is sealed with a key that the
 // caller of [New] keeps durable. A put that answers with success is durable.
 //

@@ -26,7 +26,7 @@ type shape struct {
 }
 
 func newShape(mode stream.Mode, shards int) *shape {
-	def := &stream.Stream{Name: "s", ID: "i", Mode: mode, Status: stream.Active}
+	def := &stream.Stream{Name: "s", ID: "i", Settings: stream.Settings{Mode: mode}, Status: stream.Active}
 	for i, r := range stream.EvenRanges(shards) {
 		def.Shards = append(def.Shards, stream.Shard{Index: uint32(i), Range: r, Created: time.Now().Unix()})
 	}
@@ -229,6 +229,33 @@ func TestGrowthIsTriedAgain(t *testing.T) {
 	})
 }
 
+// On a real log what was written before a split is read from the parent, what comes after it goes to the children.
+func TestGrowthOfALog(t *testing.T) {
+	w := newWorld(t, stream.CreateStream{Mode: stream.OnDemand, Shards: 1})
+	for range 70 {
+		if got := w.put("k", 600_000); got != "s" {
+			t.Fatal(got)
+		}
+		w.pass(time.Second)
+	}
+	w.grow(t.Context(), w.def)
+	def, _ := w.Stream("s")
+	if def.OpenShards() != 2 || len(def.Children(0)) != 2 {
+		t.Fatalf("%+v", def.Shards)
+	}
+	if got := w.put("k", 600_000); got != "s" {
+		t.Error(got)
+	}
+	w.pass(time.Hour)
+	if err := w.read(w, 10<<20); err != nil {
+		t.Error(err)
+	}
+	w.grow(t.Context(), def)
+	if def, _ = w.Stream("s"); def.OpenShards() != 2 {
+		t.Errorf("a quiet stream has grown to %d shards", def.OpenShards())
+	}
+}
+
 // Another node that splits the same shard first is no failure; nor is a stream that goes.
 func TestGrowthBesideOthers(t *testing.T) {
 	growing(t, stream.OnDemand, 1, func(t *testing.T, in *shape, b *Backend, log *bytes.Buffer) {
@@ -238,7 +265,7 @@ func TestGrowthBesideOthers(t *testing.T) {
 			t.Errorf("%d tries:\n%s", in.tries, log)
 		}
 		in.fail = func() error {
-			in.def = &stream.Stream{Name: "s", ID: "another", Mode: stream.OnDemand, Shards: in.def.Shards}
+			in.def = &stream.Stream{Name: "s", ID: "another", Settings: in.def.Settings, Shards: in.def.Shards}
 			return fault.New(fault.InUse, "shape.Reshard", "s", "the stream is DELETING")
 		}
 		in.tries = 0
