@@ -75,10 +75,11 @@ func TestWhoSharesARate(t *testing.T) {
 	if _, err := w.backend.CreateStream(context.Background(), stream.CreateStream{Name: "other"}); err != nil {
 		t.Fatal(err)
 	}
+	as := asJSON
 	f := func(operation, body, want string) {
 		t.Helper()
 		c := calls.Get().(*call)
-		c.json.Reset([]byte(body))
+		c.as = as
 		got := w.about(find(operation), c, []byte(body))
 		told := "nothing"
 		if got.stream != nil {
@@ -104,6 +105,9 @@ func TestWhoSharesARate(t *testing.T) {
 	f("UpdateStreamMode", `{"StreamARN":"`+arn+`","StreamModeDetails":{"StreamMode":"ON_DEMAND"}}`, "s false 0 ")
 	f("UpdateShardCount", `{"StreamName":"gone"}`, "nothing")
 	f("UpdateShardCount", `{`, "nothing")
+	as = asCBOR
+	f("UpdateShardCount", "\xa1\x6aStreamName\x61s", "s false 0 ")
+	f("UpdateShardCount", "\xa1\x6aStreamName", "nothing")
 }
 
 // Strangers' calls do not add to what is remembered: what does not exist is not counted, and quiet callers are forgotten.

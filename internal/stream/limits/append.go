@@ -2,6 +2,7 @@ package limits
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"millrace/internal/stream"
@@ -41,7 +42,7 @@ func (b *Backend) Append(ctx context.Context, name string, entries []stream.Entr
 	if len(c.places) == 0 {
 		return nil
 	}
-	c.admitted, c.results = c.admitted[:0], c.results[:0]
+	c.admitted, c.results = slices.Grow(c.admitted[:0], len(c.places)), slices.Grow(c.results[:0], len(c.places))
 	for _, place := range c.places {
 		c.admitted, c.results = append(c.admitted, entries[place]), append(c.results, stream.Result{})
 	}
@@ -72,6 +73,7 @@ func (b *Backend) admit(c *call, def *stream.Stream, entries []stream.Entry, res
 		}
 		if whole {
 			whole = false
+			c.places = slices.Grow(c.places, len(entries))
 			for j := range i {
 				c.places = append(c.places, j)
 			}

@@ -39,7 +39,21 @@ func (b *shape) Stream(name string) (*stream.Stream, bool) {
 	return b.def, b.def != nil && name == b.def.Name
 }
 
-func (b *shape) Streams() []*stream.Stream { return []*stream.Stream{b.def} }
+func (b *shape) Streams() []*stream.Stream {
+	def, _ := b.Stream("s")
+	return []*stream.Stream{def}
+}
+
+// open counts the shards that take writes.
+func (b *shape) open() int { return b.Streams()[0].OpenShards() }
+
+// failing makes reshards fail from now on, and gives how many were tried before.
+func (b *shape) failing(fail func() error) (tries int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	tries, b.tries, b.fail = b.tries, 0, fail
+	return tries
+}
 
 func (b *shape) Append(context.Context, string, []stream.Entry, []stream.Result) error { return nil }
 
@@ -59,11 +73,29 @@ func (b *shape) Reshard(_ context.Context, _ string, change stream.Reshard) (*st
 	return def, err
 }
 
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // growing runs fn beside Grow, in a bubble of its own time.
-func growing(t *testing.T, mode stream.Mode, shards int, fn func(t *testing.T, in *shape, b *Backend, log *bytes.Buffer)) {
+func growing(t *testing.T, mode stream.Mode, shards int, fn func(t *testing.T, in *shape, b *Backend, log *lockedBuffer)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		in, log := newShape(mode, shards), &bytes.Buffer{}
+		in, log := newShape(mode, shards), &lockedBuffer{}
 		b := Of(Options{Backend: in, Account: "000000000000", Now: time.Now, Log: slog.New(slog.NewTextHandler(log, nil))})
 		ctx, stop := context.WithCancel(t.Context())
 		var done sync.WaitGroup
@@ -77,9 +109,9 @@ func growing(t *testing.T, mode stream.Mode, shards int, fn func(t *testing.T, i
 // offer sends records of all keys, or of one, through so many minutes: so many a second.
 func offer(t *testing.T, b *Backend, minutes, perSecond, size int, key string) {
 	t.Helper()
-	entries := make([]stream.Entry, perSecond)
+	entries, data := make([]stream.Entry, perSecond), make([]byte, size-len(key))
 	for i := range entries {
-		entries[i] = stream.Entry{PartitionKey: key, Data: make([]byte, size-len(key))}
+		entries[i] = stream.Entry{PartitionKey: key, Data: data}
 	}
 	results := make([]stream.Result, perSecond)
 	for second := range 60 * minutes {
@@ -103,11 +135,11 @@ func spread(i int) stream.HashKey { return points[(i*617)%len(points)].Start }
 
 // What all shards are offered decides how many there are: double within a quarter of an hour, as long as it takes.
 func TestGrowthFollowsTraffic(t *testing.T) {
-	growing(t, stream.OnDemand, stream.OnDemandShards, func(t *testing.T, in *shape, b *Backend, log *bytes.Buffer) {
+	growing(t, stream.OnDemand, stream.OnDemandShards, func(t *testing.T, in *shape, b *Backend, log *lockedBuffer) {
 		f := func(minutes, perSecond, size, want int) {
 			t.Helper()
 			offer(t, b, minutes, perSecond, size, "")
-			if got := in.def.OpenShards(); got != want {
+			if got := in.open(); got != want {
 				t.Errorf("%d records of %d bytes a second for %d minutes: %d shards, want %d", perSecond, size, minutes, got, want)
 			}
 		}
@@ -129,13 +161,13 @@ func TestGrowthFollowsTraffic(t *testing.T) {
 }
 
 func TestGrowthByRecords(t *testing.T) {
-	growing(t, stream.OnDemand, 1, func(t *testing.T, in *shape, b *Backend, _ *bytes.Buffer) {
+	growing(t, stream.OnDemand, 1, func(t *testing.T, in *shape, b *Backend, _ *lockedBuffer) {
 		offer(t, b, 16, 490, 10, "")
-		if got := in.def.OpenShards(); got != 1 {
+		if got := in.open(); got != 1 {
 			t.Errorf("490 records a second: %d shards", got)
 		}
 		offer(t, b, 15, 600, 10, "")
-		if got := in.def.OpenShards(); got != 2 {
+		if got := in.open(); got != 2 {
 			t.Errorf("600 records a second: %d shards", got)
 		}
 	})
@@ -143,7 +175,7 @@ func TestGrowthByRecords(t *testing.T) {
 
 // A burst of seconds is what retries are for.
 func TestBurstsDoNotGrow(t *testing.T) {
-	growing(t, stream.OnDemand, 1, func(t *testing.T, in *shape, b *Backend, _ *bytes.Buffer) {
+	growing(t, stream.OnDemand, 1, func(t *testing.T, in *shape, b *Backend, _ *lockedBuffer) {
 		entries := make([]stream.Entry, 500)
 		for range 20 {
 			for range 20 {
@@ -153,7 +185,7 @@ func TestBurstsDoNotGrow(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 		}
-		if got := in.def.OpenShards(); got != 1 {
+		if got := in.open(); got != 1 {
 			t.Errorf("%d shards", got)
 		}
 	})
@@ -161,18 +193,19 @@ func TestBurstsDoNotGrow(t *testing.T) {
 
 // Only the shard that is hot is split, evenly; the others and their ids stay.
 func TestHotShardsAreSplit(t *testing.T) {
-	growing(t, stream.OnDemand, 4, func(t *testing.T, in *shape, b *Backend, _ *bytes.Buffer) {
+	growing(t, stream.OnDemand, 4, func(t *testing.T, in *shape, b *Backend, _ *lockedBuffer) {
 		offer(t, b, 16, 10, 100_000, "k")
 		var open []uint32
-		for i := range in.def.Shards {
-			if in.def.Shards[i].Open() {
-				open = append(open, in.def.Shards[i].Index)
+		def := in.Streams()[0]
+		for i := range def.Shards {
+			if def.Shards[i].Open() {
+				open = append(open, def.Shards[i].Index)
 			}
 		}
 		if got := fmt.Sprint(open); len(open) != 5 || !slices.Contains(open, 4) || !slices.Contains(open, 5) {
 			t.Errorf("open are %s", got)
 		}
-		lower, upper := in.def.Shards[4].Range, in.def.Shards[5].Range
+		lower, upper := def.Shards[4].Range, def.Shards[5].Range
 		eighth := stream.EvenRanges(8)
 		if !slices.Contains(eighth, lower) || !slices.Contains(eighth, upper) {
 			t.Errorf("the split is uneven: %v, %v", lower, upper)
@@ -181,18 +214,18 @@ func TestHotShardsAreSplit(t *testing.T) {
 }
 
 func TestProvisionedStreamsDoNotGrow(t *testing.T) {
-	growing(t, stream.Provisioned, 1, func(t *testing.T, in *shape, b *Backend, _ *bytes.Buffer) {
+	growing(t, stream.Provisioned, 1, func(t *testing.T, in *shape, b *Backend, _ *lockedBuffer) {
 		offer(t, b, 31, 100, 100_000, "")
-		if got := in.def.OpenShards(); got != 1 {
+		if got := in.open(); got != 1 {
 			t.Errorf("%d shards", got)
 		}
 	})
 }
 
 func TestGrowthEndsAtTheQuota(t *testing.T) {
-	growing(t, stream.OnDemand, maxShards-3, func(t *testing.T, in *shape, b *Backend, log *bytes.Buffer) {
-		offer(t, b, 31, 1000, 500_000, "")
-		if got := in.def.OpenShards(); got != maxShards {
+	growing(t, stream.OnDemand, maxShards-3, func(t *testing.T, in *shape, b *Backend, log *lockedBuffer) {
+		offer(t, b, 31, 200, 1_000_000, "")
+		if got := in.open(); got != maxShards {
 			t.Errorf("%d shards, the quota is %d", got, maxShards)
 		}
 		if !strings.Contains(log.String(), "as many shards as it may have") {
@@ -203,28 +236,27 @@ func TestGrowthEndsAtTheQuota(t *testing.T) {
 
 // A failure is tried again for half a minute, told once, and seen again by the next turn.
 func TestGrowthIsTriedAgain(t *testing.T) {
-	growing(t, stream.OnDemand, 1, func(t *testing.T, in *shape, b *Backend, log *bytes.Buffer) {
+	growing(t, stream.OnDemand, 1, func(t *testing.T, in *shape, b *Backend, log *lockedBuffer) {
 		left := 2
-		in.fail = func() error {
+		in.failing(func() error {
 			if left--; left >= 0 {
 				return fault.New(fault.InUse, "shape.Reshard", "s", "the stream is UPDATING")
 			}
 			return nil
-		}
+		})
 		offer(t, b, 16, 10, 100_000, "")
-		if in.def.OpenShards() != 2 || in.tries != 3 || strings.Contains(log.String(), "ERROR") {
-			t.Errorf("%d shards after %d tries:\n%s", in.def.OpenShards(), in.tries, log)
+		tries := in.failing(func() error { return fault.New(fault.Unavailable, "shape.Reshard", "s", "the brokers are gone") })
+		if in.open() != 2 || tries != 3 || strings.Contains(log.String(), "ERROR") {
+			t.Errorf("%d shards after %d tries:\n%s", in.open(), tries, log)
 		}
-		in.fail = func() error { return fault.New(fault.Unavailable, "shape.Reshard", "s", "the brokers are gone") }
-		in.tries = 0
 		offer(t, b, 15, 20, 100_000, "")
-		if n := strings.Count(log.String(), "can't grow"); n != 1 || in.tries != splitTries {
-			t.Errorf("told %d times after %d tries:\n%s", n, in.tries, log)
+		tries = in.failing(nil)
+		if n := strings.Count(log.String(), "can't grow"); n != 1 || tries != splitTries {
+			t.Errorf("told %d times after %d tries:\n%s", n, tries, log)
 		}
-		in.fail = nil
 		offer(t, b, 15, 20, 100_000, "")
-		if in.def.OpenShards() != 4 {
-			t.Errorf("%d shards in the end", in.def.OpenShards())
+		if in.open() != 4 {
+			t.Errorf("%d shards in the end", in.open())
 		}
 	})
 }
@@ -258,20 +290,19 @@ func TestGrowthOfALog(t *testing.T) {
 
 // Another node that splits the same shard first is no failure; nor is a stream that goes.
 func TestGrowthBesideOthers(t *testing.T) {
-	growing(t, stream.OnDemand, 1, func(t *testing.T, in *shape, b *Backend, log *bytes.Buffer) {
-		in.fail = func() error { return fault.New(fault.Invalid, "shape.Reshard", "s", "shardId-000000000000 is closed") }
+	growing(t, stream.OnDemand, 1, func(t *testing.T, in *shape, b *Backend, log *lockedBuffer) {
+		in.failing(func() error { return fault.New(fault.Invalid, "shape.Reshard", "s", "shardId-000000000000 is closed") })
 		offer(t, b, 16, 10, 100_000, "")
-		if in.tries != 1 || log.Len() > 0 {
-			t.Errorf("%d tries:\n%s", in.tries, log)
-		}
-		in.fail = func() error {
+		tries := in.failing(func() error {
 			in.def = &stream.Stream{Name: "s", ID: "another", Settings: in.def.Settings, Shards: in.def.Shards}
 			return fault.New(fault.InUse, "shape.Reshard", "s", "the stream is DELETING")
+		})
+		if tries != 1 || log.String() != "" {
+			t.Errorf("%d tries:\n%s", tries, log)
 		}
-		in.tries = 0
 		offer(t, b, 15, 10, 100_000, "")
-		if in.tries != 1 || log.Len() > 0 {
-			t.Errorf("%d tries:\n%s", in.tries, log)
+		if tries = in.failing(nil); tries != 1 || log.String() != "" {
+			t.Errorf("%d tries:\n%s", tries, log)
 		}
 	})
 }
