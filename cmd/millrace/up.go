@@ -70,7 +70,7 @@ func (o *upOptions) bind(fs *flag.FlagSet) {
 	fs.StringVar(&n.TLSKey, "tls-key", n.TLSKey, "its key `FILE`")
 	fs.StringVar(&n.IngestTLSCert, "ingest-tls-cert", n.IngestTLSCert, "certificate `FILE` of the ingest listener")
 	fs.StringVar(&n.IngestTLSKey, "ingest-tls-key", n.IngestTLSKey, "its key `FILE`")
-	fs.Var(exactFlag{n}, "aws-exact", "do as the service does where that serves callers worse: `responses` (masked errors), limits (of throughput); bare: both")
+	fs.Var(exactFlag{n}, "aws-exact", "do as the service does where that serves callers worse: `responses` (masked errors), limits (of throughput and of calls; see the README); bare: both")
 	fs.StringVar(&n.DefaultAPI, "default-api", n.DefaultAPI, "the id or name of the `API` that owns the short address http://INGEST/STAGE/PATH (default: the first created)")
 	fs.Func("low-space", "free `BYTES` (1GiB) below which writes are refused (default: the larger of 1GiB and 5 %)", n.LowSpace.Set)
 	fs.Func("body-budget", "`BYTES` of bodies held in memory at one time; beyond it 503 (default 64MiB)", n.BodyBudget.Set)
@@ -164,6 +164,7 @@ func (o *upOptions) announce(ctx context.Context, w io.Writer, n *app.Node) {
 		fmt.Fprintf(w, "%-14s %s\n", what, value)
 	}
 	show("engine", n.Engine())
+	show("limits", n.Limits())
 	show("AWS endpoint", n.AWSURL())
 	show("ingest", n.IngestURL())
 	if folder := n.ObjectFolder(); folder != "" {

@@ -88,6 +88,7 @@ type Node struct {
 	// What the engine brings: see openEngine.
 	catalog  *catalog.Catalog
 	streams  stream.Backend
+	limits   *limits.Backend // before streams, with --aws-exact=limits; else nil
 	journal  journal.Journal
 	tokenKey []byte // seals shard iterators and NextTokens; all nodes of a cluster have one
 
@@ -137,7 +138,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 // open opens the rooms, each on those before it.
 func (n *Node) open(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		n.openFolder, n.openMeta, n.openEngine, n.openObjects, n.openDelivery, n.openGateway,
+		n.openFolder, n.openMeta, n.openEngine, n.openLimits, n.openObjects, n.openDelivery, n.openGateway,
 	}
 	for _, step := range steps {
 		if err := ctx.Err(); err != nil {
@@ -195,7 +196,7 @@ func (n *Node) openMeta(context.Context) error {
 func (n *Node) openDelivery(ctx context.Context) error {
 	var err error
 	n.engine, err = delivery.New(delivery.Options{
-		Source: n.streams, Sink: n.objects, Definitions: newDefinitions(n.catalog), Journal: n.journal,
+		Source: n.source(), Sink: n.objects, Definitions: newDefinitions(n.catalog), Journal: n.journal,
 		Account: n.account, IDs: n.ids, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint, DirectPutShards: n.directPutShards,
 	})
 	if err != nil {
@@ -256,15 +257,17 @@ func (n *Node) openStreamServices() (*kinesis.Service, *firehose.Service, awswir
 		return nil, nil, nil, err
 	}
 	var backend stream.Backend = n.streams
-	if n.opts.Config.ExactLimits {
-		backend = limits.Of(n.streams, time.Now)
+	if n.limits != nil {
+		backend = n.limits
 	}
 	kin, err := kinesis.New(kinesis.Options{
 		Backend: backend, Account: n.account, IDs: n.ids, Now: time.Now, TokenKey: n.tokenKey, Credentials: credentials, Log: n.log,
+		ExactRates: n.limits != nil,
 	})
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	n.emitters = append(n.emitters, collectRates(kin))
 	fire, err := firehose.New(firehose.Options{
 		Engine: n.engine, Account: n.account, IDs: n.ids, Now: time.Now, Credentials: credentials, Log: n.log,
 	})

@@ -21,6 +21,7 @@ import (
 	"millrace/internal/object"
 	"millrace/internal/restapi"
 	"millrace/internal/stream"
+	"millrace/internal/stream/limits"
 )
 
 // running is a node under test.
@@ -212,6 +213,35 @@ func TestAnEventThroughAllRooms(t *testing.T) {
 	eventually(t, "the second event is not there after a restart", func() bool { return r.delivered() == `{"n":1}{"n":2}` })
 }
 
+// With the service's limits an event is refused that its client may send again, and delivery is not held up.
+func TestLimitsInForce(t *testing.T) {
+	r := start(t, filepath.Join(t.TempDir(), "data"), func(c *config.Node) { c.ExactLimits = true })
+	r.pipeline()
+	refused := false
+	for i := 0; i < 100 && !refused; i++ {
+		status, answer := r.post("/prod/e", `{"n": "`+strings.Repeat("n", 500_000)+`"}`)
+		if refused = status == 429; !refused && status != 200 {
+			t.Fatal(status, answer)
+		}
+	}
+	if !refused {
+		t.Fatal("no event was refused")
+	}
+	eventually(t, "no object holds the events", func() bool { return r.delivered() != "" })
+	var h Health
+	if r.get("/_millrace/health", &h); h.Limits != limits.InForce {
+		t.Errorf("health tells of %q", h.Limits)
+	}
+	var page string
+	r.get("/_millrace/metrics", &page)
+	for _, want := range []string{"millrace_service_limits 1\n", `millrace_stream_write_throttled_records_total{limit="bytes",stream="s"} 1`,
+		`millrace_stream_read_throttled_calls_total{limit="bytes",stream="s"} 0`, `millrace_stream_on_demand_splits_total{stream="s"} 0`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("metrics lack %s", want)
+		}
+	}
+}
+
 func TestOperatorPages(t *testing.T) {
 	r := start(t, t.TempDir(), nil)
 	r.pipeline()
@@ -219,7 +249,7 @@ func TestOperatorPages(t *testing.T) {
 		t.Fatal(status, answer)
 	}
 	var h Health
-	if status := r.get("/_millrace/health", &h); status != 200 || h.Status != "ok" || h.Checks["streams"] != "ok" {
+	if status := r.get("/_millrace/health", &h); status != 200 || h.Status != "ok" || h.Checks["streams"] != "ok" || !strings.HasPrefix(h.Limits, "none") {
 		t.Errorf("health %d %+v", status, h)
 	}
 	var endpoints []Endpoint
@@ -231,7 +261,7 @@ func TestOperatorPages(t *testing.T) {
 	r.get("/_millrace/metrics", &page)
 	for _, want := range []string{
 		`millrace_stream_records_total{stream="s"} 1`, `millrace_log_fsyncs_total`, `millrace_delivery_lag_records{delivery_stream="d"}`,
-		`millrace_body_bound_bytes 6.7108864e+07`, `millrace_api_requests_total{`, `millrace_build_info{`,
+		`millrace_service_limits 0`, `millrace_body_bound_bytes 6.7108864e+07`, `millrace_api_requests_total{`, `millrace_build_info{`,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the metrics page lacks %s", want)

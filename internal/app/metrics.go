@@ -15,6 +15,7 @@ func (n *Node) collect(emit telemetry.Emit) {
 	for _, fn := range n.emitters {
 		fn(emit)
 	}
+	n.collectLimits(emit)
 	n.collectDelivery(emit)
 	emit(telemetry.SpaceFree, float64(n.space.Free()))
 	emit(telemetry.SpaceLow, truth(n.space.Low()))

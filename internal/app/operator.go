@@ -49,6 +49,7 @@ type Health struct {
 	Version string            `json:"version"`
 	Uptime  string            `json:"uptime"`
 	Engine  string            `json:"engine"`
+	Limits  string            `json:"limits"` // which of the service's are in force
 	Checks  map[string]string `json:"checks"` // "ok", or what is wrong
 	// Warnings do not fail the check: nothing is lost and events are taken. A bucket that is gone is one.
 	Warnings map[string]string `json:"warnings,omitempty"`
@@ -61,7 +62,7 @@ const healthTime = 5 * time.Second
 func (n *Node) Health(ctx context.Context) Health {
 	ctx, cancel := context.WithTimeout(ctx, healthTime)
 	defer cancel()
-	h := Health{Status: "ok", Version: n.opts.Version, Uptime: time.Since(n.started).Round(time.Second).String(), Engine: n.Engine(), Checks: map[string]string{}}
+	h := Health{Status: "ok", Version: n.opts.Version, Uptime: time.Since(n.started).Round(time.Second).String(), Engine: n.Engine(), Limits: n.Limits(), Checks: map[string]string{}}
 	check := func(name string, err error) {
 		h.Checks[name] = "ok"
 		if err != nil {

@@ -49,7 +49,7 @@ type Node struct {
 	Account string `yaml:"account"` // "000000000000"
 
 	ExactResponses bool `yaml:"aws-exact-responses"` // answer as the service does, where that hides errors
-	ExactLimits    bool `yaml:"aws-exact-limits"`    // apply the service's throughput limits
+	ExactLimits    bool `yaml:"aws-exact-limits"`    // apply the service's limits of throughput and calls
 
 	TrustedProxies []netip.Prefix `yaml:"trusted-proxies"` // whose X-Forwarded-For is believed
 	DefaultAPI     string         `yaml:"default-api"`     // id or name of the API that owns the short URLs

@@ -7,7 +7,7 @@ import (
 )
 
 // The defaults of a method's settings that Millrace shows and does not act on: there is no cache to set up, and
-// the service's account-wide throttle applies only with --aws-exact=limits.
+// no account-wide throttle, not with --aws-exact=limits either: that is about streams.
 const (
 	DefaultThrottlingBurst    = 5000
 	DefaultThrottlingRate     = 10000.0

@@ -101,6 +101,16 @@ func (r HashKeyRange) Contains(k HashKey) bool {
 	return r.Start.Compare(k) <= 0 && k.Compare(r.End) <= 0
 }
 
+// Middle is the point at which the upper half of r begins; ok is false when r is a single point.
+func (r HashKeyRange) Middle() (k HashKey, ok bool) {
+	lo, borrow := bits.Sub64(r.End.lo, r.Start.lo, 0)
+	hi, _ := bits.Sub64(r.End.hi, r.Start.hi, borrow)
+	lo, hi = lo>>1|hi<<63, hi>>1
+	lo, carry := bits.Add64(r.Start.lo, lo, 0)
+	hi, _ = bits.Add64(r.Start.hi, hi, carry)
+	return HashKey{hi, lo}.Next(), r.Start != r.End
+}
+
 // EvenRanges divides the space into n ranges as the service does: each floor(2^128/n) wide, the last one takes
 // the rest. n must be at least 1.
 func EvenRanges(n int) []HashKeyRange {

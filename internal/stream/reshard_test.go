@@ -151,3 +151,30 @@ func TestReshardedRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestMiddle(t *testing.T) {
+	f := func(start, end, want string, ok bool) {
+		t.Helper()
+		r := HashKeyRange{key(t, start), key(t, end)}
+		at, is := r.Middle()
+		if is != ok || ok && at != key(t, want) {
+			t.Errorf("%s to %s: %v, %v", start, end, at, is)
+		}
+	}
+	f("0", "1", "1", true)
+	f("0", "9", "5", true)
+	f("7", "7", "", false)
+	f("7", "8", "8", true)
+	f("0", "340282366920938463463374607431768211455", "170141183460469231731687303715884105728", true)
+	f("170141183460469231731687303715884105728", "340282366920938463463374607431768211455", "255211775190703847597530955573826158592", true)
+	f("18446744073709551615", "18446744073709551617", "18446744073709551617", true)
+}
+
+func key(t *testing.T, text string) HashKey {
+	t.Helper()
+	k, ok, inRange := ParseHashKey(text)
+	if !ok || !inRange {
+		t.Fatal(text)
+	}
+	return k
+}

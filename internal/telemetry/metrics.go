@@ -54,6 +54,17 @@ var (
 		"Records appended durably to a stream since this process started.", "stream")
 	StreamBytes = declare(counter, "millrace_stream_bytes_total",
 		"Bytes of data and partition keys appended durably to a stream since this process started.", "stream")
+	Limited = declare(gauge, "millrace_service_limits",
+		"1 when the service's limits are in force (--aws-exact=limits), else 0.")
+	WriteThrottled = declare(counter, "millrace_stream_write_throttled_records_total",
+		"Records that a shard's limit refused since this process started (the service's WriteProvisionedThroughputExceeded), by the limit: records or bytes a second. Records behind a refused one of their call and shard are among them.", "stream", "limit")
+	ReadThrottled = declare(counter, "millrace_stream_read_throttled_calls_total",
+		"GetRecords calls that a shard's limit refused since this process started (the service's ReadProvisionedThroughputExceeded), by the limit: calls or bytes a second.", "stream", "limit")
+	OnDemandSplits = declare(counter, "millrace_stream_on_demand_splits_total",
+		"Shards of on-demand streams that this process split because they were more than half busy.", "stream")
+	RateExceeded = declare(counter, "millrace_kinesis_rate_exceeded_total",
+		"Calls that were refused for their rate: those of the control plane, GetShardIterator and SubscribeToShard.", "operation")
+
 	Fsyncs = declare(counter, "millrace_log_fsyncs_total",
 		"Group commits of the log, one fsync each.")
 	FsyncSeconds = declare(counter, "millrace_log_fsync_seconds_total",

@@ -11,7 +11,7 @@ import (
 // Warm throughput needs a commitment that no account here has, so it is refused.
 //
 // Source: Kinesis Data Streams API Reference, CreateStream.
-var createStream = operation{name: "CreateStream", run: func(s *Service, c *call) error {
+var createStream = operation{name: "CreateStream", note: "on-demand streams grow only with --aws-exact=limits: else a shard takes what the machine does", run: func(s *Service, c *call) error {
 	var in kinesiswire.CreateStreamInput
 	if err := c.decode(&in, func(found *awswire.Violations) {
 		found.Int(nil, "shardCount", int64(in.ShardCount), &awswire.Range{Min: awswire.AnyMin, Max: maxShardCount})
@@ -32,6 +32,9 @@ var createStream = operation{name: "CreateStream", run: func(s *Service, c *call
 		return err
 	}
 	if err := s.checkShardLimit(spec); err != nil {
+		return err
+	}
+	if err := s.checkCreating(); err != nil {
 		return err
 	}
 	_, err = s.Backend.CreateStream(c.ctx, spec)
@@ -83,6 +86,21 @@ func (s *Service) checkShardLimit(spec stream.CreateStream) error {
 			"Current shard count for the account: %d. Limit: %d. Number of additional shards that would have resulted from this request: %d. "+
 			"Refer to the AWS Service Limits page (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) "+
 			"for current limits and how to request higher limits.", s.Account.ID, s.Account.Region, shards, s.ShardLimit, spec.Shards)
+	}
+	return nil
+}
+
+// checkCreating bounds the streams that are being created at one time.
+func (s *Service) checkCreating() error {
+	creating := 0
+	for _, st := range s.visible() {
+		if st.Status == stream.Creating {
+			creating++
+		}
+	}
+	if creating >= maxCreating {
+		return failure(kinesiswire.ErrLimitExceeded, "This request would exceed the limit of %d streams in state CREATING for the account %s in %s.",
+			maxCreating, s.Account.ID, s.Account.Region)
 	}
 	return nil
 }

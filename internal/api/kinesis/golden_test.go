@@ -52,6 +52,7 @@ func newWorld(t testing.TB) *world {
 //	status STREAM STATUS                 puts a stream into a status
 //	hide NAME                            makes a stream that no API may show
 //	fail kind=… [entry=N]                makes appends fail
+//	rates                                applies the service's rates of calls
 func TestGolden(t *testing.T) {
 	datadriven.Walk(t, "testdata/golden", func(t *testing.T, file string) {
 		w := newWorld(t)
@@ -88,6 +89,9 @@ func (w *world) directive(t *testing.T, d *datadriven.TestData) string {
 		return fmt.Sprint(err)
 	case "fail":
 		w.fail(t, d)
+		return ""
+	case "rates":
+		w.gate = newGate(func() time.Time { return w.now })
 		return ""
 	}
 	t.Fatalf("no directive %s", d.Cmd)

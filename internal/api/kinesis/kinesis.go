@@ -4,13 +4,14 @@
 //	ServeHTTP ─ order of checks, SigV4 ─┐
 //	Invoke ─ operation, body ───────────┴─> decode ─> constraints ─> operation ─> stream.Backend ─> answer
 //
-// It keeps no state: streams, tags and records are the backend's, and what a client
+// It keeps no state, but for what its rates count: streams, tags and records are the backend's, and what a client
 // holds between calls (shard iterators, NextTokens) is sealed with a key that the
 // caller of [New] keeps durable. A put that answers with success is durable.
 //
 // Bounds: a body [MaxBodyBytes], an answer of records maxReadBytes; lists of shards,
-// streams and tags by the service's limits (limits.go). Rate limits are off. Subscriptions to
-// shards: maxSubscriptions, and eventMemory for what they send (subscribe.go).
+// streams and tags by the service's limits (limits.go). Its rates of calls apply where
+// Options.ExactRates says so (rates.go). Subscriptions to shards: maxSubscriptions, and
+// eventMemory for what they send (subscribe.go).
 package kinesis
 
 import (
@@ -40,6 +41,8 @@ type Options struct {
 	Credentials awswire.Lookup
 	// ShardLimit is how many open provisioned shards all streams may have; default DefaultShardLimit.
 	ShardLimit int
+	// ExactRates refuses calls beyond the service's rates, as for --aws-exact=limits.
+	ExactRates bool
 	Log        *slog.Logger // default: discard
 }
 
@@ -48,6 +51,7 @@ type Service struct {
 	Options
 	verifier *awswire.Verifier
 	tokens   tokens
+	gate     *gate // nil: calls have no rates
 
 	// changes serialises what reads the backend's state, decides, and writes: shard limit on creation and resharding, so
 	// that two calls can't both pass a check that only one may. Settings need no such thing: see stream.Backend.
@@ -75,13 +79,17 @@ func New(o Options) (*Service, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{
+	s := &Service{
 		Options:  o,
 		verifier: awswire.NewVerifier("kinesis", o.Credentials, o.Now),
 		tokens:   newTokens(o.TokenKey, o.IDs),
 
 		gone: map[consumerName]int64{}, subscriptions: newSubscriptions(),
-	}, nil
+	}
+	if o.ExactRates {
+		s.gate = newGate(o.Now)
+	}
+	return s, nil
 }
 
 // Outcome says what a caller in process can make of an answer.
@@ -124,7 +132,13 @@ func (s *Service) run(ctx context.Context, op *operation, as encoding, takesEven
 	defer c.release()
 	c.ctx, c.as, c.dst, c.allFailed, c.takesEvents = ctx, as, dst, false, takesEvents
 	c.lend(body, op.borrows)
-	if err := op.run(s, c); err != nil {
+	var err error
+	if s.gate == nil {
+		err = op.run(s, c)
+	} else {
+		err = s.rated(op, c, body)
+	}
+	if err != nil {
 		return s.failed(as, dst, op.name, err)
 	}
 	r := Result{Status: 200, Body: c.dst, subscription: c.subscription}

@@ -25,6 +25,7 @@ const (
 	defaultListConsumers = 100
 	defaultTagPage       = 50
 	maxOnDemandStreams   = 50
+	maxCreating          = 5 // streams at one time
 	minRetentionHours    = 24
 	maxRetentionHours    = 8760
 	iteratorLife         = 5 * time.Minute

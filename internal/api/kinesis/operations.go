@@ -1,6 +1,10 @@
 package kinesis
 
-import "millrace/internal/awsmodel/kinesiswire"
+import (
+	"strings"
+
+	"millrace/internal/awsmodel/kinesiswire"
+)
 
 // operation is one call of the API. Each is declared in its own file.
 type operation struct {
@@ -81,6 +85,9 @@ func Support() []Supported {
 	for i, name := range kinesiswire.Operations {
 		op := table[name]
 		all[i] = Supported{name, op.run != nil, op.note}
+		if r := rates[name].text(); r != "" && op.run != nil {
+			all[i].Note = strings.TrimPrefix(op.note+"; "+r, "; ")
+		}
 	}
 	return all
 }

@@ -59,7 +59,7 @@ var putRecords = operation{name: "PutRecords", borrows: true, run: func(s *Servi
 		out.Records = append(out.Records, entry)
 	}
 	c.allFailed = out.FailedRecordCount == len(c.results)
-	if c.allFailed {
+	if c.allFailed && !fault.Is(c.results[0].Err, fault.Throttled) {
 		s.complain("PutRecords", c.results[0].Err)
 	}
 	c.reply(out)

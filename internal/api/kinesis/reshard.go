@@ -59,7 +59,7 @@ var mergeShards = operation{name: "MergeShards", run: func(s *Service, c *call) 
 // updateShardCount splits and merges until the stream has so many open shards of equal width.
 //
 // Source: Kinesis Data Streams API Reference, UpdateShardCount.
-var updateShardCount = operation{name: "UpdateShardCount", note: "the limit of ten changes in 24 hours is not applied",
+var updateShardCount = operation{name: "UpdateShardCount",
 	run: func(s *Service, c *call) error {
 		var in kinesiswire.UpdateShardCountInput
 		if err := c.decode(&in); err != nil {

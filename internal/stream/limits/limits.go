@@ -1,167 +1,131 @@
 // Package limits applies the throughput limits of Kinesis Data Streams to a
-// backend, for those who ask for the service's own behaviour (--aws-exact=limits).
+// backend, for those who ask for the service's own behaviour (--aws-exact=limits):
+// producers and consumers are throttled here before they are in production.
 //
-//	write: 1000 records and 1 MiB a second for each shard; beyond it entries fail one by one as Throttled
-//	read:  2 MiB a second and 5 calls a second for each shard; beyond it Read fails as Throttled.
-//	       2 MiB a second for each registered consumer and shard, calls free
+//	Append    a shard takes 1000 records and 1 MiB a second; beyond it entries fail one by one as Throttled
+//	Read      a shard gives 2 MiB and answers 5 calls a second to all polling consumers together; beyond it Throttled
+//	          to a registered consumer (ReadRequest.Consumer) a shard gives 2 MiB a second of its own, in any number of calls
+//	Delivery  reads of delivery streams count against the shard, and are never refused
+//	Grow      on-demand streams split the shards that are more than half busy
 //
-// A bucket of tokens holds one second's worth, as the service's own bursts do. A
-// read may overdraw its bytes once and waits the debt off, so that a single answer
-// can be as large as the service's 10 MiB. On-demand streams have the same limits
-// for each of their shards.
+// A bucket of tokens holds what one second brings. It goes into debt for a record
+// or an answer that is larger than that, and what comes next waits the debt off: a
+// record of 10 MiB closes its shard to writers for nine seconds or so, an answer of
+// 10 MiB closes it to readers for five.
+//
+// Of the entries of one call, whoever follows a throttled one into its shard is
+// throttled too. The service promises no such thing, but the backends do
+// (Capabilities.OrderedFailures), and a key's records stay in order.
+//
+// The limits are this process's: of several nodes before one engine each lets
+// pass what the service lets pass in all. Tokens are not kept over a restart.
 package limits
 
 import (
-	"context"
+	"log/slog"
 	"sync"
 	"time"
 
-	"millrace/internal/fault"
 	"millrace/internal/stream"
 )
 
 // Of each shard, per second. Source: Kinesis Data Streams developer guide, quotas and limits.
 const (
 	writeRecords = 1000
-	writeBytes   = 1 << 20
+	writeBytes   = 1 << 20 // data and partition keys
 	readBytes    = 2 << 20
 	readCalls    = 5
-	// maxShards bounds the buckets that are kept; when there are more, those that are full, and so say nothing, go.
-	maxShards = 20_000
+	ownBytes     = 2 << 20 // for each registered consumer
 )
+
+// InForce says in a line what the limits are, for the operator.
+const InForce = "the service's, on this node: a shard takes 1 MiB and 1000 records a second and gives 2 MiB in 5 calls, " +
+	"calls of the control plane have their rates, on-demand streams grow"
+
+// Options of a [Backend]. All are required, but Log.
+type Options struct {
+	Backend stream.Backend
+	Account string // the 12 digits that the texts of errors name
+	Now     func() time.Time
+	Log     *slog.Logger // default: discard
+}
 
 // Backend is a stream.Backend with limits.
 type Backend struct {
 	stream.Backend
-	now func() time.Time
+	opts Options
 
-	mu     sync.Mutex
-	shards map[user]*shard
-}
-
-// user is who takes tokens: of a shard all together, or a registered consumer of it.
-type user struct {
-	shard    stream.ShardRef
-	consumer string
+	mu      sync.RWMutex
+	streams map[string]*state // of streams that exist, or have existed when the last one was added
+	calls   sync.Pool         // of *call
 }
 
 // Of puts limits before a backend.
-func Of(b stream.Backend, now func() time.Time) *Backend {
-	return &Backend{Backend: b, now: now, shards: map[user]*shard{}}
-}
-
-// shard is what one shard may still take and give.
-type shard struct {
-	at                                   time.Time
-	inRecords, inBytes, outBytes, outGet float64
-}
-
-// of gives a shard's tokens as they are now. The caller holds mu.
-func (b *Backend) of(who user) *shard {
-	now := b.now()
-	s := b.shards[who]
-	if s == nil {
-		if len(b.shards) >= maxShards {
-			b.forgetIdle(now)
-		}
-		s = &shard{now, writeRecords, writeBytes, readBytes, readCalls}
-		b.shards[who] = s
+func Of(o Options) *Backend {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
-	passed := max(0, now.Sub(s.at).Seconds())
-	s.at = now
-	s.inRecords = min(writeRecords, s.inRecords+passed*writeRecords)
-	s.inBytes = min(writeBytes, s.inBytes+passed*writeBytes)
-	s.outBytes = min(readBytes, s.outBytes+passed*readBytes)
-	s.outGet = min(readCalls, s.outGet+passed*readCalls)
+	return &Backend{Backend: o.Backend, opts: o, streams: map[string]*state{}, calls: sync.Pool{New: func() any { return new(call) }}}
+}
+
+// Throttled counts what was refused on one stream since the process started, and what it led to.
+type Throttled struct {
+	Stream string
+	// Records of writers, by the limit that refused them: of records or of bytes a second.
+	ForRecords, ForBytes int64
+	// Calls of readers, by the limit that refused them: of calls or of bytes a second.
+	ReadsForCalls, ReadsForBytes int64
+	// Splits is how many shards were split because they were more than half busy.
+	Splits int64
+}
+
+// Throttled tells of every stream that exists and has been used.
+func (b *Backend) Throttled() []Throttled {
+	var all []Throttled
+	for _, def := range b.Streams() {
+		b.mu.RLock()
+		s := b.streams[def.Name]
+		b.mu.RUnlock()
+		if s == nil || s.id != def.ID {
+			continue
+		}
+		s.mu.Lock()
+		t := s.throttled
+		s.mu.Unlock()
+		t.Stream = def.Name
+		all = append(all, t)
+	}
+	return all
+}
+
+// of gives the state of a stream's present incarnation, locked and up to date with its description.
+func (b *Backend) of(def *stream.Stream) *state {
+	b.mu.RLock()
+	s := b.streams[def.Name]
+	b.mu.RUnlock()
+	if s == nil || s.id != def.ID {
+		s = b.begin(def)
+	}
+	s.mu.Lock()
+	if s.def != def {
+		s.follow(def, b.opts.Account, b.opts.Now())
+	}
 	return s
 }
 
-func (b *Backend) forgetIdle(now time.Time) {
-	for ref, s := range b.shards {
-		if now.Sub(s.at) > 10*time.Second {
-			delete(b.shards, ref)
-		}
-	}
-}
-
-// Append throttles the entries that their shard has no tokens for and appends the others.
-func (b *Backend) Append(ctx context.Context, name string, entries []stream.Entry, results []stream.Result) error {
-	def, ok := b.Stream(name)
-	if !ok {
-		return b.Backend.Append(ctx, name, entries, results)
-	}
-	admitted := make([]stream.Entry, 0, len(entries))
-	places := make([]int, 0, len(entries))
-	for i := range entries {
-		sh := holder(def, entries[i].HashKey())
-		if b.admit(stream.ShardRef{Stream: name, ID: def.ID, Shard: sh.Index}, &entries[i]) {
-			admitted, places = append(admitted, entries[i]), append(places, i)
-			continue
-		}
-		results[i] = stream.Result{Shard: sh.Index, Err: fault.New(fault.Throttled, "limits.Append", name,
-			"Rate exceeded for shard %s in stream %s under account.", sh.ID(), name)}
-	}
-	if len(admitted) == 0 {
-		return nil
-	}
-	sub := make([]stream.Result, len(admitted))
-	if err := b.Backend.Append(ctx, name, admitted, sub); err != nil {
-		return err
-	}
-	for i, place := range places {
-		results[place] = sub[i]
-	}
-	return nil
-}
-
-// holder finds the open shard that holds a hash key.
-func holder(def *stream.Stream, k stream.HashKey) *stream.Shard {
-	for i := range def.Shards {
-		if sh := &def.Shards[i]; sh.Open() && sh.Range.Contains(k) {
-			return sh
-		}
-	}
-	return &def.Shards[0] // the open shards cover all keys
-}
-
-func (b *Backend) admit(ref stream.ShardRef, e *stream.Entry) bool {
+// begin adds the state of a stream, and forgets those whose streams have gone: no more is kept than there are streams.
+func (b *Backend) begin(def *stream.Stream) *state {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s, size := b.of(user{shard: ref}), float64(len(e.Data)+len(e.PartitionKey))
-	// A record of the largest size with its key is over one second's worth: it passes when the bucket is full.
-	if s.inRecords < 1 || s.inBytes < min(size, writeBytes) {
-		return false
+	if s := b.streams[def.Name]; s != nil && s.id == def.ID {
+		return s
 	}
-	s.inRecords--
-	s.inBytes -= size
-	return true
-}
-
-// Read throttles, or reads and takes what it read from the shard's tokens.
-func (b *Backend) Read(ctx context.Context, req stream.ReadRequest, batch *stream.Batch) error {
-	b.mu.Lock()
-	who := user{req.Shard, req.Consumer}
-	s := b.of(who)
-	refused := s.outBytes <= 0
-	if who.consumer == "" {
-		if refused = refused || s.outGet < 1; !refused {
-			s.outGet--
+	for name, s := range b.streams {
+		if st, ok := b.Stream(name); !ok || st.ID != s.id {
+			delete(b.streams, name)
 		}
 	}
-	b.mu.Unlock()
-	if refused {
-		return fault.New(fault.Throttled, "limits.Read", req.Shard.Stream,
-			"Rate exceeded for shard %s in stream %s under account.", stream.ShardID(req.Shard.Shard), req.Shard.Stream)
-	}
-	if err := b.Backend.Read(ctx, req, batch); err != nil {
-		return err
-	}
-	read := 0
-	for i := range batch.Records {
-		read += len(batch.Records[i].Data) + len(batch.Records[i].PartitionKey)
-	}
-	b.mu.Lock()
-	b.of(who).outBytes -= float64(read)
-	b.mu.Unlock()
-	return nil
+	s := &state{id: def.ID, shards: map[uint32]*shard{}}
+	b.streams[def.Name] = s
+	return s
 }
