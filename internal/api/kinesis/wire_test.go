@@ -163,3 +163,35 @@ func sameAnswer(t *testing.T, d *datadriven.TestData, inJSON, inCBOR []byte) boo
 	}
 	return reflect.DeepEqual(a, b)
 }
+
+// Whatever the body, an operation in CBOR answers with a status and a body that is empty or one sound map.
+func FuzzServeCBOR(f *testing.F) {
+	const body = `{_ "StreamName": "s", "Data": h'61', "PartitionKey": (_ "k"), "Records": [{"Data": h'', "PartitionKey": "k"}], "ShardId": "0",
+		"ShardIteratorType": "LATEST", "Timestamp": 1(1421889722345), "Limit": 1.5_1, "Tags": {"a": "b"}, "TagKeys": [_ "a"]}`
+	for _, op := range served {
+		f.Add(op.name, must(fromDiagnostic(body)))
+	}
+	f.Fuzz(func(t *testing.T, op string, body []byte) {
+		if find(op) == nil || len(body) == 0 {
+			return
+		}
+		w := newWorld(t)
+		w.Invoke(context.Background(), "CreateStream", []byte(`{"StreamName":"s","ShardCount":1}`), nil)
+		r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+		r.Header.Set("Content-Type", awswire.TypeCBOR11)
+		r.Header.Set("X-Amz-Target", "Kinesis_20131202."+op)
+		rec := httptest.NewRecorder()
+		w.ServeHTTP(rec, r)
+		answer := rec.Body.Bytes()
+		var m struct {
+			Type string `cbor:"__type"`
+		}
+		switch err := cbor.Unmarshal(answer, &m); {
+		case len(answer) == 0 && rec.Code == 200:
+		case err != nil || rec.Header().Get("Content-Type") != awswire.TypeCBOR11:
+			t.Fatalf("%d %v %x", rec.Code, err, answer)
+		case (rec.Code == 200) != (m.Type == "") || rec.Code >= 500:
+			t.Fatalf("%d %s", rec.Code, m.Type)
+		}
+	})
+}
