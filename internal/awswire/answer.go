@@ -22,9 +22,9 @@ func SetRequestID(h http.Header, source *ids.Source) string {
 	return id
 }
 
-// SetHostID adds the x-amz-id-2 that Kinesis, Firehose and S3 send beside the request id, and returns it.
-func SetHostID(h http.Header, source *ids.Source) string {
-	id := source.HostID()
+// SetHostID adds the x-amz-id-2 that Kinesis, Firehose and S3 send beside the request id, size bytes in base64, and returns it.
+func SetHostID(h http.Header, source *ids.Source, size int) string {
+	id := source.HostID(size)
 	h["X-Amz-Id-2"] = []string{id}
 	return id
 }

@@ -2,7 +2,10 @@ package awswire
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // sextets[i] holds the value of each base64 letter shifted to its place among four, so that decoding is three
@@ -161,21 +164,28 @@ func blobFault(text []byte) string {
 	return prefix + "Invalid last non-pad Base64 character dectected"
 }
 
-// AppendBase64 appends standard base64 with padding.
-func AppendBase64(dst, src []byte) []byte {
+// letterPairs holds the two letters that stand for twelve bits, the first in the lower byte.
+var letterPairs = func() (t [1 << 12]uint16) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-	for len(src) >= 3 {
-		v := uint32(src[0])<<16 | uint32(src[1])<<8 | uint32(src[2])
-		dst = append(dst, alphabet[v>>18], alphabet[v>>12&63], alphabet[v>>6&63], alphabet[v&63])
-		src = src[3:]
+	for v := range t {
+		t[v] = uint16(alphabet[v>>6]) | uint16(alphabet[v&63])<<8
 	}
-	switch len(src) {
-	case 1:
-		v := uint32(src[0]) << 16
-		dst = append(dst, alphabet[v>>18], alphabet[v>>12&63], '=', '=')
-	case 2:
-		v := uint32(src[0])<<16 | uint32(src[1])<<8
-		dst = append(dst, alphabet[v>>18], alphabet[v>>12&63], alphabet[v>>6&63], '=')
+	return t
+}()
+
+// AppendBase64 appends standard base64 with padding. Six bytes at a time become eight letters by four looks into a
+// table, in half the time of the standard library: the letters were half of what a record costs in an answer.
+func AppendBase64(dst, src []byte) []byte {
+	size := base64.StdEncoding.EncodedLen(len(src))
+	dst = slices.Grow(dst, size)
+	out := dst[len(dst) : len(dst)+size]
+	n := 0
+	for ; len(src) >= 8; n += 8 {
+		v := binary.BigEndian.Uint64(src)
+		binary.LittleEndian.PutUint64(out[n:], uint64(letterPairs[v>>52])|uint64(letterPairs[v>>40&0xfff])<<16|
+			uint64(letterPairs[v>>28&0xfff])<<32|uint64(letterPairs[v>>16&0xfff])<<48)
+		src = src[6:]
 	}
-	return dst
+	base64.StdEncoding.Encode(out[n:], src)
+	return dst[:len(dst)+size]
 }

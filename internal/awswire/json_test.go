@@ -206,6 +206,35 @@ func TestBase64AgainstStandardLibrary(t *testing.T) {
 	}
 }
 
+func TestAppendBase64(t *testing.T) {
+	data := make([]byte, 100)
+	for i := range data {
+		data[i] = byte(i * 37)
+	}
+	for n := range data {
+		want := "x" + base64.StdEncoding.EncodeToString(data[:n])
+		if got := string(AppendBase64([]byte("x"), data[:n:n])); got != want {
+			t.Errorf("%d bytes: %s, want %s", n, got, want)
+		}
+	}
+}
+
+func BenchmarkAppendBase64(b *testing.B) {
+	data, dst := make([]byte, 300), make([]byte, 0, 400)
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		dst = AppendBase64(dst[:0], data)
+	}
+}
+
+func BenchmarkStandardBase64(b *testing.B) {
+	data, dst := make([]byte, 300), make([]byte, 0, 400)
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		dst = base64.StdEncoding.AppendEncode(dst[:0], data)
+	}
+}
+
 func TestAppendString(t *testing.T) {
 	f := func(in, want string) {
 		t.Helper()

@@ -56,6 +56,14 @@ func TestServiceOf(t *testing.T) {
 	f(Kinesis, "POST /", "X-Amz-Target: Kinesis_20991231.PutRecord", auth("kinesis"))
 	f(Kinesis, "POST /")
 	f(Kinesis, "OPTIONS /")
+	f(Kinesis, "OPTIONS /", "Origin: http://localhost", "Access-Control-Request-Headers: x-amz-target")
+	f(Kinesis, "POST /", kinesisPut, "Host: 111122223333.data-kinesis.us-east-1.amazonaws.com")
+	f(Kinesis, "POST /", "Host: 111122223333.control-kinesis.us-east-1.amazonaws.com", auth("kinesis"))
+	f(Kinesis, "POST /any/path", kinesisPut, "Host: bucket.s3.localhost:4566")
+	f(Kinesis, "POST /service/Kinesis_20131202/operation/PutRecord", "Smithy-Protocol: rpc-v2-cbor")
+	f(S3, "POST /service/Kinesis_20131202/operation/PutRecord")
+	f(S3, "POST /service/Kinesis_20131202", "Smithy-Protocol: rpc-v2-cbor")
+	f("not GraniteServiceVersion20100801", "POST /service/GraniteServiceVersion20100801/operation/ListMetrics", "Smithy-Protocol: rpc-v2-cbor")
 	f(Firehose, "POST /", firehosePut)
 	f(APIGateway, "GET /restapis")
 	f(APIGateway, "GET /restapis/abc", auth("apigateway"))
@@ -98,7 +106,8 @@ func TestTrustedHosts(t *testing.T) {
 	}
 	for _, host := range []string{
 		"", "localhost", "localhost:4566", "LocalHost.", "127.0.0.1", "127.0.0.1:4566", "127.9.9.9", "[::1]", "[::1]:4566", "::1",
-		"bucket.localhost:4566", "s3.localhost", "kinesis.us-east-1.amazonaws.com", "b.s3.cn-north-1.amazonaws.com.cn", "amazonaws.com",
+		"bucket.localhost:4566", "s3.localhost", "kinesis.us-east-1.amazonaws.com",
+		"111122223333.data-kinesis.us-east-1.amazonaws.com", "111122223333.control-kinesis.us-east-1.api.aws", "b.s3.cn-north-1.amazonaws.com.cn", "amazonaws.com",
 		"abc.execute-api.localhost.localstack.cloud:4566", "localhost.localstack.cloud", "bucket.127.0.0.1:4566", "my.127.bucket.127.0.0.1",
 		"millrace.internal", "MILLRACE.INTERNAL:4566", "bucket.millrace.internal",
 	} {
@@ -181,7 +190,9 @@ func TestUnknownServicesAreRefusedByName(t *testing.T) {
 		"POST /", "Content-Type: application/x-www-form-urlencoded; charset=utf-8", "Authorization: "+signed("sts"))
 	f(`501 application/x-amz-json-1.1 {"__type":"NotImplemented","message":"The service firehose`+tail+`"}`,
 		"POST /", "X-Amz-Target: Firehose_20150804.PutRecord") // left out of this node
-	if got := n.Stats().Services["unknown"]; got != 4 {
+	f("501 application/x-amz-cbor-1.1 "+string(awswire.AppendCBORError(nil, "NotImplemented", "The service cloudwatch"+tail)),
+		"POST /", "Content-Type: application/x-amz-cbor-1.1", "X-Amz-Target: CloudWatch.ListMetrics", "Authorization: "+signed("cloudwatch"))
+	if got := n.Stats().Services["unknown"]; got != 5 {
 		t.Errorf("%d counted", got)
 	}
 }

@@ -21,6 +21,7 @@ type protocol uint8
 
 const (
 	jsonProtocol protocol = iota // JSON 1.1 and REST-JSON: both read __type, message, and the header
+	cborProtocol                 // CBOR 1.1: the map that JSON 1.1 has
 	s3Protocol
 	queryProtocol // Query, and REST-XML other than S3's
 )
@@ -33,10 +34,18 @@ func protocolOf(r *http.Request, service Service) protocol {
 	switch {
 	case service == S3:
 		return s3Protocol
+	case contentType(r) == awswire.TypeCBOR11:
+		return cborProtocol
 	case restXML[service], strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded"):
 		return queryProtocol
 	}
 	return jsonProtocol
+}
+
+// contentType is a request's without its parameters.
+func contentType(r *http.Request) string {
+	media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	return strings.TrimSpace(media)
 }
 
 // refuse answers a call of the AWS endpoint in place of its service, in the service's form. The body may be unread;
@@ -68,6 +77,9 @@ func (e *endpoint) refuse(w http.ResponseWriter, r *http.Request, service Servic
 		body = append(body, "</Error>"...)
 		body = awswire.AppendElement(body, "RequestId", id)
 		awswire.WriteBody(w, status, "text/xml", awswire.CloseElement(body, "ErrorResponse"))
+	case cborProtocol:
+		h["X-Amzn-Errortype"] = []string{code}
+		awswire.WriteBody(w, status, awswire.TypeCBOR11, awswire.AppendCBORError(nil, code, message))
 	default:
 		h["X-Amzn-Errortype"] = []string{code}
 		contentType := awswire.TypeJSON11

@@ -55,7 +55,7 @@ func short(s string) string {
 
 // awsNames end the host names that AWS tools send when only the address of an endpoint is overridden, and those
 // that resolve to loopback by definition.
-var awsNames = []string{".amazonaws.com", ".amazonaws.com.cn", ".localhost", ".localhost.localstack.cloud"}
+var awsNames = []string{".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".localhost", ".localhost.localstack.cloud"}
 
 func (g guard) trustedHost(hostport string) bool {
 	host := hostName(hostport)

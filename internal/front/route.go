@@ -46,6 +46,9 @@ func serviceOf(r *http.Request) (service Service, known bool) {
 		return ExecuteAPI, true
 	}
 	prefix, _, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	if prefix == "" && r.Header.Get("Smithy-Protocol") != "" {
+		prefix = rpcTarget(r.URL.Path)
+	}
 	if s, ok := targets[prefix]; ok {
 		return s, true
 	}
@@ -72,6 +75,17 @@ func serviceOf(r *http.Request) (service Service, known bool) {
 		return Kinesis, true // S3 takes no POST at its root; Kinesis says what such a call lacks
 	}
 	return S3, true
+}
+
+// rpcTarget gives what a call of Smithy's RPC protocols has in its path in place of a target: the name of the service in
+// "/service/Kinesis_20131202/operation/PutRecord". The service says that it does not speak them.
+func rpcTarget(path string) string {
+	rest, _ := strings.CutPrefix(path, "/service/")
+	name, rest, _ := strings.Cut(rest, "/")
+	if strings.HasPrefix(rest, "operation/") {
+		return name
+	}
+	return ""
 }
 
 // under reports whether path is base or lies below it.

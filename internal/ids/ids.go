@@ -98,11 +98,11 @@ func (s *Source) ExtendedRequestID() string {
 	return base64.StdEncoding.EncodeToString(b[:])
 }
 
-// HostID makes an x-amz-id-2: 72 letters of base64.
-func (s *Source) HostID() string {
-	var b [54]byte
-	s.Read(b[:])
-	return base64.StdEncoding.EncodeToString(b[:])
+// HostID makes an x-amz-id-2 of at most 80 bytes in base64: 54 give the 72 letters of S3, 72 the 96 of Kinesis.
+func (s *Source) HostID(size int) string {
+	var b [80]byte
+	s.Read(b[:size])
+	return base64.StdEncoding.EncodeToString(b[:size])
 }
 
 // TraceID makes an X-Amzn-Trace-Id of the form "Root=1-5759e988-bd862e3fe1be46a994272793".

@@ -75,6 +75,8 @@ func New(o Options) (*Service, error) {
 // MaxBodyBytes bounds a call: the 4 MiB of a full batch in base64, and room for its members' names and escapes.
 const MaxBodyBytes = 8 << 20
 
+const hostIDBytes = 54
+
 // Outcome says what a caller in process can make of an answer.
 type Outcome uint8
 
@@ -126,7 +128,7 @@ func (s *Service) failed(dst []byte, operation string, err error) Result {
 // ServeHTTP answers one call.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	awswire.SetRequestID(w.Header(), s.IDs)
-	awswire.SetHostID(w.Header(), s.IDs)
+	awswire.SetHostID(w.Header(), s.IDs, hostIDBytes)
 	b := buffers.Get().(*buffer)
 	defer b.release()
 	answer := s.answer(w, r, b)

@@ -4,14 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 
+	"github.com/fxamacker/cbor/v2"
+
 	"millrace/internal/awsmodel/kinesiswire"
-	"millrace/internal/awswire"
 	"millrace/internal/stream"
 )
 
@@ -60,110 +62,184 @@ func putRecordsBody(n, size int) []byte {
 	return b.Bytes()
 }
 
-func BenchmarkDecodePutRecord(b *testing.B) {
-	var in kinesiswire.PutRecordInput
-	d := awswire.JSON{Borrow: true}
-	b.ReportAllocs()
-	b.SetBytes(int64(len(putRecordBody)))
-	for b.Loop() {
-		d.Reset(putRecordBody)
-		in = kinesiswire.PutRecordInput{}
-		in.DecodeJSON(&d)
-		var found awswire.Violations
-		in.Check(&found)
-		if d.Close() != nil || found.Err() != "" {
-			b.Fatal("refused")
+// inCBOR is a request in the other encoding, blobs as bytes.
+func inCBOR(body []byte) []byte {
+	var v map[string]any
+	if err := json.Unmarshal(body, &v); err != nil {
+		panic(err)
+	}
+	return must(cbor.Marshal(withBytes(v)))
+}
+
+func withBytes(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, member := range v {
+			if text, ok := member.(string); ok && k == "Data" {
+				v[k] = must(base64.StdEncoding.DecodeString(text))
+				continue
+			}
+			v[k] = withBytes(member)
+		}
+	case []any:
+		for i := range v {
+			v[i] = withBytes(v[i])
 		}
 	}
+	return v
+}
+
+// inBothEncodings runs a benchmark on a request in JSON, and on the same in CBOR.
+func inBothEncodings(b *testing.B, body []byte, records int, bench func(b *testing.B, as encoding, body []byte)) {
+	for _, e := range []struct {
+		name string
+		as   encoding
+		body []byte
+	}{{"JSON", asJSON, body}, {"CBOR", asCBOR, inCBOR(body)}} {
+		b.Run(e.name, func(b *testing.B) {
+			b.ReportAllocs()
+			bench(b, e.as, e.body)
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(records), "ns/record")
+		})
+	}
+}
+
+func benchmarkDecode(b *testing.B, body []byte, records int, fresh func(shape) shape) {
+	inBothEncodings(b, body, records, func(b *testing.B, as encoding, body []byte) {
+		c := &call{as: as}
+		var in shape
+		for b.Loop() {
+			c.lend(body, true)
+			in = fresh(in)
+			if err := c.decode(in); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkDecodePutRecord(b *testing.B) {
+	in := new(kinesiswire.PutRecordInput)
+	benchmarkDecode(b, putRecordBody, 1, func(shape) shape {
+		*in = kinesiswire.PutRecordInput{}
+		return in
+	})
 }
 
 func BenchmarkDecodePutRecords(b *testing.B) {
-	body := putRecordsBody(500, 300)
-	var in kinesiswire.PutRecordsInput
-	d := awswire.JSON{Borrow: true}
-	b.ReportAllocs()
-	b.SetBytes(int64(len(body)))
-	for b.Loop() {
-		d.Reset(body)
-		in = kinesiswire.PutRecordsInput{Records: in.Records[:0]}
-		in.DecodeJSON(&d)
-		var found awswire.Violations
-		in.Check(&found)
-		if d.Close() != nil || found.Err() != "" {
-			b.Fatal("refused")
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/500, "ns/record")
+	in := new(kinesiswire.PutRecordsInput)
+	benchmarkDecode(b, putRecordsBody(500, 300), 500, func(shape) shape {
+		*in = kinesiswire.PutRecordsInput{Records: in.Records[:0]}
+		return in
+	})
 }
 
-func benchmarkInvoke(b *testing.B, operation string, body []byte, records int) {
-	s := discarding(b)
-	var dst []byte
-	b.ReportAllocs()
-	b.SetBytes(int64(len(body)))
-	for b.Loop() {
-		r := s.Invoke(context.Background(), operation, body, dst[:0])
-		if r.Outcome != OK {
-			b.Fatal(string(r.Body))
+func benchmarkRun(b *testing.B, s *Service, operation string, body []byte, records int) {
+	inBothEncodings(b, body, records, func(b *testing.B, as encoding, body []byte) {
+		op := find(operation)
+		var dst []byte
+		for b.Loop() {
+			r := s.run(context.Background(), op, as, false, body, dst[:0])
+			if r.Outcome != OK {
+				b.Fatal(string(r.Body))
+			}
+			dst = r.Body
 		}
-		dst = r.Body
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(records), "ns/record")
+		b.ReportMetric(float64(len(dst)), "answer-bytes")
+	})
 }
 
-func BenchmarkInvokePutRecord(b *testing.B) { benchmarkInvoke(b, "PutRecord", putRecordBody, 1) }
-func BenchmarkInvokePutRecords(b *testing.B) {
-	benchmarkInvoke(b, "PutRecords", putRecordsBody(500, 300), 500)
+func BenchmarkPutRecord(b *testing.B) {
+	benchmarkRun(b, discarding(b), "PutRecord", putRecordBody, 1)
+}
+
+func BenchmarkPutRecords(b *testing.B) {
+	benchmarkRun(b, discarding(b), "PutRecords", putRecordsBody(500, 300), 500)
+}
+
+// filled gives a service whose stream holds records, and a request that reads them from the first on.
+func filled(t testing.TB, records int) (*Service, []byte) {
+	w := newWorld(t)
+	f := func(operation string, body []byte) []byte {
+		r := w.Invoke(context.Background(), operation, body, nil)
+		if r.Status != 200 {
+			t.Fatal(string(r.Body))
+		}
+		return r.Body
+	}
+	f("CreateStream", []byte(`{"StreamName":"class-stream","ShardCount":1}`))
+	for range records / 500 {
+		f("PutRecords", putRecordsBody(500, 300))
+	}
+	iterator := f("GetShardIterator", []byte(`{"StreamName":"class-stream","ShardId":"0","ShardIteratorType":"TRIM_HORIZON"}`))
+	return w.Service, iterator
+}
+
+func BenchmarkGetRecords(b *testing.B) {
+	s, body := filled(b, 1000)
+	benchmarkRun(b, s, "GetRecords", body, 1000)
 }
 
 // BenchmarkServePutRecords is the whole way over HTTP on the loopback, its client included, without a disk.
 func BenchmarkServePutRecords(b *testing.B) {
-	server := httptest.NewServer(discarding(b))
-	defer server.Close()
-	body := putRecordsBody(500, 300)
-	b.SetBytes(int64(len(body)))
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			r, err := http.NewRequest(http.MethodPost, server.URL, bytes.NewReader(body))
-			if err != nil {
-				b.Fatal(err)
-			}
-			r.Header.Set("Content-Type", awswire.TypeJSON11)
-			r.Header.Set("X-Amz-Target", "Kinesis_20131202.PutRecords")
-			answer, err := http.DefaultClient.Do(r)
-			if err != nil {
-				b.Fatal(err)
-			}
-			if _, err := io.Copy(io.Discard, answer.Body); err != nil || answer.StatusCode != http.StatusOK {
-				b.Fatal(answer.Status, err)
-			}
-			answer.Body.Close()
-		}
-	})
-	b.ReportMetric(float64(b.N)*500/b.Elapsed().Seconds(), "records/s")
+	benchmarkServe(b, discarding(b), "PutRecords", putRecordsBody(500, 300), 500)
 }
 
-// The put path allocates nothing that grows with the request.
-func TestPutAllocations(t *testing.T) {
+func BenchmarkServeGetRecords(b *testing.B) {
+	s, body := filled(b, 1000)
+	benchmarkServe(b, s, "GetRecords", body, 1000)
+}
+
+func benchmarkServe(b *testing.B, s *Service, operation string, body []byte, records int) {
+	server := httptest.NewServer(s)
+	defer server.Close()
+	inBothEncodings(b, body, records, func(b *testing.B, as encoding, body []byte) {
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				r, err := http.NewRequest(http.MethodPost, server.URL, bytes.NewReader(body))
+				if err != nil {
+					b.Fatal(err)
+				}
+				r.Header.Set("Content-Type", as.contentType())
+				r.Header.Set("X-Amz-Target", "Kinesis_20131202."+operation)
+				answer, err := http.DefaultClient.Do(r)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := io.Copy(io.Discard, answer.Body); err != nil || answer.StatusCode != http.StatusOK {
+					b.Fatal(answer.Status, err)
+				}
+				answer.Body.Close()
+			}
+		})
+	})
+}
+
+// Neither puts nor reads allocate anything that grows with their records.
+func TestRecordAllocations(t *testing.T) {
 	if raceDetector {
 		t.Skip("under the race detector pools drop at random")
 	}
-	s := discarding(t)
-	f := func(operation string, body []byte, most float64) {
+	f := func(s *Service, operation string, body []byte, most float64) {
 		t.Helper()
-		var dst []byte
-		run := func() {
-			r := s.Invoke(context.Background(), operation, body, dst[:0])
-			if r.Outcome != OK {
-				t.Fatal(string(r.Body))
+		for as, body := range map[encoding][]byte{asJSON: body, asCBOR: inCBOR(body)} {
+			var dst []byte
+			run := func() {
+				r := s.run(context.Background(), find(operation), as, false, body, dst[:0])
+				if r.Outcome != OK {
+					t.Fatal(string(r.Body))
+				}
+				dst = r.Body
 			}
-			dst = r.Body
-		}
-		run()
-		if got := testing.AllocsPerRun(100, run); got > most {
-			t.Errorf("%s: %v allocations, want at most %v", operation, got, most)
+			run()
+			if got := testing.AllocsPerRun(100, run); got > most {
+				t.Errorf("%s, %s: %v allocations, want at most %v", operation, as.contentType(), got, most)
+			}
 		}
 	}
-	f("PutRecord", putRecordBody, 2)
-	f("PutRecords", putRecordsBody(500, 300), 4)
+	s := discarding(t)
+	f(s, "PutRecord", putRecordBody, 2)
+	f(s, "PutRecords", putRecordsBody(500, 300), 4)
+	s, first := filled(t, 1000)
+	f(s, "GetRecords", first, 20)
 }

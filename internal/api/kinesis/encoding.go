@@ -1,6 +1,7 @@
 package kinesis
 
 import (
+	"encoding/base64"
 	"strings"
 
 	"millrace/internal/awswire"
@@ -44,6 +45,14 @@ func (as encoding) isObject(body []byte) bool {
 		return awswire.IsCBORMap(body)
 	}
 	return awswire.IsJSONObject(body)
+}
+
+// blobBytes is how much of an answer a blob of n bytes takes.
+func (as encoding) blobBytes(n int) int {
+	if as == asCBOR {
+		return n
+	}
+	return base64.StdEncoding.EncodedLen(n)
 }
 
 // appendError appends an error body; an empty message is left out.

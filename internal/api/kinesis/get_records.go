@@ -62,7 +62,7 @@ func (s *Service) answerRecords(c *call, st *stream.Stream, sh *stream.Shard) {
 	size := 0
 	for i := range batch.Records {
 		r := &batch.Records[i]
-		size += len(r.Data)*4/3 + len(r.PartitionKey) + recordFrame
+		size += c.as.blobBytes(len(r.Data)) + len(r.PartitionKey) + recordFrame
 		out.Records = append(out.Records, kinesiswire.Record{
 			SequenceNumber:              c.number(r.Sequence),
 			ApproximateArrivalTimestamp: time.UnixMilli(r.Arrival),
@@ -87,7 +87,7 @@ func (s *Service) answerRecords(c *call, st *stream.Stream, sh *stream.Shard) {
 	c.reply(out)
 }
 
-// recordFrame is about what a record takes in JSON beside data and key.
+// recordFrame is about what a record takes in JSON, and less in CBOR, beside data and key.
 const recordFrame = 160
 
 func childrenOf(st *stream.Stream, parent uint32) []kinesiswire.ChildShard {

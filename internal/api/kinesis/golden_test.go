@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"millrace/internal/awswire"
 	"millrace/internal/fault"
 	"millrace/internal/ids"
 	"millrace/internal/stream"
@@ -46,7 +45,9 @@ func newWorld(t testing.TB) *world {
 // The golden files are scripts of calls and their answers, to the byte. Directives:
 //
 //	call OPERATION [save=NAME:MEMBER]    body, then the answer; $NAME in a body is what was saved
-//	http [METHOD] HEADER=VALUE …         a raw request; the answer with its headers
+//	request [save=NAME:MEMBER]           a raw request, in JSON or CBOR; the answer with its headers (wire_test.go)
+//	both OPERATION                       body, sent in JSON and in CBOR; the answer, which is the same
+//	credentials KEY SECRET               from now on only calls signed with them are taken
 //	clock +5m1s                          moves the clock
 //	split STREAM SHARD                   reshards
 //	status STREAM STATUS                 puts a stream into a status
@@ -64,8 +65,14 @@ func (w *world) directive(t *testing.T, d *datadriven.TestData) string {
 	switch d.Cmd {
 	case "call":
 		return w.call(t, d)
-	case "http":
-		return w.raw(t, d)
+	case "request":
+		return w.request(t, d)
+	case "both":
+		return w.both(t, d)
+	case "credentials":
+		key, secret := d.CmdArgs[0].String(), d.CmdArgs[1].String()
+		w.verifier = awswire.NewVerifier("kinesis", func(k string) (string, bool) { return secret, k == key }, w.Now)
+		return ""
 	case "clock":
 		by, err := time.ParseDuration(strings.TrimPrefix(d.CmdArgs[0].String(), "+"))
 		if err != nil {
@@ -130,62 +137,30 @@ func (w *world) expand(text string) string {
 	return text
 }
 
-func (w *world) call(t *testing.T, d *datadriven.TestData) string {
-	body := w.expand(d.Input)
-	r := w.Invoke(context.Background(), d.CmdArgs[0].String(), []byte(body), nil)
-	answer := string(r.Body)
+// save keeps a member of an answer where the directive asks for it, and gives the answer with what is sealed replaced
+// by its name: how a token reads is no promise.
+func (w *world) save(t *testing.T, d *datadriven.TestData, answer string) string {
 	var save string
 	if d.MaybeScanArgs(t, "save", &save); save != "" {
 		name, member, _ := strings.Cut(save, ":")
-		_, rest, ok := strings.Cut(answer, `"`+member+`":"`)
+		_, rest, ok := strings.Cut(answer, `"`+member+`":`)
 		if !ok {
 			t.Fatalf("%s: no member %s in %s", d.Pos, member, answer)
 		}
-		w.saved[name], _, _ = strings.Cut(rest, `"`)
+		w.saved[name], _, _ = strings.Cut(strings.TrimPrefix(strings.TrimSpace(rest), `"`), `"`)
 	}
 	for name, value := range w.saved {
-		if strings.HasPrefix(value, "AAAAAAAA") { // sealed: what it reads as is no promise
+		if strings.HasPrefix(value, "AAAAAAAA") {
 			answer = strings.ReplaceAll(answer, value, "$"+name)
 		}
 	}
-	outcome := [...]string{OK: "", Throttled: " throttled", Unavailable: " unavailable", Refused: " refused"}[r.Outcome]
-	return fmt.Sprintf("%d%s\n%s", r.Status, outcome, answer)
+	return answer
 }
 
-func (w *world) raw(t *testing.T, d *datadriven.TestData) string {
-	method := http.MethodPost
-	target := "/"
-	r := httptest.NewRequest(method, target, strings.NewReader(w.expand(d.Input)))
-	for _, a := range d.CmdArgs {
-		switch {
-		case len(a.Vals) == 0:
-			r.Method = a.Key
-		case a.Key == "query":
-			r.URL.RawQuery = strings.Join(a.Vals, ",")
-		default:
-			r.Header.Set(a.Key, strings.Join(a.Vals, ","))
-		}
-	}
-	rec := httptest.NewRecorder()
-	w.ServeHTTP(rec, r)
-	var out strings.Builder
-	fmt.Fprintf(&out, "%d\n", rec.Code)
-	if rec.Header().Get("X-Amzn-Requestid") == "" {
-		t.Errorf("%s: no request id", d.Pos)
-	}
-	for _, h := range []string{"Content-Type", "Content-Length", "Access-Control-Allow-Origin", "Access-Control-Allow-Headers",
-		"Access-Control-Allow-Methods", "Access-Control-Max-Age", "Access-Control-Expose-Headers"} {
-		if v := rec.Header().Get(h); v != "" {
-			fmt.Fprintf(&out, "%s: %s\n", h, v)
-		}
-	}
-	if rec.Header().Get("X-Amz-Id-2") == "" {
-		out.WriteString("no x-amz-id-2\n")
-	}
-	if strings.Contains(rec.Header().Get("Content-Type"), "cbor") {
-		fmt.Fprintf(&out, "%q", rec.Body.String())
-	} else {
-		out.WriteString(rec.Body.String())
-	}
-	return out.String()
+func (w *world) call(t *testing.T, d *datadriven.TestData) string {
+	body := w.expand(d.Input)
+	r := w.Invoke(context.Background(), d.CmdArgs[0].String(), []byte(body), nil)
+	answer := w.save(t, d, string(r.Body))
+	outcome := [...]string{OK: "", Throttled: " throttled", Unavailable: " unavailable", Refused: " refused"}[r.Outcome]
+	return fmt.Sprintf("%d%s\n%s", r.Status, outcome, answer)
 }

@@ -22,6 +22,7 @@ const (
 
 	exposedHeaders = "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date"
 	preflightAge   = "172800"
+	hostIDBytes    = 72
 
 	// rpcV2 is another way to send CBOR, which the service's model does not list.
 	rpcV2        = "rpc-v2-cbor"
@@ -36,7 +37,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Origin") != "" && crossOrigin(w, r) {
 		return
 	}
-	awswire.SetHostID(w.Header(), s.IDs)
+	awswire.SetHostID(w.Header(), s.IDs, hostIDBytes)
 	if r.Method != http.MethodPost {
 		awswire.WriteBody(w, http.StatusForbidden, "", []byte(deniedXML))
 		return

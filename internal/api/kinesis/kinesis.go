@@ -205,8 +205,9 @@ func (c *call) release() {
 	calls.Put(c)
 }
 
-// maxPooledRecords is the largest list of records that the pool keeps.
-const maxPooledRecords = 1000
+// maxPooledRecords is the largest list of records that the pool keeps: 1000, as many clients ask for, and what append
+// adds to it.
+const maxPooledRecords = 2000
 
 // invalid gives the ValidationException for what was found, nil when nothing was.
 func invalid(found *awswire.Violations) error {

@@ -86,12 +86,14 @@ type unbounded struct{}
 func (unbounded) Take(int64) bool { return true }
 func (unbounded) Give(int64)      {}
 
+const hostIDBytes = 54
+
 // ServeHTTP answers one request.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	requestID := strings.ToUpper(s.IDs.String("0123456789abcdef", requestIDLetters))
 	h["X-Amz-Request-Id"] = []string{requestID}
-	hostID := awswire.SetHostID(h, s.IDs)
+	hostID := awswire.SetHostID(h, s.IDs, hostIDBytes)
 	c := &call{Service: s, w: w, r: r, ctx: r.Context(), query: r.URL.Query()}
 	err := c.serve()
 	if err == nil {

@@ -9,8 +9,8 @@ const maxItems = 100_000
 // jsonDecoders writes DecodeJSON for all structures that a request reaches.
 func (g *generator) jsonDecoders() { g.decoders("JSON") }
 
-// decoders writes the decoders of a format. The readers of all formats have the same methods; that there is a decoder
-// for each, and not one over an interface, spares the put path some ten indirect calls a record, and nobody reads them.
+// decoders writes the decoders of a format. The readers of all formats have the same methods, but one decoder over an
+// interface took 4 to 10 % longer to read puts in JSON, and to spare generated code spares nobody anything.
 func (g *generator) decoders(format string) {
 	for _, s := range g.structures(func(n string) bool { return g.input[n] }) {
 		if g.tops[s.name] && len(g.body(s)) == 0 && g.model.Metadata.Protocol == protocolREST {
