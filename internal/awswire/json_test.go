@@ -248,6 +248,30 @@ func TestAppendString(t *testing.T) {
 	f("a\xffb", `"a`+"\uFFFD"+`b"`)
 }
 
+// No millisecond of the years up to 9999 is lost to the fraction of a floating-point number.
+func TestTimesAreExactToTheMillisecond(t *testing.T) {
+	f := func(text string, ms int64) {
+		t.Helper()
+		var d JSON
+		d.Reset([]byte(text))
+		if got := d.Time().UnixMilli(); got != ms {
+			t.Errorf("%s is read as %d", text, got)
+		}
+	}
+	f("1480000000.123", 1480000000123)
+	f("1480000000.1", 1480000000100)
+	f("1.480000000123e9", 1480000000123)
+	f("1480000000", 1480000000000)
+	f("-0.001", -1)
+	f("253402300799.999", 253402300799000) // what lies beyond the last second is clipped
+	f("1e300", 253402300799000)
+	rng := rand.New(rand.NewPCG(1, 4))
+	for range 20000 {
+		ms := rng.Int64N(253402300799000)
+		f(string(AppendEpoch(nil, time.UnixMilli(ms))), ms)
+	}
+}
+
 func TestAppendEpoch(t *testing.T) {
 	f := func(ms int64, want string) {
 		t.Helper()

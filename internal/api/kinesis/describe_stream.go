@@ -138,12 +138,16 @@ func listed(st *stream.Stream, now time.Time) []stream.Shard {
 	if st.Status == stream.Creating {
 		return nil
 	}
-	horizon := now.Add(-st.Retention).UnixMilli()
-	expired := func(sh stream.Shard) bool { return !sh.Open() && sh.Closed.At.UnixMilli() < horizon }
-	if !slices.ContainsFunc(st.Shards, expired) {
+	gone := func(sh stream.Shard) bool { return expired(st, &sh, now) }
+	if !slices.ContainsFunc(st.Shards, gone) {
 		return st.Shards
 	}
-	return slices.DeleteFunc(slices.Clone(st.Shards), expired)
+	return slices.DeleteFunc(slices.Clone(st.Shards), gone)
+}
+
+// expired reports whether retention has passed all that a closed shard can hold. For the API it is gone then.
+func expired(st *stream.Stream, sh *stream.Shard, now time.Time) bool {
+	return !sh.Open() && sh.Closed.At.UnixMilli() < now.Add(-st.Retention).UnixMilli()
 }
 
 // page shows up to limit shards whose index is above after.

@@ -112,7 +112,7 @@ func (s *Service) openIterator(sealed string) (token, error) {
 	if !ok || t.kind != tokenIterator || t.at.After(now.Add(iteratorLife)) {
 		return token{}, failure(kinesiswire.ErrInvalidArgument, "Invalid ShardIterator.")
 	}
-	if now.Sub(t.at) > iteratorLife {
+	if now.UnixMilli()-t.at.UnixMilli() > iteratorLife.Milliseconds() {
 		return token{}, failure(kinesiswire.ErrExpiredIterator, "Iterator expired. The iterator was created at time %s while right now it is %s "+
 			"which is further in the future than the tolerated delay of %d milliseconds.",
 			t.at.UTC().Format(javaDate), now.UTC().Format(javaDate), iteratorLife.Milliseconds())

@@ -43,7 +43,7 @@ func (s *Service) iterator(st *stream.Stream, sh *stream.Shard, from stream.Sequ
 }
 
 // readable finds a shard; an unknown stream, one that is being created, and another incarnation (when id is
-// given) all lack it.
+// given) all lack it. So does a stream whose retention has passed the closed shard: what no list shows, nobody reads.
 func (s *Service) readable(name, id string, index uint32) (*stream.Stream, *stream.Shard, error) {
 	missing := s.noShard(stream.ShardID(index), name)
 	st, ok := s.Backend.Stream(name)
@@ -51,7 +51,7 @@ func (s *Service) readable(name, id string, index uint32) (*stream.Stream, *stre
 		return nil, nil, missing
 	}
 	sh, ok := st.Shard(index)
-	if !ok {
+	if !ok || expired(st, sh, s.Now()) {
 		return nil, nil, missing
 	}
 	return st, sh, nil

@@ -54,8 +54,12 @@ func (s *Service) shardList(in *kinesiswire.ListShardsInput) (token, error) {
 	switch {
 	case in.NextToken != "" && named:
 		return token{}, failure(kinesiswire.ErrInvalidArgument, "NextToken and StreamName cannot be provided together.")
+	case in.NextToken != "" && in.ExclusiveStartShardId != "":
+		return token{}, failure(kinesiswire.ErrInvalidArgument, "NextToken and ExclusiveStartShardId cannot be provided together.")
+	case in.NextToken != "" && !in.StreamCreationTimestamp.IsZero():
+		return token{}, failure(kinesiswire.ErrInvalidArgument, "NextToken and StreamCreationTimestamp cannot be provided together.")
 	case in.NextToken != "":
-		return s.openPage(in.NextToken, tokenShards)
+		return s.openPage(in.NextToken, tokenShards) // its filter goes on, whatever filter stands beside it
 	case !named:
 		return token{}, failure(kinesiswire.ErrInvalidArgument, "Either NextToken or StreamName should be provided.")
 	}
@@ -152,7 +156,7 @@ func (s *Service) openPage(sealed string, kind byte) (token, error) {
 	if !ok || t.kind != kind {
 		return token{}, failure(kinesiswire.ErrInvalidArgument, "Invalid NextToken.")
 	}
-	if age := s.Now().Sub(t.at); age > nextTokenLife {
+	if age := time.Duration(s.Now().UnixMilli()-t.at.UnixMilli()) * time.Millisecond; age > nextTokenLife {
 		return token{}, failure(kinesiswire.ErrExpiredNextToken, "NextToken expired. It was created %d milliseconds ago, which is more than the tolerated %d milliseconds.",
 			age.Milliseconds(), nextTokenLife.Milliseconds())
 	}

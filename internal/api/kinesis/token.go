@@ -125,10 +125,10 @@ func appendText(b []byte, s string) []byte {
 
 // open gives what was sealed; false when it was not sealed by us.
 func (t *tokens) open(text string) (token, bool) {
-	if len(text) > maxTokenText {
+	if len(text) > maxTokenText || strings.ContainsAny(text, "\r\n") { // the decoder skips those: a token has one spelling
 		return token{}, false
 	}
-	b, err := base64.StdEncoding.DecodeString(text)
+	b, err := base64.StdEncoding.Strict().DecodeString(text)
 	if err != nil || len(b) < tokenHeader || binary.BigEndian.Uint64(b) != tokenVersion {
 		return token{}, false
 	}
@@ -138,6 +138,11 @@ func (t *tokens) open(text string) (token, bool) {
 	if !hmac.Equal(t.tag(want[:0], plain), b[8:tokenHeader]) {
 		return token{}, false
 	}
+	return readToken(plain)
+}
+
+// readToken reads what seal wrote, before it was sealed.
+func readToken(plain []byte) (token, bool) {
 	r := tokenReader{rest: plain}
 	v := token{kind: r.take(1)[0], at: time.UnixMilli(int64(r.uint64()))}
 	r.take(tokenSaltSize)
