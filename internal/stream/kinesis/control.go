@@ -134,6 +134,9 @@ func (b *Backend) UpdateStream(ctx context.Context, name string, edit func(*stre
 		}
 		return b.hidden.UpdateStream(ctx, name, edit)
 	}
+	if b.isClosed() {
+		return nil, errClosed(op, name)
+	}
 	st, err := b.describe(ctx, op, name, described{})
 	if err != nil {
 		return nil, err

@@ -276,6 +276,9 @@ func (b *Backend) At(ctx context.Context, ref stream.ShardRef, t time.Time) (str
 	if isHidden(ref.Stream) && b.hidden != nil {
 		return b.hidden.At(ctx, ref, t)
 	}
+	if b.isClosed() {
+		return stream.SequenceNumber{}, errClosed(op, ref.String())
+	}
 	if _, _, err := b.view.Load().shard(op, ref); err != nil {
 		return stream.SequenceNumber{}, err
 	}

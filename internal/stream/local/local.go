@@ -77,6 +77,10 @@ type Backend struct {
 		m map[string]map[shardID]uint64
 	}
 
+	// using is held by who reads the store; Close takes it, behind control, before it closes the store, and sets shut.
+	using sync.RWMutex
+	shut  bool // looked at under control or using
+
 	closing   chan struct{}
 	closed    sync.Once
 	trimming  sync.Once
@@ -283,6 +287,9 @@ func (b *Backend) CreateStream(ctx context.Context, spec stream.CreateStream) (*
 	}
 	b.control.Lock()
 	defer b.control.Unlock()
+	if b.shut {
+		return nil, errClosed(op, spec.Name)
+	}
 	if _, exists := b.state.Load().byName[spec.Name]; exists {
 		return nil, fault.New(fault.InUse, op, spec.Name, "a stream of this name exists")
 	}
@@ -369,6 +376,9 @@ func (b *Backend) UpdateStream(ctx context.Context, name string, edit func(*stre
 func (b *Backend) change(op, name string, edit func(*stream.Stream) error) (*stream.Stream, error) {
 	b.control.Lock()
 	defer b.control.Unlock()
+	if b.shut {
+		return nil, errClosed(op, name)
+	}
 	old, ok := b.state.Load().byName[name]
 	if !ok {
 		return nil, notFound(op, name)
@@ -480,11 +490,10 @@ func (b *Backend) Healthy(ctx context.Context) error {
 }
 
 func (b *Backend) inTurnSync(ctx context.Context) error {
-	select {
-	case <-b.closing:
-		return errClosed("local.Healthy", "")
-	default:
+	if err := b.enter("local.Healthy", ""); err != nil {
+		return err
 	}
+	defer b.using.RUnlock()
 	if err := b.db.LogData([]byte("healthy"), pebble.Sync); err != nil {
 		return fault.New(fault.Unavailable, "local.Healthy", "", "%w", err)
 	}
@@ -493,6 +502,16 @@ func (b *Backend) inTurnSync(ctx context.Context) error {
 
 func errClosed(op, name string) error {
 	return fault.New(fault.Unavailable, op, name, "the stream store is closed")
+}
+
+// enter begins to use the store, unless it is closed. Who has entered calls using.RUnlock at the end.
+func (b *Backend) enter(op, name string) error {
+	b.using.RLock()
+	if b.shut {
+		b.using.RUnlock()
+		return errClosed(op, name)
+	}
+	return nil
 }
 
 // writable fails when nothing may be written now.
@@ -519,6 +538,14 @@ func (b *Backend) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return fault.New(fault.Unavailable, "local.Close", "", "appends in flight did not end: %w", ctx.Err())
 	}
+	b.control.Lock()
+	defer b.control.Unlock()
+	b.using.Lock()
+	defer b.using.Unlock()
+	if b.shut {
+		return nil
+	}
+	b.shut = true
 	for _, s := range b.state.Load().byName {
 		for _, sh := range s.shards {
 			sh.leave()

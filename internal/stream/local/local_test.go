@@ -218,6 +218,60 @@ func TestDeleteStreamLeavesNothing(t *testing.T) {
 	}
 }
 
+// Who reads while the stream is deleted or the store is closed is told so, and never that the records were skipped.
+func TestReadersOfWhatEnds(t *testing.T) {
+	for name, end := range map[string]struct {
+		do   func(*Backend) error
+		kind fault.Kind
+	}{
+		"deleted": {func(b *Backend) error { return b.DeleteStream(context.Background(), "s") }, fault.NotFound},
+		"closed":  {func(b *Backend) error { return b.Close(context.Background()) }, fault.Unavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := open(t, vfs.NewMem(), "log", newClock(), func(o *Options) { o.BucketBytes = 1000 })
+			def, err := b.CreateStream(t.Context(), stream.CreateStream{Name: "s"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 50 {
+				put(t, b, "s", strings.Repeat("d", 500), "d")
+			}
+			var reading, wg sync.WaitGroup
+			for range 4 {
+				reading.Add(1)
+				wg.Go(func() {
+					var batch stream.Batch
+					ref := stream.ShardRef{Stream: "s", ID: def.ID}
+					for n := 0; ; n++ {
+						if n == 3 {
+							reading.Done()
+						}
+						err := b.Read(context.Background(), stream.ReadRequest{Shard: ref, MaxRecords: 100, MaxBytes: 1 << 20}, &batch)
+						if err == nil {
+							_, err = b.At(context.Background(), ref, time.UnixMilli(0))
+						}
+						switch {
+						case err != nil && fault.KindOf(err) != end.kind:
+							t.Error(err)
+							return
+						case err != nil && n > 3:
+							return
+						case batch.Skipped != 0 || len(batch.Records) != 100:
+							t.Errorf("%d records, %d skipped", len(batch.Records), batch.Skipped)
+							return
+						}
+					}
+				})
+			}
+			reading.Wait()
+			if err := end.do(b); err != nil {
+				t.Error(err)
+			}
+			wg.Wait()
+		})
+	}
+}
+
 // A crash at any moment: what was answered is there, in its order; what was not may be there, behind or between, once.
 func TestCrashKeepsWhatWasAnswered(t *testing.T) {
 	rounds := 40

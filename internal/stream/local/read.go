@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"sort"
 	"time"
@@ -13,6 +14,11 @@ import (
 
 // find gives the stream and shard that a reference names, if it is of the present incarnation.
 func (b *Backend) find(op string, ref stream.ShardRef) (*streamState, *shard, error) {
+	select {
+	case <-b.closing:
+		return nil, nil, errClosed(op, ref.String())
+	default:
+	}
 	s, ok := b.state.Load().byName[ref.Stream]
 	if !ok || (ref.ID != "" && ref.ID != s.def.ID) {
 		return nil, nil, notFound(op, ref.Stream)
@@ -31,6 +37,10 @@ func (b *Backend) cutoff(s *streamState) int64 { return b.opts.Now().Add(-s.def.
 func (b *Backend) Read(ctx context.Context, req stream.ReadRequest, batch *stream.Batch) error {
 	const op = "local.Read"
 	batch.Reset()
+	if err := b.enter(op, req.Shard.String()); err != nil {
+		return err
+	}
+	defer b.using.RUnlock()
 	s, sh, err := b.find(op, req.Shard)
 	if err != nil {
 		return err
@@ -46,7 +56,10 @@ func (b *Backend) Read(ctx context.Context, req stream.ReadRequest, batch *strea
 	if err := r.run(); err != nil {
 		return err
 	}
-	r.conclude(start)
+	if !r.conclude(start) {
+		batch.Reset()
+		return notFound(op, req.Shard.Stream)
+	}
 	return nil
 }
 
@@ -198,8 +211,9 @@ const (
 	maxBatchGrowth = 4 << 20
 )
 
-// conclude says where to go on and how far behind the reader is.
-func (r *reader) conclude(start uint64) {
+// conclude says where to go on and how far behind the reader is. It fails when the shard has gone meanwhile: then what was not
+// found says nothing.
+func (r *reader) conclude(start uint64) bool {
 	batch, sh := r.batch, r.shard
 	durable := sh.durable.Load()
 	batch.Next = r.req.From
@@ -220,8 +234,9 @@ func (r *reader) conclude(start uint64) {
 		r.pos = r.limit
 	}
 	sh.mu.Lock()
+	defer sh.mu.Unlock()
 	batch.End = sh.end != nil && r.pos >= *sh.end
-	sh.mu.Unlock()
+	return !sh.gone
 }
 
 // Wait returns when a record at or after from can be read.
@@ -237,7 +252,8 @@ func (b *Backend) Wait(ctx context.Context, ref stream.ShardRef, from stream.Seq
 		switch {
 		case sh.gone:
 			sh.mu.Unlock()
-			return notFound(op, ref.Stream)
+			_, _, err := b.find(op, ref)
+			return cmp.Or(err, notFound(op, ref.Stream)) // or the store was closed
 		case sh.durable.Load() > pos || sh.end != nil:
 			sh.mu.Unlock()
 			return nil
@@ -266,6 +282,10 @@ func (b *Backend) Tip(_ context.Context, ref stream.ShardRef) (stream.SequenceNu
 
 // Horizon gives the place of the oldest record that retention still shows.
 func (b *Backend) Horizon(_ context.Context, ref stream.ShardRef) (stream.SequenceNumber, error) {
+	if err := b.enter("local.Horizon", ref.String()); err != nil {
+		return stream.SequenceNumber{}, err
+	}
+	defer b.using.RUnlock()
 	s, sh, err := b.find("local.Horizon", ref)
 	if err != nil {
 		return stream.SequenceNumber{}, err
@@ -275,6 +295,10 @@ func (b *Backend) Horizon(_ context.Context, ref stream.ShardRef) (stream.Sequen
 
 // At gives the place of the first record that arrived at or after t.
 func (b *Backend) At(_ context.Context, ref stream.ShardRef, t time.Time) (stream.SequenceNumber, error) {
+	if err := b.enter("local.At", ref.String()); err != nil {
+		return stream.SequenceNumber{}, err
+	}
+	defer b.using.RUnlock()
 	s, sh, err := b.find("local.At", ref)
 	if err != nil {
 		return stream.SequenceNumber{}, err

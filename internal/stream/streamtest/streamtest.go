@@ -5,6 +5,9 @@
 // a local disk, dense positions or a clock that can be moved: a stream may become
 // ACTIVE some time after a call, a read may return less than there is, and what
 // only some backends can do is asked of those whose Capabilities say so.
+//
+//	Run        one test per promise
+//	Histories  all of them together: what a model of maps and slices says of random histories (model.go)
 package streamtest
 
 import (
@@ -30,6 +33,15 @@ type Subject struct {
 	Advance func(time.Duration)
 	// Reopen closes the backend and opens it again on the same data; nil: the backend keeps none here.
 	Reopen func() stream.Backend
+
+	// What follows is for [Histories] alone.
+
+	// Now is the clock that Advance moves: a record's arrival is known beforehand. Nil: it is learned from the record.
+	Now func() time.Time
+	// Kill ends the backend as a crash does, also while calls are under way, and opens what its disk holds then. Nil: it can't.
+	Kill func() stream.Backend
+	// Trim does at once what StartTrimming does in time; nil: it can't be asked for.
+	Trim func() error
 }
 
 // tick lets the backend's clock pass on, so that what follows arrives in a later millisecond.
@@ -690,6 +702,22 @@ func testClose(t *testing.T, s *Subject) {
 	if err := <-waiting; err == nil {
 		t.Error("Wait found something to read in a closed backend")
 	}
-	err := s.Backend.Append(ctxOf(t), "s", []stream.Entry{entry("k", "d")}, make([]stream.Result, 1))
-	wantKind(t, err, fault.Unavailable)
+	var batch stream.Batch
+	_, create := s.Backend.CreateStream(ctxOf(t), stream.CreateStream{Name: "t"})
+	_, update := s.Backend.UpdateStream(ctxOf(t), "s", func(*stream.Settings) error { return nil })
+	_, reshard := s.Backend.Reshard(ctxOf(t), "s", split(0, point(1, 2)))
+	_, at := s.Backend.At(ctxOf(t), ref(def, 0), time.Now())
+	_, tip := s.Backend.Tip(ctxOf(t), ref(def, 0))
+	for call, err := range map[string]error{
+		"Append":       s.Backend.Append(ctxOf(t), "s", []stream.Entry{entry("k", "d")}, make([]stream.Result, 1)),
+		"Read":         s.Backend.Read(ctxOf(t), stream.ReadRequest{Shard: ref(def, 0), MaxRecords: 1, MaxBytes: 1}, &batch),
+		"CreateStream": create, "UpdateStream": update, "Reshard": reshard, "At": at, "Tip": tip,
+		"Wait":         s.Backend.Wait(ctxOf(t), ref(def, 0), stream.SequenceNumber{}),
+		"Healthy":      s.Backend.Healthy(ctxOf(t)),
+		"DeleteStream": s.Backend.DeleteStream(ctxOf(t), "s"),
+	} {
+		if !fault.Is(err, fault.Unavailable) {
+			t.Errorf("%s of a closed backend: %v", call, err)
+		}
+	}
 }

@@ -97,7 +97,10 @@ func (l *lazy) CreateStream(ctx context.Context, spec stream.CreateStream) (*str
 	return l.shown(s), nil
 }
 
-func (l *lazy) Reshard(_ context.Context, name string, change stream.Reshard) (*stream.Stream, error) {
+func (l *lazy) Reshard(ctx context.Context, name string, change stream.Reshard) (*stream.Stream, error) {
+	if err := l.Backend.Healthy(ctx); err != nil {
+		return nil, err
+	}
 	l.mu.Lock()
 	_, busy := l.changing[name]
 	if !busy {
