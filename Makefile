@@ -1,5 +1,5 @@
 # Targets for those who build Millrace. Users need only: go run ./cmd/millrace up
-.PHONY: build test race lint generate crash crash-faulty crash-cluster crash-cluster-faulty bench bench-cluster fuzz clients kafka stores kinesis clean
+.PHONY: build test race lint generate crash crash-faulty crash-cluster crash-cluster-faulty bench bench-cluster fuzz clients kafka stores kinesis histories clean
 
 build: ## the binary
 	CGO_ENABLED=0 go build -trimpath -o millrace ./cmd/millrace
@@ -17,6 +17,10 @@ lint:
 
 generate: ## shapes of the wire, from the service models
 	go generate ./...
+
+HISTORIES ?= 10000
+histories: ## random histories of streams, crashes among them, against a model
+	go test ./internal/stream/local -count=1 -timeout=4h -run 'TestHistories$$' -histories=$(HISTORIES)
 
 ROUNDS ?= 100
 crash: ## kill -9 under load, again and again; every answered event must be in exactly one object
