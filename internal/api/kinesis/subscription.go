@@ -90,6 +90,7 @@ func (u *subscription) step(ctx context.Context, out *eventWriter) error {
 	if err != nil {
 		return err
 	}
+	idle = idle || time.Since(u.spoke) >= idlePeriod // also when the engine tells of records and gives none
 	sent, err := u.event(ctx, st, idle, out)
 	if err != nil || sent {
 		return err
