@@ -579,7 +579,7 @@ func TestEventSizes(t *testing.T) {
 				t.Errorf("event %d of %d: %d ms behind", i, len(got), *e.MillisBehindLatest)
 			}
 		}
-		if total != len(entries) || sizes[0] != 1 || sizes[1] != 1 || sizes[2] != 25 || sizes[len(sizes)-2] != eventRecords {
+		if total != len(entries) || sizes[0] != 1 || sizes[1] != 1 || sizes[2] != 12 || sizes[len(sizes)-2] != eventRecords {
 			t.Errorf("%d records, %v", total, sizes)
 		}
 		f.leave()
@@ -645,7 +645,7 @@ func TestEventsAllocateNothing(t *testing.T) {
 
 // anEvent is a subscription with an event of real size to encode: 850 records of 300 bytes.
 func anEvent(t testing.TB) (*subscription, *shardEvent) {
-	u, e := &subscription{s: newWorld(t).Service}, new(shardEvent)
+	u, e := &subscription{s: newWorld(t).Service}, newShardEvent()
 	for i := range 850 {
 		n := stream.NewSequenceNumber(1790000000, 3, uint64(i))
 		e.batch.Records = append(e.batch.Records, stream.Record{Sequence: n, Arrival: 1790000000123, PartitionKey: []byte("key"), Data: make([]byte, 300)})
