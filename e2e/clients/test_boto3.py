@@ -55,6 +55,49 @@ class Kinesis(NodeTest):
         self.assertEqual(answer["FailedRecordCount"], 0)
         self.assertEqual({r["ShardId"] for r in answer["Records"]}, {"shardId-000000000000", "shardId-000000000001"})
 
+    def test_consumers_are_registered_and_subscribe(self):
+        arn = self.kinesis.describe_stream_summary(StreamName=self.name)["StreamDescriptionSummary"]["StreamARN"]
+        made = self.kinesis.register_stream_consumer(StreamARN=arn, ConsumerName="dashboard", Tags={"team": "web"})["Consumer"]
+        consumer = made["ConsumerARN"]
+        self.assertTrue(consumer.startswith(arn + "/consumer/dashboard:"))
+        described = self.kinesis.describe_stream_consumer(ConsumerARN=consumer)["ConsumerDescription"]
+        self.assertEqual((described["ConsumerStatus"], described["StreamARN"]), ("ACTIVE", arn))
+        self.assertEqual(described["ConsumerCreationTimestamp"], made["ConsumerCreationTimestamp"])
+        self.kinesis.register_stream_consumer(StreamARN=arn, ConsumerName="audit")
+        pages = self.kinesis.get_paginator("list_stream_consumers").paginate(StreamARN=arn, PaginationConfig={"PageSize": 1})
+        self.assertEqual([[c["ConsumerName"] for c in p["Consumers"]] for p in pages], [["audit"], ["dashboard"]])
+        self.assertEqual(self.kinesis.list_tags_for_resource(ResourceARN=consumer)["Tags"], [{"Key": "team", "Value": "web"}])
+
+        def subscribe(**position):
+            return self.kinesis.subscribe_to_shard(ConsumerARN=consumer, ShardId="shardId-000000000000", StartingPosition=position)["EventStream"]
+
+        def put(data):
+            self.kinesis.put_record(StreamName=self.name, PartitionKey="k", ExplicitHashKey="0", Data=data)
+
+        put(b"before")
+        events = subscribe(Type="TRIM_HORIZON")
+        rest = iter(events)
+        first = next(rest)["SubscribeToShardEvent"]
+        self.assertEqual([r["Data"] for r in first["Records"]], [b"before"])
+        self.assertEqual(first["MillisBehindLatest"], 0)
+        put(b"after")
+        second = next(rest)["SubscribeToShardEvent"]
+        self.assertEqual([(r["Data"], r["PartitionKey"]) for r in second["Records"]], [(b"after", "k")])
+        idle = next(rest)["SubscribeToShardEvent"]
+        self.assertEqual(idle["Records"], [])
+        events.close()
+        again = subscribe(Type="AT_SEQUENCE_NUMBER", SequenceNumber=first["ContinuationSequenceNumber"])
+        self.assertEqual(next(iter(again))["SubscribeToShardEvent"]["Records"][0]["Data"], b"after")
+        with Code(self, "ResourceInUseException"):
+            subscribe(Type="LATEST")
+        again.close()
+        with Code(self, "ResourceInUseException"):
+            self.kinesis.delete_stream(StreamName=self.name)
+        self.kinesis.deregister_stream_consumer(StreamARN=arn, ConsumerName="audit")
+        with Code(self, "ResourceNotFoundException"):
+            self.kinesis.describe_stream_consumer(StreamARN=arn, ConsumerName="audit")
+        self.kinesis.delete_stream(StreamName=self.name, EnforceConsumerDeletion=True)
+
     def test_reshards_are_followed_by_child_shards(self):
         self.kinesis.put_record(StreamName=self.name, PartitionKey="k", ExplicitHashKey="0", Data=b"parent")
         self.kinesis.split_shard(StreamName=self.name, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**126))

@@ -27,8 +27,23 @@ func TestMain(m *testing.M) { node.Main(m) }
 // patience bounds what a test waits for.
 const patience = 30 * time.Second
 
-// up starts a node of the test's own.
+// up starts a node of the test's own, and stops it at the test's end.
 func up(t *testing.T, opts node.Options) *node.Node {
+	t.Helper()
+	n := start(t, opts)
+	t.Cleanup(func() {
+		if err := n.Stop(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Log(n.Output())
+		}
+	})
+	return n
+}
+
+// start starts a node that the test ends itself.
+func start(t *testing.T, opts node.Options) *node.Node {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("the node is another process: a short run, as with the race detector, learns nothing here")
@@ -44,14 +59,6 @@ func up(t *testing.T, opts node.Options) *node.Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := n.Stop(); err != nil {
-			t.Error(err)
-		}
-		if t.Failed() {
-			t.Log(n.Output())
-		}
-	})
 	return n
 }
 

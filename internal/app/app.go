@@ -267,7 +267,7 @@ func (n *Node) openStreamServices() (*kinesis.Service, *firehose.Service, awswir
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	n.emitters = append(n.emitters, collectRates(kin))
+	n.emitters = append(n.emitters, collectRates(kin), kin.Collect)
 	fire, err := firehose.New(firehose.Options{
 		Engine: n.engine, Account: n.account, IDs: n.ids, Now: time.Now, Credentials: credentials, Log: n.log,
 	})

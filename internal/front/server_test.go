@@ -202,6 +202,9 @@ func TestShutdownEndsSubscriptions(t *testing.T) {
 		<-left
 		answers = append(answers, subscribe(t.Context()))
 	}
+	if got := n.Stats(); got.BodyBytes != 0 || got.InFlight != 2 {
+		t.Errorf("subscriptions hold a share of the budget of bodies: %+v", got)
+	}
 	if err := n.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}

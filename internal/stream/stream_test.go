@@ -58,6 +58,39 @@ func TestSequenceNumberOrder(t *testing.T) {
 	}
 }
 
+// A gap lies between two neighbours, also before the first, and no record has its number.
+func TestGaps(t *testing.T) {
+	f := func(created int64, shard uint32, position uint64) {
+		t.Helper()
+		n := NewSequenceNumber(created, shard, position)
+		g := n.Gap()
+		if next, ok := g.AfterGap(); !ok || next != n {
+			t.Errorf("behind the gap before %v: %v, %v", n, next, ok)
+		}
+		if _, _, _, ok := g.Parts(); ok || !g.Before(n) {
+			t.Errorf("the gap before %v: %v", n, g)
+		}
+		if position > 0 && !NewSequenceNumber(created, shard, position-1).Next().Before(g) {
+			t.Errorf("the gap before %v does not lie behind the record before", n)
+		}
+		if back, ok := ParseSequenceNumber(g.String()); !ok || back != g {
+			t.Errorf("%v is read as %v", g, back)
+		}
+		if _, ok := n.AfterGap(); ok {
+			t.Errorf("%v is no gap", n)
+		}
+	}
+	f(0, 0, 0)
+	f(1, 16, 0)
+	f(1790000000, 3, 0)
+	f(1790000000, 3, 1)
+	f(1790000000, 1<<31, 1<<16)
+	f(maxCreation, 7, LastPosition)
+	if _, ok := (SequenceNumber{}).AfterGap(); ok {
+		t.Error("the start of every shard is no gap")
+	}
+}
+
 func TestEvenRangesCoverTheSpace(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 4, 7, 100, 4096} {
 		r := EvenRanges(n)

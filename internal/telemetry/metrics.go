@@ -114,6 +114,11 @@ var (
 	DeliveryBufferBound = declare(gauge, "millrace_delivery_buffered_bound_bytes",
 		"The most that delivery streams may hold in memory, all together; beyond it they keep positions only.")
 
+	Subscriptions = declare(gauge, "millrace_subscriptions",
+		"Subscriptions to shards (SubscribeToShard) that this node serves.")
+	SubscriptionBound = declare(gauge, "millrace_subscriptions_bound",
+		"The most that it serves; beyond it callers get LimitExceededException.")
+
 	InFlight = declare(gauge, "millrace_http_in_flight_requests",
 		"Requests of both listeners that are being answered, those whose bodies still arrive included.")
 	Connections = declare(gauge, "millrace_http_connections",

@@ -68,15 +68,17 @@ const (
 
 	// eventBytes bounds the data and keys of an event, unless one record alone has more: enough to make the cost of an
 	// event small, and little to hold for a caller who reads slowly.
-	eventBytes = 256 << 10
+	eventBytes = 128 << 10
 	// eventRecords bounds the records of an event; it counts when they are tiny: each takes 160 bytes beside data and key.
-	eventRecords = 2000
-	// eventMemory bounds what all events on their way take together, read and encoded.
-	eventMemory = 64 << 20
+	eventRecords = 1000
+	// eventMemory bounds what all events on their way take together, read and encoded: some 700 callers may stop reading
+	// for a while before others have to wait for them.
+	eventMemory = 128 << 20
 
-	// pieceBytes is what a caller has to accept within pieceTime, or lose its subscription.
+	// pieceBytes is what a caller has to accept within pieceTime, or lose its subscription. A consumer that is busy with
+	// what it has may well not read on for a while.
 	pieceBytes = 256 << 10
-	pieceTime  = 20 * time.Second
+	pieceTime  = time.Minute
 	// lastWords is how long what is being sent may still take when the subscription has ended meanwhile.
 	lastWords = time.Second
 

@@ -18,11 +18,15 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
+	"github.com/fxamacker/cbor/v2"
+	"go.uber.org/goleak"
 
 	"millrace/internal/fault"
 	"millrace/internal/ids"
 	"millrace/internal/stream"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	classARN = "arn:aws:kinesis:us-east-1:000000000000:stream/class-stream"
@@ -140,9 +144,13 @@ func (f *follower) messages(t *testing.T) (list []string) {
 }
 
 func (w *world) follow(consumer, shard, position string) *follower {
+	return w.followIn("application/x-amz-json-1.1", []byte(`{"ConsumerARN":"`+consumer+`","ShardId":"`+shard+`","StartingPosition":`+position+`}`))
+}
+
+func (w *world) followIn(contentType string, body []byte) *follower {
 	f := &follower{header: http.Header{}, ended: make(chan struct{})}
-	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"ConsumerARN":"`+consumer+`","ShardId":"`+shard+`","StartingPosition":`+position+`}`))
-	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+	r.Header.Set("Content-Type", contentType)
 	r.Header.Set("X-Amz-Target", "Kinesis_20131202.SubscribeToShard")
 	var ctx context.Context
 	ctx, f.leave = context.WithCancel(context.Background())
@@ -175,7 +183,7 @@ type shownEvent struct {
 	}
 }
 
-func event1(t *testing.T, message string) (e shownEvent) {
+func eventOf(t *testing.T, message string) (e shownEvent) {
 	t.Helper()
 	const prefix = "event SubscribeToShardEvent "
 	if !strings.HasPrefix(message, prefix) {
@@ -231,13 +239,13 @@ func TestSubscriptionFollows(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 		got := f.messages(t)
-		if e := event1(t, got[len(got)-1]); len(got) != 2 || len(e.Records) != 0 || e.ContinuationSequenceNumber == nil || *e.MillisBehindLatest != 0 {
+		if e := eventOf(t, got[len(got)-1]); len(got) != 2 || len(e.Records) != 0 || e.ContinuationSequenceNumber == nil || *e.MillisBehindLatest != 0 {
 			t.Fatalf("%v", got)
 		}
 		time.Sleep(3 * time.Second)
 		number := w.put(t, "bmV3")
 		got = f.messages(t) // at once
-		e := event1(t, got[len(got)-1])
+		e := eventOf(t, got[len(got)-1])
 		if len(got) != 3 || len(e.Records) != 1 || e.Records[0].SequenceNumber != number || string(e.Records[0].Data) != "new" || e.Records[0].EncryptionType != "" {
 			t.Fatalf("%v", got)
 		}
@@ -251,7 +259,7 @@ func TestSubscriptionFollows(t *testing.T) {
 			t.Errorf("it lasted %v", lasted)
 		}
 		for _, m := range f.messages(t)[3:] {
-			if e := event1(t, m); len(e.Records) != 0 {
+			if e := eventOf(t, m); len(e.Records) != 0 {
 				t.Errorf("%s", m)
 			}
 		}
@@ -273,7 +281,7 @@ func TestContinuation(t *testing.T) {
 			first := w.follow(consumer, shard0, position)
 			time.Sleep(idlePeriod)
 			got := first.messages(t)
-			number := *event1(t, got[len(got)-1]).ContinuationSequenceNumber
+			number := *eventOf(t, got[len(got)-1]).ContinuationSequenceNumber
 			first.leave()
 			<-first.ended
 			for i := range between {
@@ -285,7 +293,7 @@ func TestContinuation(t *testing.T) {
 				time.Sleep(time.Second)
 				read := ""
 				for _, m := range again.messages(t)[1:] {
-					for _, r := range event1(t, m).Records {
+					for _, r := range eventOf(t, m).Records {
 						read += string(r.Data)
 					}
 				}
@@ -314,6 +322,32 @@ func TestContinuation(t *testing.T) {
 			t.Errorf("place %s: %s, %v", place, next, ok)
 		}
 	}
+}
+
+// A caller in CBOR is refused in CBOR, and its events are JSON.
+func TestSubscriptionInCBOR(t *testing.T) {
+	inTime(t, func(t *testing.T, w *world, consumer string) {
+		w.put(t, "aGk=")
+		call := func(consumer string) *follower {
+			body, err := cbor.Marshal(map[string]any{"ConsumerARN": consumer, "ShardId": "0", "StartingPosition": map[string]any{"Type": "TRIM_HORIZON"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return w.followIn("application/x-amz-cbor-1.1", body)
+		}
+		f := call(classARN + "/consumer/nobody:1")
+		<-f.ended
+		var refusal map[string]string
+		if err := cbor.Unmarshal(f.sent.Bytes(), &refusal); err != nil || f.status != 400 || refusal["__type"] != "ResourceNotFoundException" {
+			t.Errorf("%d %v %v", f.status, refusal, err)
+		}
+		f = call(consumer)
+		if got := f.messages(t); len(got) != 2 || got[0] != initial || string(eventOf(t, got[1]).Records[0].Data) != "hi" {
+			t.Errorf("%v", got)
+		}
+		f.leave()
+		<-f.ended
+	})
 }
 
 // Another service's numbers have no gaps of ours: then the last record's number leads on, or a moment.
@@ -386,11 +420,11 @@ func TestSubscriptionEndsWithItsShard(t *testing.T) {
 		w.must(t, "SplitShard", `{"StreamName":"class-stream","ShardToSplit":"0","NewStartingHashKey":"170141183460469231731687303715884105728"}`)
 		<-f.ended
 		got := f.messages(t)
-		e := event1(t, got[len(got)-1])
+		e := eventOf(t, got[len(got)-1])
 		if len(got) != 3 || e.ContinuationSequenceNumber != nil || len(e.ChildShards) != 2 || e.ChildShards[0].ShardId != "shardId-000000000001" || e.ChildShards[1].ParentShards[0] != shard0 {
 			t.Errorf("%v", got)
 		}
-		if e := event1(t, got[1]); e.ChildShards != nil || len(e.Records) != 1 {
+		if e := eventOf(t, got[1]); e.ChildShards != nil || len(e.Records) != 1 {
 			t.Errorf("%s", got[1])
 		}
 		// Who comes later learns it with the records.
@@ -398,7 +432,7 @@ func TestSubscriptionEndsWithItsShard(t *testing.T) {
 		f = w.follow(consumer, shard0, horizon)
 		<-f.ended
 		got = f.messages(t)
-		if e := event1(t, got[len(got)-1]); len(got) != 2 || len(e.Records) != 1 || len(e.ChildShards) != 2 {
+		if e := eventOf(t, got[len(got)-1]); len(got) != 2 || len(e.Records) != 1 || len(e.ChildShards) != 2 {
 			t.Errorf("%v", got)
 		}
 	})
@@ -466,7 +500,7 @@ func TestSubscriptionFails(t *testing.T) {
 		}
 		w.backend.failReads(nil)
 		time.Sleep(readPause)
-		if got := f.messages(t); len(got) != 2 || len(event1(t, got[1]).Records) != 1 {
+		if got := f.messages(t); len(got) != 2 || len(eventOf(t, got[1]).Records) != 1 {
 			t.Errorf("%v", got)
 		}
 		f.leave()
@@ -532,7 +566,7 @@ func TestEventSizes(t *testing.T) {
 		var sizes []int
 		total := 0
 		for i, m := range got {
-			e := event1(t, m)
+			e := eventOf(t, m)
 			sizes = append(sizes, len(e.Records))
 			for _, r := range e.Records {
 				want := entries[total]
@@ -545,7 +579,7 @@ func TestEventSizes(t *testing.T) {
 				t.Errorf("event %d of %d: %d ms behind", i, len(got), *e.MillisBehindLatest)
 			}
 		}
-		if total != len(entries) || sizes[0] != 1 || sizes[1] != 1 || sizes[2] != 25 || sizes[len(sizes)-2] != eventRecords {
+		if total != len(entries) || sizes[0] != 1 || sizes[1] != 1 || sizes[2] != 12 || sizes[len(sizes)-2] != eventRecords {
 			t.Errorf("%d records, %v", total, sizes)
 		}
 		f.leave()
@@ -592,4 +626,42 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 			}
 		}
 	})
+}
+
+// An event costs no memory once its buffer has grown.
+func TestEventsAllocateNothing(t *testing.T) {
+	if raceDetector {
+		return // it allocates
+	}
+	u, e := anEvent(t)
+	if n := testing.AllocsPerRun(20, func() {
+		if err := u.encode(e, false); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// anEvent is a subscription with an event of real size to encode: 850 records of 300 bytes.
+func anEvent(t testing.TB) (*subscription, *shardEvent) {
+	u, e := &subscription{s: newWorld(t).Service}, newShardEvent()
+	for i := range 850 {
+		n := stream.NewSequenceNumber(1790000000, 3, uint64(i))
+		e.batch.Records = append(e.batch.Records, stream.Record{Sequence: n, Arrival: 1790000000123, PartitionKey: []byte("key"), Data: make([]byte, 300)})
+		u.next = n.Next()
+	}
+	return u, e
+}
+
+func BenchmarkEvent(b *testing.B) {
+	u, e := anEvent(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := u.encode(e, false); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.SetBytes(int64(len(e.frame)))
+	b.ReportMetric(float64(b.N*850)/b.Elapsed().Seconds(), "records/s")
 }

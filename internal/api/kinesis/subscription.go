@@ -15,7 +15,7 @@ import (
 
 // subscription is one SubscribeToShard while it lasts. One goroutine, that of the call, waits, reads, encodes and
 // writes, one event at a time, and no queue lies between: a caller who reads slowly is read for slowly, and holds the
-// memory of one event. While there is nothing to read it holds none.
+// memory of one encoded event. While there is nothing to read it holds none.
 type subscription struct {
 	s   *Service
 	ref stream.ShardRef
@@ -90,6 +90,7 @@ func (u *subscription) step(ctx context.Context, out *eventWriter) error {
 	if err != nil {
 		return err
 	}
+	idle = idle || time.Since(u.spoke) >= idlePeriod // also when the engine tells of records and gives none
 	sent, err := u.event(ctx, st, idle, out)
 	if err != nil || sent {
 		return err
@@ -105,7 +106,7 @@ func (u *subscription) event(ctx context.Context, st *stream.Stream, idle bool, 
 		return false, errSilent
 	}
 	defer func() { memory.Release(size) }()
-	e := shardEvents.Get().(*shardEvent)
+	e := newShardEvent()
 	defer e.release()
 	end, err := u.read(ctx, st, e)
 	if err != nil || len(e.batch.Records) == 0 && !end && !(idle && u.certain()) {
@@ -114,6 +115,7 @@ func (u *subscription) event(ctx context.Context, st *stream.Stream, idle bool, 
 	if err := u.encode(e, end); err != nil {
 		return false, err
 	}
+	e.encoded()
 	if over := size - e.size(); over > 0 { // most events are far smaller than they might have been
 		memory.Release(over)
 		size -= over
@@ -177,7 +179,7 @@ const maxKeyBytes = 4 * 256
 // read fills the event's batch; throttled, it is empty.
 func (u *subscription) read(ctx context.Context, st *stream.Stream, e *shardEvent) (end bool, err error) {
 	req := stream.ReadRequest{Shard: u.ref, From: u.next, MaxRecords: eventRecords, MaxBytes: eventBytes, Consumer: u.key.consumer.name}
-	err = u.s.Backend.Read(ctx, req, &e.batch)
+	err = u.s.Backend.Read(ctx, req, e.batch)
 	switch {
 	case fault.Is(err, fault.Throttled):
 		e.batch.Reset()
@@ -247,29 +249,55 @@ func gapBefore(place, first stream.SequenceNumber) stream.SequenceNumber {
 	return place
 }
 
-// shardEvent is the memory that one event takes.
+// shardEvent is the memory that one event takes: what was read, until it is encoded, and what is sent. Each comes from
+// a pool of its own, since a caller may take its time over the second.
 type shardEvent struct {
-	batch    stream.Batch
+	batch    *stream.Batch
 	children []kinesiswire.ChildShard
 	frame    []byte
 	text     []byte
 }
 
-var shardEvents = sync.Pool{New: func() any { return new(shardEvent) }}
+var (
+	shardEvents  = sync.Pool{New: func() any { return new(shardEvent) }}
+	eventBatches = sync.Pool{New: func() any { return new(stream.Batch) }}
+)
+
+func newShardEvent() *shardEvent {
+	e := shardEvents.Get().(*shardEvent)
+	e.batch = eventBatches.Get().(*stream.Batch)
+	return e
+}
 
 func (e *shardEvent) size() int64 {
-	return int64(cap(e.batch.Buf) + cap(e.frame) + len(e.batch.Records)*recordFrame)
+	size := cap(e.frame)
+	if e.batch != nil {
+		size += cap(e.batch.Buf) + len(e.batch.Records)*recordFrame
+	}
+	return int64(size)
+}
+
+// encoded gives back what was read.
+func (e *shardEvent) encoded() {
+	clear(e.batch.Records) // an engine may have lent its own memory
+	e.batch.Reset()
+	if cap(e.batch.Buf) <= keptEvent {
+		eventBatches.Put(e.batch)
+	}
+	e.batch, e.children = nil, nil
 }
 
 func (e *shardEvent) release() {
-	if e.size() > keptBytes {
-		return
+	if e.batch != nil {
+		e.encoded()
 	}
-	clear(e.batch.Records) // an engine may have lent its own memory
-	e.batch.Reset()
-	e.children = nil
-	shardEvents.Put(e)
+	if cap(e.frame) <= keptEvent {
+		shardEvents.Put(e)
+	}
 }
+
+// keptEvent bounds what the pools keep of one event; one with a large record is rare and worth its own memory.
+const keptEvent = 4 * eventBytes
 
 // The heads of messages. That initial-response names the JSON of the protocol and events plain JSON is as recorded.
 var (

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"millrace/internal/awsmodel/kinesiswire"
+	"millrace/internal/telemetry"
 )
 
 // subscriptions are those of this node: at most one for each consumer and shard.
@@ -103,4 +104,10 @@ func (s *Service) Subscriptions() int {
 	s.subscriptions.mu.Lock()
 	defer s.subscriptions.mu.Unlock()
 	return s.subscriptions.active
+}
+
+// Collect reports the declared metrics; app gives it to the page.
+func (s *Service) Collect(emit telemetry.Emit) {
+	emit(telemetry.Subscriptions, float64(s.Subscriptions()))
+	emit(telemetry.SubscriptionBound, maxSubscriptions)
 }
