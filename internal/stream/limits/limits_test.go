@@ -411,7 +411,10 @@ func TestConcurrentUse(t *testing.T) {
 			if err := w.read(w.Delivery(), 100); err != nil {
 				t.Error(err)
 			}
-			w.Push(ref, "c", 1)
+			req := stream.ReadRequest{Shard: ref, MaxRecords: 1, MaxBytes: 100, Consumer: "c"}
+			if err := w.Read(t.Context(), req, new(stream.Batch)); err != nil {
+				t.Error(err)
+			}
 			w.Throttled()
 		}
 	})
