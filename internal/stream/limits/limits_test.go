@@ -372,9 +372,11 @@ func TestConsumersHaveTheirOwn(t *testing.T) {
 	for i := range 3 * maxConsumers {
 		f(time.Second, fmt.Sprint(i), 1, true)
 	}
-	if n := len(w.of(w.def).shards[0].own); n > maxConsumers {
+	kept := w.of(w.def)
+	if n := len(kept.shards[0].own); n > maxConsumers {
 		t.Errorf("%d consumers are remembered", n)
 	}
+	kept.mu.Unlock()
 	if got, want := w.Throttled()[0], (Throttled{Stream: "s"}); got != want {
 		t.Errorf("counted %+v", got)
 	}
