@@ -65,8 +65,8 @@ var rates = map[string]rate{
 // day is how far back successes are counted.
 const day = 24 * time.Hour
 
-// maxMeters bounds what is remembered of calls: shards and streams that exist, and consumers. Beyond it those that have
-// been quiet go; should that not help, who comes new is not counted.
+// maxMeters bounds what is remembered of calls; only streams, shards and consumers that exist are counted. Beyond it those
+// that have been quiet go; should that not help, who comes new is not counted.
 const maxMeters = 20_000
 
 // gate lets calls pass at the service's rates. What it remembers is this process's, and gone after a restart.
@@ -80,8 +80,9 @@ type gate struct {
 
 // caller is who shares a meter. Streams are told apart by their incarnation.
 type caller struct {
-	operation, stream, consumer string
-	shard                       uint32
+	operation, stream string
+	shard             uint32
+	consumer          consumerKey
 }
 
 // meter is what a caller has left. A second's worth of calls may come at once.
@@ -196,7 +197,7 @@ func (s *Service) rated(op *operation, c *call, body []byte) error {
 		return op.run(s, c)
 	}
 	t := s.about(op, c, body)
-	if t.stream == nil || r.of != perAccount && r.of != perStream && !t.hasShard {
+	if t.stream == nil || (r.of == perShard || r.of == perConsumerShard) && !t.hasShard {
 		return op.run(s, c) // which says what is wrong
 	}
 	who := caller{operation: op.name, stream: t.stream.ID, consumer: t.consumer, shard: t.shard}
@@ -223,7 +224,7 @@ type topic struct {
 	stream    *stream.Stream
 	shard     uint32
 	hasShard  bool
-	consumer  string // its ARN, only beside a shard
+	consumer  consumerKey // only beside a shard
 }
 
 // tooOften words a refusal.
@@ -242,7 +243,8 @@ func (s *Service) tooOften(t topic) *exception {
 // about finds out what a call is about, and leaves its request to be read from the start. A request that can't be read
 // is about nothing: its operation says what is wrong.
 func (s *Service) about(op *operation, c *call, body []byte) topic {
-	var name, arn, shardID, consumer string
+	var name, arn, shardID string
+	t := topic{operation: op.name}
 	switch op.name {
 	case "GetShardIterator":
 		var in kinesiswire.GetShardIteratorInput
@@ -251,8 +253,11 @@ func (s *Service) about(op *operation, c *call, body []byte) topic {
 		}
 	case "SubscribeToShard":
 		var in kinesiswire.SubscribeToShardInput
-		if c.peek(op, &in, body) {
-			arn, shardID, consumer = in.ConsumerARN, in.ShardId, in.ConsumerARN
+		if !c.peek(op, &in, body) {
+			break
+		}
+		if st, con, err := s.consumerOf(in.ConsumerARN, "", ""); err == nil {
+			name, shardID, t.consumer = st.Name, in.ShardId, keyOf(con)
 		}
 	case "DescribeStreamConsumer", "DeregisterStreamConsumer":
 		var in kinesiswire.DescribeStreamConsumerInput
@@ -275,7 +280,6 @@ func (s *Service) about(op *operation, c *call, body []byte) topic {
 			name, arn = in.StreamName, in.StreamARN
 		}
 	}
-	t := topic{operation: op.name, consumer: consumer}
 	if name == "" && arn != "" {
 		named, err := s.nameIn(arn)
 		if err != nil {

@@ -83,7 +83,7 @@ func TestWhoSharesARate(t *testing.T) {
 		got := w.about(find(operation), c, []byte(body))
 		told := "nothing"
 		if got.stream != nil {
-			told = fmt.Sprint(got.stream.Name, " ", got.hasShard, " ", got.shard, " ", got.consumer)
+			told = fmt.Sprint(got.stream.Name, " ", got.hasShard, " ", got.shard, " ", got.consumer.name)
 		}
 		if told != want {
 			t.Errorf("%s %s is about %s, not %s", operation, body, told, want)
@@ -91,13 +91,15 @@ func TestWhoSharesARate(t *testing.T) {
 		c.release()
 	}
 	const arn = "arn:aws:kinesis:us-east-1:000000000000:stream/s"
+	w.must(t, "CreateStream", `{"StreamName":"class-stream","ShardCount":1}`)
+	consumer := w.register(t, "c")
 	f("ListStreamConsumers", `{"StreamARN":"`+arn+`"}`, "s false 0 ")
 	f("ListStreamConsumers", `{"StreamARN":"arn:aws:kinesis:us-east-2:000000000000:stream/s"}`, "nothing")
 	f("DescribeStreamConsumer", `{"ConsumerARN":"`+arn+`/consumer/c:1421889722"}`, "s false 0 ")
 	f("DeregisterStreamConsumer", `{"StreamARN":"`+arn+`","ConsumerName":"c"}`, "s false 0 ")
-	f("SubscribeToShard", `{"ConsumerARN":"`+arn+`/consumer/c:1421889722","ShardId":"shardId-000000000000","StartingPosition":{"Type":"LATEST"}}`,
-		"s true 0 "+arn+"/consumer/c:1421889722")
-	f("SubscribeToShard", `{"ConsumerARN":"`+arn+`/consumer/c:1421889722","ShardId":"shardId-000000000009"}`, "s false 9 "+arn+"/consumer/c:1421889722")
+	f("SubscribeToShard", `{"ConsumerARN":"`+consumer+`","ShardId":"shardId-000000000000","StartingPosition":{"Type":"LATEST"}}`, "class-stream true 0 c")
+	f("SubscribeToShard", `{"ConsumerARN":"`+consumer+`","ShardId":"shardId-000000000009"}`, "class-stream false 9 c")
+	f("SubscribeToShard", `{"ConsumerARN":"`+arn+`/consumer/another:1421889722","ShardId":"shardId-000000000000"}`, "nothing")
 	f("SubscribeToShard", `{"ConsumerARN":7}`, "nothing")
 	f("ListShards", `{"StreamName":"other"}`, "other false 0 ")
 	next := w.tokens.seal(token{kind: tokenIterator, at: w.now, stream: "other"})
@@ -115,7 +117,7 @@ func TestMetersAreBounded(t *testing.T) {
 	now := time.Unix(1_790_000_000, 0)
 	g := newGate(func() time.Time { return now })
 	for i := range maxMeters + 10 {
-		if !g.pass(caller{operation: "SubscribeToShard", consumer: fmt.Sprint(i)}, 1) {
+		if !g.pass(caller{operation: "SubscribeToShard", consumer: consumerKey{name: fmt.Sprint(i)}}, 1) {
 			t.Fatalf("caller %d was refused", i)
 		}
 	}

@@ -372,9 +372,11 @@ func TestConsumersHaveTheirOwn(t *testing.T) {
 	for i := range 3 * maxConsumers {
 		f(time.Second, fmt.Sprint(i), 1, true)
 	}
-	if n := len(w.of(w.def).shards[0].own); n > maxConsumers {
+	kept := w.of(w.def)
+	if n := len(kept.shards[0].own); n > maxConsumers {
 		t.Errorf("%d consumers are remembered", n)
 	}
+	kept.mu.Unlock()
 	if got, want := w.Throttled()[0], (Throttled{Stream: "s"}); got != want {
 		t.Errorf("counted %+v", got)
 	}
@@ -411,7 +413,10 @@ func TestConcurrentUse(t *testing.T) {
 			if err := w.read(w.Delivery(), 100); err != nil {
 				t.Error(err)
 			}
-			w.Push(ref, "c", 1)
+			req := stream.ReadRequest{Shard: ref, MaxRecords: 1, MaxBytes: 100, Consumer: "c"}
+			if err := w.Read(t.Context(), req, new(stream.Batch)); err != nil {
+				t.Error(err)
+			}
 			w.Throttled()
 		}
 	})
