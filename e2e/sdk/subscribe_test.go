@@ -32,7 +32,7 @@ type noted struct {
 }
 
 func (n *noted) Do(r *http.Request) (*http.Response, error) {
-	resp, err := n.RoundTrip(r)
+	resp, err := wholeBodies{n.Transport}.RoundTrip(r)
 	if resp != nil {
 		n.proto = resp.Proto
 	}

@@ -84,7 +84,7 @@ func (s *Service) idle(name, arn string) (*stream.Stream, error) {
 
 // resource finds the stream or the registered consumer that an ARN names; consumer is nil when it is a stream's.
 func (s *Service) resource(arn string) (st *stream.Stream, consumer *stream.Consumer, err error) {
-	streamARN, ofConsumer, found := strings.Cut(arn, "/consumer/")
+	streamARN, ofConsumer, found := cutConsumer(arn)
 	if st, err = s.stream("", streamARN); err != nil || !found {
 		return st, nil, err
 	}
@@ -92,6 +92,16 @@ func (s *Service) resource(arn string) (st *stream.Stream, consumer *stream.Cons
 		return nil, nil, s.noConsumer(arn)
 	}
 	return st, consumer, nil
+}
+
+// cutConsumer cuts a consumer's ARN behind its stream's. A stream may be called "consumer", too.
+func cutConsumer(arn string) (streamARN, consumer string, found bool) {
+	const between = "/consumer/"
+	i := strings.LastIndex(arn, between)
+	if i < 0 {
+		return arn, "", false
+	}
+	return arn[:i], arn[i+len(between):], true
 }
 
 // consumerNamed finds the consumer that the end of an ARN names, "name:1700000000"; nil: there is none.
@@ -118,7 +128,7 @@ func (s *Service) changeResource(c *call, arn string, edit func(*stream.Stream, 
 	if err != nil {
 		return err
 	}
-	_, ofConsumer, _ := strings.Cut(arn, "/consumer/")
+	_, ofConsumer, _ := cutConsumer(arn)
 	_, err = s.update(c, st, func(set *stream.Settings) error {
 		var own *stream.Consumer
 		if consumer != nil {
