@@ -49,6 +49,80 @@ class CommandLine(NodeTest):
         self.assertIn("ResourceNotFoundException", self.aws("kinesis", "describe-stream", "--stream-name", "nobody", fails=True))
         self.aws("kinesis", "delete-stream", "--stream-name", "cli")
 
+    def test_kinesis_streams_in_pages(self):
+        for name in "page-b", "page-a", "page-c":
+            self.aws("kinesis", "create-stream", "--stream-name", name, "--shard-count", "2")
+        some = self.json("kinesis", "list-streams", "--exclusive-start-stream-name", "page-", "--limit", "2")  # one page, as it came
+        self.assertEqual((some["StreamNames"], some["HasMoreStreams"]), (["page-a", "page-b"], True))
+        every = self.json("kinesis", "list-streams", "--page-size", "1")["StreamNames"]
+        self.assertEqual([n for n in every if n.startswith("page-")], ["page-a", "page-b", "page-c"])
+        first = self.json("kinesis", "list-streams", "--page-size", "1", "--max-items", "1")
+        rest = self.json("kinesis", "list-streams", "--starting-token", first["NextToken"])
+        self.assertEqual((first["StreamNames"], rest["StreamNames"]), (every[:1], every[1:]))
+        shards = self.json("kinesis", "describe-stream", "--stream-name", "page-a", "--page-size", "1")["StreamDescription"]["Shards"]
+        self.assertEqual([s["ShardId"][-1] for s in shards], ["0", "1"])
+        page = self.json("kinesis", "list-shards", "--stream-name", "page-a", "--max-results", "1")
+        last = self.json("kinesis", "list-shards", "--next-token", page["NextToken"], "--no-paginate")
+        self.assertEqual([s["ShardId"][-1] for s in page["Shards"] + last["Shards"]], ["0", "1"])
+        self.assertNotIn("NextToken", last)
+        limits = self.aws("kinesis", "describe-limits", "--query", "[ShardLimit,OnDemandStreamCountLimit]", "--output", "text")
+        self.assertEqual(limits.split(), ["500", "50"])
+
+    def test_kinesis_settings(self):
+        self.aws("kinesis", "create-stream", "--stream-name", "set", "--shard-count", "1", "--tags", "stage=test,owner=web")
+        summary = self.json("kinesis", "describe-stream-summary", "--stream-name", "set")["StreamDescriptionSummary"]
+        arn = summary["StreamARN"]
+        self.assertEqual(self.aws("kinesis", "increase-stream-retention-period", "--stream-name", "set", "--retention-period-hours", "48"), "")
+        self.aws("kinesis", "update-max-record-size", "--stream-arn", arn, "--max-record-size-in-ki-b", "2048")
+        self.aws("kinesis", "update-stream-mode", "--stream-arn", arn, "--stream-mode-details", "StreamMode=ON_DEMAND")
+        self.aws("kinesis", "start-stream-encryption", "--stream-name", "set", "--encryption-type", "KMS", "--key-id", "alias/aws/kinesis")
+        self.aws("kinesis", "enable-enhanced-monitoring", "--stream-name", "set", "--shard-level-metrics", "IncomingBytes")
+        self.aws("kinesis", "tag-resource", "--resource-arn", arn, "--tags", "stage=prod")
+        self.aws("kinesis", "register-stream-consumer", "--stream-arn", arn, "--consumer-name", "reader")
+        summary = self.json("kinesis", "describe-stream-summary", "--stream-arn", arn)["StreamDescriptionSummary"]
+        self.assertEqual({k: summary[k] for k in ("RetentionPeriodHours", "MaxRecordSizeInKiB", "StreamModeDetails", "EncryptionType", "KeyId",
+                                                  "EnhancedMonitoring", "ConsumerCount", "StreamStatus")},
+                         {"RetentionPeriodHours": 48, "MaxRecordSizeInKiB": 2048, "StreamModeDetails": {"StreamMode": "ON_DEMAND"},
+                          "EncryptionType": "KMS", "KeyId": "alias/aws/kinesis", "EnhancedMonitoring": [{"ShardLevelMetrics": ["IncomingBytes"]}],
+                          "ConsumerCount": 1, "StreamStatus": "ACTIVE"})
+        tags = self.json("kinesis", "list-tags-for-stream", "--stream-name", "set")
+        self.assertEqual(tags["Tags"], [{"Key": "owner", "Value": "web"}, {"Key": "stage", "Value": "prod"}])
+        policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "kinesis:*", "Resource": arn}]}
+        (self.folder / "policy.json").write_text(json.dumps(policy))
+        self.aws("kinesis", "put-resource-policy", "--resource-arn", arn, "--policy", f"file://{self.folder}/policy.json")
+        self.assertEqual(json.loads(self.json("kinesis", "get-resource-policy", "--resource-arn", arn)["Policy"]), policy)
+        refusal = self.aws("kinesis", "delete-stream", "--stream-name", "set", fails=True)
+        self.assertIn("An error occurred (ResourceInUseException) when calling the DeleteStream operation: DeleteStream can't delete " + arn, refusal)
+        self.aws("kinesis", "delete-stream", "--stream-name", "set", "--enforce-consumer-deletion")
+        self.aws("kinesis", "wait", "stream-not-exists", "--stream-name", "set")
+
+    def test_kinesis_bytes_and_times(self):
+        self.aws("kinesis", "create-stream", "--stream-name", "bytes", "--shard-count", "1")
+        data = bytes(range(256)) * 4
+        (self.folder / "data").write_bytes(data)
+        self.aws("kinesis", "put-record", "--stream-name", "bytes", "--partition-key", "k", "--data", f"fileb://{self.folder}/data")
+        batch = [{"PartitionKey": "k", "Data": "eins"}, {"PartitionKey": "l", "Data": "zwei", "ExplicitHashKey": "0"}]
+        put = self.json("kinesis", "put-records", "--stream-name", "bytes", "--records", json.dumps(batch))
+        self.assertEqual((put["FailedRecordCount"], len(put["Records"])), (0, 2))
+        number = put["Records"][0]["SequenceNumber"]
+
+        def records(*start):
+            iterator = self.aws("kinesis", "get-shard-iterator", "--stream-name", "bytes", "--shard-id", "shardId-000000000000",
+                                "--query", "ShardIterator", "--shard-iterator-type", *start)  # in its quotes, as scripts have it
+            return self.json("kinesis", "get-records", "--limit", "10", "--shard-iterator", iterator.strip())["Records"]
+
+        self.assertEqual([base64.b64decode(r["Data"]) for r in records("AT_TIMESTAMP", "--timestamp", "2020-01-01T00:00:00Z")], [data, b"eins", b"zwei"])
+        self.assertEqual([r["SequenceNumber"] for r in records("AT_SEQUENCE_NUMBER", "--starting-sequence-number", number)][:1], [number])
+        for wrong, text in (
+            (("get-records", "--shard-iterator", "nonsense"), "(InvalidArgumentException) when calling the GetRecords operation: Invalid ShardIterator."),
+            (("split-shard", "--stream-name", "bytes", "--shard-to-split", "shardId-000000000000", "--new-starting-hash-key", "1"),
+             "(InvalidArgumentException) when calling the SplitShard operation: NewStartingHashKey 1 used in SplitShard() on shard"),
+            (("update-shard-count", "--stream-name", "bytes", "--scaling-type", "UNIFORM_SCALING", "--target-shard-count", "9"),
+             "(LimitExceededException) when calling the UpdateShardCount operation (reached max retries: 0): UpdateShardCount cannot scale up over double"),
+        ):
+            with self.subTest(text):
+                self.assertIn("An error occurred " + text, self.aws("kinesis", *wrong, fails=True))
+
     def test_firehose(self):
         self.aws("s3", "mb", "s3://cli-push")
         destination = {"RoleARN": "arn:aws:iam::000000000000:role/r", "BucketARN": "arn:aws:s3:::cli-push",

@@ -1,5 +1,6 @@
 """boto3 against the built binary: what a user's scripts do, and what they are told when they err."""
 
+import datetime
 import io
 import json
 import os
@@ -8,7 +9,7 @@ import tempfile
 import unittest
 import uuid
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EventStreamError
 
 from node import Node, NodeTest
 
@@ -148,6 +149,224 @@ class Kinesis(NodeTest):
     def test_delete(self):
         self.kinesis.delete_stream(StreamName=self.name)
         self.kinesis.get_waiter("stream_not_exists").wait(StreamName=self.name, WaiterConfig={"Delay": 1})
+
+
+class KinesisSettings(NodeTest):
+    """What of a stream can be changed, and what stands beside it."""
+
+    def setUp(self):
+        self.kinesis = self.node.client("kinesis")
+        self.name = "s-" + uuid.uuid4().hex
+        self.kinesis.create_stream(StreamName=self.name, StreamModeDetails={"StreamMode": "PROVISIONED"}, ShardCount=1,
+                                   Tags={"stage": "test"}, MaxRecordSizeInKiB=1024)
+        self.kinesis.get_waiter("stream_exists").wait(StreamName=self.name)
+        self.arn = self.summary()["StreamARN"]
+
+    def summary(self):
+        return self.kinesis.describe_stream_summary(StreamName=self.name)["StreamDescriptionSummary"]
+
+    def records(self):
+        iterator = self.kinesis.get_shard_iterator(StreamName=self.name, ShardId="shardId-000000000000", ShardIteratorType="TRIM_HORIZON")
+        return self.kinesis.get_records(ShardIterator=iterator["ShardIterator"], StreamARN=self.arn)["Records"]
+
+    def test_mode_and_retention(self):
+        for mode in "ON_DEMAND", "PROVISIONED":
+            self.kinesis.update_stream_mode(StreamARN=self.arn, StreamModeDetails={"StreamMode": mode})
+            self.assertEqual(self.summary()["StreamModeDetails"], {"StreamMode": mode})
+        self.kinesis.increase_stream_retention_period(StreamName=self.name, RetentionPeriodHours=8760)
+        self.kinesis.decrease_stream_retention_period(StreamARN=self.arn, RetentionPeriodHours=25)
+        self.assertEqual(self.summary()["RetentionPeriodHours"], 25)
+        with Code(self, "InvalidArgumentException"):
+            self.kinesis.increase_stream_retention_period(StreamName=self.name, RetentionPeriodHours=24)
+        with Code(self, "ValidationException"):
+            self.kinesis.update_stream_warm_throughput(StreamName=self.name, WarmThroughputMiBps=1)
+
+    def test_records_of_ten_mebibytes(self):
+        with Code(self, "ValidationException"):
+            self.kinesis.put_record(StreamName=self.name, PartitionKey="k", Data=bytes(1024 * 1024 + 1))
+        self.kinesis.update_max_record_size(StreamARN=self.arn, MaxRecordSizeInKiB=10240)
+        data = os.urandom(10 * 1024 * 1024)
+        self.kinesis.put_record(StreamName=self.name, PartitionKey="k", Data=data)
+        self.assertEqual(self.records()[0]["Data"], data)
+        # One byte more: boto3 does not look at the length itself, the service does.
+        with self.assertRaisesRegex(ClientError, r"at 'data' failed to satisfy constraint: Member must have length less than or equal to 10485760"):
+            self.kinesis.put_record(StreamName=self.name, PartitionKey="k", Data=data + b"x")
+
+    def test_encryption(self):
+        self.assertNotIn("EncryptionType", self.kinesis.put_record(StreamName=self.name, PartitionKey="k", Data=b"plain"))
+        self.kinesis.start_stream_encryption(StreamName=self.name, EncryptionType="KMS", KeyId="alias/aws/kinesis")
+        summary = self.summary()
+        self.assertEqual((summary["EncryptionType"], summary["KeyId"]), ("KMS", "alias/aws/kinesis"))
+        put = self.kinesis.put_records(StreamName=self.name, Records=[{"PartitionKey": "k", "Data": b"sealed"}])
+        self.assertEqual(put["EncryptionType"], "KMS")
+        self.kinesis.stop_stream_encryption(StreamARN=self.arn, EncryptionType="KMS", KeyId="alias/aws/kinesis")
+        summary = self.summary()
+        self.assertEqual((summary["EncryptionType"], summary.get("KeyId")), ("NONE", None))
+        self.assertEqual([(r["Data"], r.get("EncryptionType")) for r in self.records()], [(b"plain", None), (b"sealed", "KMS")])
+
+    def test_monitoring(self):
+        on = self.kinesis.enable_enhanced_monitoring(StreamName=self.name, ShardLevelMetrics=["ALL"])
+        self.assertEqual((on["CurrentShardLevelMetrics"], len(on["DesiredShardLevelMetrics"])), ([], 7))
+        off = self.kinesis.disable_enhanced_monitoring(StreamName=self.name, ShardLevelMetrics=["ALL"])
+        self.assertEqual((len(off["CurrentShardLevelMetrics"]), off["DesiredShardLevelMetrics"]), (7, []))
+        self.assertEqual(self.summary()["EnhancedMonitoring"], [{"ShardLevelMetrics": []}])
+
+    def test_tags_by_both_interfaces(self):
+        consumer = self.kinesis.register_stream_consumer(StreamARN=self.arn, ConsumerName="reader", Tags={"of": "consumer"})["Consumer"]
+        self.kinesis.tag_resource(ResourceARN=self.arn, Tags={"a": "1", "b": ""})
+        self.kinesis.untag_resource(ResourceARN=self.arn, TagKeys=["a"])
+        self.kinesis.remove_tags_from_stream(StreamName=self.name, TagKeys=["never there"])
+        tags = [{"Key": "b", "Value": ""}, {"Key": "stage", "Value": "test"}]
+        self.assertEqual(self.kinesis.list_tags_for_resource(ResourceARN=self.arn)["Tags"], tags)
+        page = self.kinesis.list_tags_for_stream(StreamName=self.name, Limit=1)
+        self.assertEqual((page["Tags"], page["HasMoreTags"]), (tags[:1], True))
+        self.assertEqual(self.kinesis.list_tags_for_resource(ResourceARN=consumer["ConsumerARN"])["Tags"], [{"Key": "of", "Value": "consumer"}])
+
+    def test_policies(self):
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Principal": {"AWS": "111111111111"}, "Action": "kinesis:GetRecords", "Resource": self.arn}]})
+        self.assertEqual(self.kinesis.get_resource_policy(ResourceARN=self.arn)["Policy"], "{}")
+        self.kinesis.put_resource_policy(ResourceARN=self.arn, Policy=policy)
+        self.assertEqual(self.kinesis.get_resource_policy(ResourceARN=self.arn)["Policy"], policy)
+        self.kinesis.delete_resource_policy(ResourceARN=self.arn)
+        with Code(self, "ResourceNotFoundException"):
+            self.kinesis.delete_resource_policy(ResourceARN=self.arn)
+
+    def test_account(self):
+        limits = self.kinesis.describe_limits()
+        self.assertEqual((limits["ShardLimit"], limits["OnDemandStreamCountLimit"]), (500, 50))
+        self.assertGreaterEqual(limits["OpenShardCount"], 1)
+        off = {"Status": "DISABLED"}
+        self.assertEqual(self.kinesis.update_account_settings(MinimumThroughputBillingCommitment=off)["MinimumThroughputBillingCommitment"], off)
+        self.assertEqual(self.kinesis.describe_account_settings()["MinimumThroughputBillingCommitment"], off)
+
+    def test_pages(self):
+        self.kinesis.update_shard_count(StreamName=self.name, TargetShardCount=2, ScalingType="UNIFORM_SCALING")
+        described = self.kinesis.get_paginator("describe_stream").paginate(StreamName=self.name, PaginationConfig={"PageSize": 1})
+        shards = [s["ShardId"] for page in described for s in page["StreamDescription"]["Shards"]]
+        self.assertEqual(shards, [f"shardId-{i:012}" for i in range(3)])
+        page, listed = self.kinesis.list_shards(StreamARN=self.arn, MaxResults=2), []
+        while True:
+            listed += [s["ShardId"] for s in page["Shards"]]
+            if "NextToken" not in page:
+                break
+            page = self.kinesis.list_shards(NextToken=page["NextToken"], MaxResults=2)
+        self.assertEqual(listed, shards)
+        # boto3's own paginator sends the name again beside the token, which the service does not take.
+        with self.assertRaisesRegex(ClientError, "NextToken and StreamName cannot be provided together"):
+            list(self.kinesis.get_paginator("list_shards").paginate(StreamName=self.name, PaginationConfig={"PageSize": 1}))
+        for name in "b", "a", "c":
+            self.kinesis.register_stream_consumer(StreamARN=self.arn, ConsumerName=name)
+        pages = self.kinesis.get_paginator("list_stream_consumers").paginate(StreamARN=self.arn, PaginationConfig={"PageSize": 2})
+        self.assertEqual([c["ConsumerName"] for page in pages for c in page["Consumers"]], ["a", "b", "c"])
+
+    def test_timestamps(self):
+        put = self.kinesis.put_record(StreamName=self.name, PartitionKey="k", Data=b"0")
+        while len({r["ApproximateArrivalTimestamp"] for r in self.records()}) < 2:  # two records of different milliseconds
+            self.kinesis.put_record(StreamName=self.name, PartitionKey="k", Data=b"more")
+        records = self.records()
+        last = records[-1]["ApproximateArrivalTimestamp"]
+
+        def since(moment):
+            iterator = self.kinesis.get_shard_iterator(StreamName=self.name, ShardId=put["ShardId"], ShardIteratorType="AT_TIMESTAMP", Timestamp=moment)
+            return self.kinesis.get_records(ShardIterator=iterator["ShardIterator"])["Records"]
+
+        want = [r["SequenceNumber"] for r in records if r["ApproximateArrivalTimestamp"] >= last]
+        self.assertLess(len(want), len(records))
+        self.assertEqual([r["SequenceNumber"] for r in since(last)], want)  # boto3 sends the fraction of the second
+        self.assertEqual(len(since(last.replace(microsecond=0) - datetime.timedelta(days=1))), len(records))
+        with self.assertRaisesRegex(ClientError, "cannot be greater than the currentTimestampInMillis"):
+            since(datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1))
+
+    def test_delete_takes_consumers_only_when_told(self):
+        self.kinesis.register_stream_consumer(StreamARN=self.arn, ConsumerName="reader")
+        with Code(self, "ResourceInUseException"):
+            self.kinesis.delete_stream(StreamARN=self.arn)
+        self.kinesis.delete_stream(StreamARN=self.arn, EnforceConsumerDeletion=True)
+        self.kinesis.get_waiter("stream_not_exists").wait(StreamName=self.name, WaiterConfig={"Delay": 1})
+
+    def test_texts_of_mistakes(self):
+        for call, text in (
+            (lambda: self.kinesis.describe_stream(StreamName="nobody"), "Stream nobody under account 000000000000 not found."),
+            (lambda: self.kinesis.describe_stream(), "Value null at 'streamName' failed to satisfy constraint: Member must not be null"),
+            (lambda: self.kinesis.list_shards(), "Either NextToken or StreamName should be provided."),
+            (lambda: self.kinesis.get_shard_iterator(StreamName=self.name, ShardId="shardId-000000000007", ShardIteratorType="LATEST"),
+             f"Shard shardId-000000000007 in stream {self.name} under account 000000000000 does not exist"),
+            (lambda: self.kinesis.put_record(StreamName=self.name, PartitionKey="k" * 257, Data=b""),
+             "1 validation error detected: Value '" + "k" * 257 + "' at 'partitionKey' failed to satisfy constraint: Member must have length less than or equal to 256"),
+            (lambda: self.kinesis.get_records(ShardIterator="x"), "Invalid ShardIterator."),
+        ):
+            with self.subTest(text), self.assertRaises(ClientError) as refused:
+                call()
+            self.assertIn(text, refused.exception.response["Error"]["Message"])
+            self.assertEqual(refused.exception.response["ResponseMetadata"]["HTTPStatusCode"], 400)
+            self.assertTrue(refused.exception.response["ResponseMetadata"]["RequestId"])
+
+
+class KinesisConsumers(NodeTest):
+    """Subscriptions, which boto3 reads over HTTP/1.1."""
+
+    def setUp(self):
+        self.kinesis = self.node.client("kinesis")
+        self.name = "s-" + uuid.uuid4().hex
+        self.kinesis.create_stream(StreamName=self.name, ShardCount=1)
+        self.kinesis.get_waiter("stream_exists").wait(StreamName=self.name)
+        self.arn = self.kinesis.describe_stream_summary(StreamName=self.name)["StreamDescriptionSummary"]["StreamARN"]
+
+    def consumer(self, name):
+        registered = self.kinesis.register_stream_consumer(StreamARN=self.arn, ConsumerName=name)["Consumer"]
+        self.assertEqual(registered["ConsumerStatus"], "CREATING")
+        described = self.kinesis.describe_stream_consumer(ConsumerARN=registered["ConsumerARN"])["ConsumerDescription"]
+        self.assertEqual((described["ConsumerStatus"], described["StreamARN"]), ("ACTIVE", self.arn))
+        return registered["ConsumerARN"]
+
+    def subscribe(self, consumer, shard=0, **position):
+        position.setdefault("Type", "TRIM_HORIZON")
+        answer = self.kinesis.subscribe_to_shard(ConsumerARN=consumer, ShardId=f"shardId-{shard:012}", StartingPosition=position)
+        stream = answer["EventStream"]
+        self.addCleanup(stream.close)
+        return (event["SubscribeToShardEvent"] for event in stream)
+
+    def test_records_are_pushed_through_a_split(self):
+        put = [self.kinesis.put_record(StreamName=self.name, PartitionKey="k", Data=b"%d" % i) for i in range(3)]
+        live = self.subscribe(self.consumer("live"), Type="AFTER_SEQUENCE_NUMBER", SequenceNumber=put[0]["SequenceNumber"])
+        got, place = [], None
+        while len(got) < 2:
+            event = next(live)
+            got += [r["Data"] for r in event["Records"]]
+            place = event["ContinuationSequenceNumber"]
+        self.kinesis.put_record(StreamName=self.name, PartitionKey="k", Data=b"new")
+        event = next(live)
+        self.assertEqual(got + [r["Data"] for r in event["Records"]], [b"1", b"2", b"new"])
+        self.assertEqual(event["MillisBehindLatest"], 0)
+        resumed = next(self.subscribe(self.consumer("resumed"), Type="AT_SEQUENCE_NUMBER", SequenceNumber=place))
+        self.assertEqual([r["Data"] for r in resumed["Records"]], [b"new"])
+
+        self.kinesis.split_shard(StreamName=self.name, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**127))
+        rest = list(live)  # to its end
+        self.assertEqual([c["ShardId"] for c in rest[-1]["ChildShards"]], ["shardId-000000000001", "shardId-000000000002"])
+        self.assertEqual([r for e in rest for r in e["Records"]], [])
+        self.kinesis.get_waiter("stream_exists").wait(StreamName=self.name)
+        self.kinesis.put_record(StreamName=self.name, PartitionKey="k", ExplicitHashKey="0", Data=b"child")
+        child = next(self.subscribe(self.consumer("child"), shard=1))
+        self.assertEqual([r["Data"] for r in child["Records"]], [b"child"])
+
+    def test_mistakes(self):
+        consumer = self.consumer("reader")
+        events = self.subscribe(consumer, Type="LATEST")
+        with Code(self, "ResourceInUseException"):
+            self.subscribe(consumer, Type="LATEST")
+        with Code(self, "ResourceNotFoundException"):
+            self.subscribe(self.arn + "/consumer/stranger:1")
+        with Code(self, "ResourceNotFoundException"):
+            self.subscribe(consumer, shard=7)
+        with Code(self, "ResourceInUseException"):
+            self.kinesis.register_stream_consumer(StreamARN=self.arn, ConsumerName="reader")
+        self.kinesis.deregister_stream_consumer(StreamARN=self.arn, ConsumerName="reader")
+        with self.assertRaisesRegex(EventStreamError, "ResourceNotFoundException"):  # in the stream, which had begun
+            list(events)
+        with Code(self, "ResourceNotFoundException"):
+            self.kinesis.deregister_stream_consumer(ConsumerARN=consumer)
 
 
 class Firehose(NodeTest):
