@@ -83,6 +83,12 @@ var supportTables = []struct {
 	}},
 }
 
+// closings say what no row of a table does.
+var closings = map[string]string{
+	"kinesis": "Operations of later versions of the model (channels, queues) answer UnknownOperationException. Members that came later are passed over, as by\n" +
+		"a service that does not know them: DryRun, RecordDistributionStrategy. StreamId is never given and not looked at: name and ARN say which stream.\n",
+}
+
 func runSupport(_ context.Context, e *env, args []string) error {
 	c := find("support")
 	fs := e.flags(c, "Every operation of a service's model, and every property of a definition file, is in one of three states:\n"+
@@ -104,6 +110,7 @@ func runSupport(_ context.Context, e *env, args []string) error {
 		}
 		found = true
 		printTable(e.stdout, t.title, t.rows())
+		fmt.Fprint(e.stdout, closings[t.name])
 	}
 	if !found {
 		return e.misuse(c, "there is no table %q", rest[0])

@@ -11,7 +11,7 @@ import (
 // Warm throughput needs a commitment that no account here has, so it is refused.
 //
 // Source: Kinesis Data Streams API Reference, CreateStream.
-var createStream = operation{name: "CreateStream", note: "on-demand streams grow only with --aws-exact=limits: else a shard takes what the machine does", run: func(s *Service, c *call) error {
+var createStream = operation{name: "CreateStream", note: createNote, run: func(s *Service, c *call) error {
 	var in kinesiswire.CreateStreamInput
 	if err := c.decode(&in, func(found *awswire.Violations) {
 		found.Int(nil, "shardCount", int64(in.ShardCount), &awswire.Range{Min: awswire.AnyMin, Max: maxShardCount})
@@ -40,6 +40,8 @@ var createStream = operation{name: "CreateStream", note: "on-demand streams grow
 	_, err = s.Backend.CreateStream(c.ctx, spec)
 	return worded(err, fault.InUse, exists)
 }}
+
+const createNote = "on-demand streams grow only with --aws-exact=limits: else a shard takes what the machine does; " + warmNote
 
 // specOf decides the mode and what follows from it.
 func specOf(in *kinesiswire.CreateStreamInput) (stream.CreateStream, error) {

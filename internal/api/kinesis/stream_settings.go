@@ -9,7 +9,7 @@ import (
 // updateStreamMode makes an on-demand stream of a provisioned one, and back. Shards and records stay as they are.
 //
 // Source: Kinesis Data Streams API Reference, UpdateStreamMode.
-var updateStreamMode = operation{name: "UpdateStreamMode", run: func(s *Service, c *call) error {
+var updateStreamMode = operation{name: "UpdateStreamMode", note: warmNote, run: func(s *Service, c *call) error {
 	var in kinesiswire.UpdateStreamModeInput
 	if err := c.decode(&in); err != nil {
 		return err
@@ -39,6 +39,8 @@ var updateStreamMode = operation{name: "UpdateStreamMode", run: func(s *Service,
 	})
 	return err
 }}
+
+const warmNote = "WarmThroughputMiBps is refused: there is no commitment to a bill"
 
 // updateMaxRecordSize changes how large a record of a stream may be.
 //
