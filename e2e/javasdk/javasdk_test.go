@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"millrace/e2e/jvm"
+	"millrace/e2e/foreign"
 	"millrace/e2e/node"
 )
 
@@ -56,7 +56,7 @@ func TestEveryOperation(t *testing.T) {
 	certificate, key := certificate(t)
 	plain := up(t, node.Options{Binary: binary})
 	secure := up(t, node.Options{Binary: binary, Args: []string{"--tls-cert", certificate, "--tls-key", key}})
-	program, err := jvm.Start(jvm.Program{Module: ".", Main: "millrace.e2e.Main", Args: []string{plain.AWS, secure.AWS, certificate}})
+	program, err := foreign.Java{Module: ".", Main: "millrace.e2e.Main", Args: []string{plain.AWS, secure.AWS, certificate}}.Start()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package jvm
+package foreign
 
 import (
 	"bufio"
@@ -8,23 +8,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 )
-
-// Program is a Java program to run. Module and Main are required.
-type Program struct {
-	Module     string            // the folder of pom.xml, seen from the test
-	Main       string            // the class: "millrace.e2e.Reader"
-	Properties map[string]string // of the system: "aws.cborEnabled": "false"
-	Options    []string          // of the machine: "--add-opens=java.base/java.util=ALL-UNNAMED"
-	Args       []string
-}
-
-// heap is plenty for what the programs keep, and little enough for a machine that has other work.
-const heap = "-Xmx512m"
 
 // stopTime bounds the wait for a program that was asked to end: a consumer gives its leases back first.
 const stopTime = 60 * time.Second
@@ -48,33 +35,20 @@ type Process struct {
 	err    error
 }
 
-// Start runs a program that e2e/jvm/install has built.
-func Start(p Program) (*Process, error) {
-	artifacts, err := filepath.Abs(filepath.Join(p.Module, ".artifacts"))
+// Start runs a command, which must end when its standard input does.
+func Start(cmd *exec.Cmd) (*Process, error) {
+	proc := &Process{cmd: cmd, exited: make(chan struct{})}
+	cmd.Env = environment()
+	cmd.Stderr = &proc.log
+	var err error
+	if proc.stdin, err = cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(artifacts, "stamp")); err != nil {
-		return nil, fmt.Errorf("the program is not built; e2e/jvm/install does it: %w", err)
-	}
-	// The quick compiler alone: the programs are short-lived, and the machine is shared with what they test.
-	args := []string{heap, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"}
-	args = append(args, p.Options...)
-	for k, v := range p.Properties {
-		args = append(args, "-D"+k+"="+v)
-	}
-	args = append(args, "-cp", filepath.Join(artifacts, "target", "classes")+string(os.PathListSeparator)+filepath.Join(artifacts, "lib", "*"), p.Main)
-	proc := &Process{cmd: exec.Command("java", append(args, p.Args...)...), exited: make(chan struct{})}
-	proc.cmd.Env = environment()
-	proc.cmd.Stderr = &proc.log
-	if proc.stdin, err = proc.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := proc.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := proc.cmd.Start(); err != nil {
+	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	lines := make(chan string, queued)
