@@ -125,7 +125,7 @@ public final class Reader {
       String name = stream.resource().resource();
       return new FanOutConfig(kinesis).streamName(name).applicationName(application);
     }
-    return new PollingConfig(kinesis).idleTimeBetweenReadsInMillis(200).maxRecords(500);
+    return new PollingConfig(kinesis).idleTimeBetweenReadsInMillis(200);
   }
 
   private static CountDownLatch endOfInput() {
