@@ -2,7 +2,6 @@ package numbered
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -126,54 +125,3 @@ func total(counts map[string]int) int {
 
 // Data is the body of a key's record of a number.
 func Data(key string, number int) []byte { return fmt.Appendf(nil, "%s %d", key, number) }
-
-// Seen is what a consumer has seen.
-type Seen struct {
-	Again int // records that were seen before
-	next  map[string]int
-}
-
-// Add takes a record. One that comes before those of its key that it follows is an error.
-func (s *Seen) Add(data string) error {
-	var key string
-	var number int
-	if _, err := fmt.Sscanf(data, "%s %d", &key, &number); err != nil {
-		return fmt.Errorf("a record that no one has put: %q: %w", data, err)
-	}
-	if s.next == nil {
-		s.next = map[string]int{}
-	}
-	switch next := s.next[key]; {
-	case number < next:
-		s.Again++
-	case number > next:
-		return fmt.Errorf("%s has come, and number %d has not", data, next)
-	default:
-		s.next[key]++
-	}
-	return nil
-}
-
-// Total is how many different records have been seen.
-func (s *Seen) Total() int { return total(s.next) }
-
-// All tells whether everything that is acknowledged has been seen.
-func (s *Seen) All(written map[string]int) bool {
-	for key, n := range written {
-		if s.next[key] < n {
-			return false
-		}
-	}
-	return true
-}
-
-// Missing names what is acknowledged and has not been seen; nil when there is nothing.
-func (s *Seen) Missing(written map[string]int) error {
-	var missing []error
-	for key, n := range written {
-		if s.next[key] < n {
-			missing = append(missing, fmt.Errorf("of %s %d records are acknowledged, and %d seen", key, n, s.next[key]))
-		}
-	}
-	return errors.Join(missing...)
-}
