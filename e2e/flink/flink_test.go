@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 	node.Main(m)
 }
 
+// orders is the stream.
+const orders = "orders"
+
 // patience bounds a test: a cluster takes its time to start, and the machine may be shared.
 const patience = 170 * time.Second
 
@@ -61,11 +64,11 @@ func startNode(t *testing.T) *node.Node {
 	return n
 }
 
-func startJob(t *testing.T, endpoint string, s stream, args ...string) *foreign.Process {
+func startJob(t *testing.T, endpoint, arn string, args ...string) *foreign.Process {
 	t.Helper()
 	p, err := foreign.Java{Module: ".", Main: "millrace.e2e.Job", Options: opens,
 		Properties: map[string]string{"org.slf4j.simpleLogger.showDateTime": "true"},
-		Args:       append([]string{endpoint, s.arn, s.name}, args...)}.Start()
+		Args:       append([]string{endpoint, arn, orders}, args...)}.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,16 +145,22 @@ func TestReshard(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			n := startNode(t)
-			s := create(ctx, t, numbered.Client(n.AWS), "orders", 3)
-			writer := numbered.Start(ctx, s.client, s.name)
-			r := &reader{t: t, program: startJob(t, n.AWS, s, way), shards: map[string]string{}}
+			client := numbered.Client(n.AWS)
+			arn, err := numbered.Create(ctx, client, &kinesis.CreateStreamInput{StreamName: aws.String(orders), ShardCount: aws.Int32(3)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			writer := numbered.Start(ctx, client, orders)
+			r := &reader{t: t, program: startJob(t, n.AWS, arn, way), shards: map[string]string{}}
 			r.until(ctx, "three shards", func() bool { return len(r.shards) == 3 && r.bag.Total() > 300 })
 
-			s.do(s.client.SplitShard(ctx, &kinesis.SplitShardInput{StreamName: &s.name, ShardToSplit: aws.String("shardId-000000000000"),
-				NewStartingHashKey: aws.String("56713727820156410577229101238628035242")}))
+			if err := numbered.Split(ctx, client, orders); err != nil {
+				t.Fatal(err)
+			}
 			r.until(ctx, "the children of the split", func() bool { return len(r.shards) == 5 })
-			s.do(s.client.MergeShards(ctx, &kinesis.MergeShardsInput{StreamName: &s.name, ShardToMerge: aws.String("shardId-000000000004"),
-				AdjacentShardToMerge: aws.String("shardId-000000000001")}))
+			if err := numbered.Merge(ctx, client, orders); err != nil {
+				t.Fatal(err)
+			}
 			r.until(ctx, "the child of the merge", func() bool { return len(r.shards) == 6 })
 			if err := writer.Await(ctx, 300); err != nil {
 				t.Fatal(err)
@@ -175,8 +184,12 @@ func TestSink(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	n := startNode(t)
-	s := create(ctx, t, numbered.Client(n.AWS), "orders", 2)
-	job := startJob(t, n.AWS, s, "sink", strconv.Itoa(records))
+	client := numbered.Client(n.AWS)
+	arn, err := numbered.Create(ctx, client, &kinesis.CreateStreamInput{StreamName: aws.String(orders), ShardCount: aws.Int32(2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	job := startJob(t, n.AWS, arn, "sink", strconv.Itoa(records))
 	for line := range job.Lines {
 		t.Errorf("the job says %q", line)
 	}
@@ -185,13 +198,13 @@ func TestSink(t *testing.T) {
 	}
 	seen := map[string]int{}
 	for shard := range 2 {
-		it, err := s.client.GetShardIterator(ctx, &kinesis.GetShardIteratorInput{StreamARN: &s.arn, ShardId: aws.String(fmt.Sprintf("shardId-%012d", shard)),
+		it, err := client.GetShardIterator(ctx, &kinesis.GetShardIteratorInput{StreamARN: &arn, ShardId: aws.String(fmt.Sprintf("shardId-%012d", shard)),
 			ShardIteratorType: types.ShardIteratorTypeTrimHorizon})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for next := it.ShardIterator; ; {
-			page, err := s.client.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: next})
+			page, err := client.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: next})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -208,37 +221,5 @@ func TestSink(t *testing.T) {
 		if text := fmt.Sprint("written ", i); seen[text] != 1 {
 			t.Errorf("%q is there %d times", text, seen[text])
 		}
-	}
-}
-
-// stream is the one that a test is about.
-type stream struct {
-	ctx       context.Context
-	t         *testing.T
-	client    *kinesis.Client
-	name, arn string
-}
-
-func create(ctx context.Context, t *testing.T, client *kinesis.Client, name string, shards int32) stream {
-	t.Helper()
-	s := stream{ctx: ctx, t: t, client: client, name: name}
-	s.do(client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: &name, ShardCount: &shards}))
-	out, err := client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &name})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.arn = *out.StreamDescriptionSummary.StreamARN
-	return s
-}
-
-// do waits until what was asked of the stream is done.
-func (s stream) do(_ any, err error) {
-	s.t.Helper()
-	if err == nil {
-		err = kinesis.NewStreamExistsWaiter(s.client, func(o *kinesis.StreamExistsWaiterOptions) { o.MinDelay = 50 * time.Millisecond }).
-			Wait(s.ctx, &kinesis.DescribeStreamInput{StreamName: &s.name}, patience)
-	}
-	if err != nil {
-		s.t.Fatal(err)
 	}
 }

@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 	node.Main(m)
 }
 
+// orders is the stream.
+const orders = "orders"
+
 // patience bounds a test: the library takes its time, and the machine may be shared.
 const patience = 170 * time.Second
 
@@ -197,17 +200,21 @@ func TestReshard(t *testing.T) {
 			defer cancel()
 			n := startNode(t)
 			client := numbered.Client(n.AWS)
-			s := stream{t, ctx, client, "orders"}
-			arn := s.create(&kinesis.CreateStreamInput{ShardCount: aws.Int32(3)})
-			writer := numbered.Start(ctx, client, s.name)
+			arn, err := numbered.Create(ctx, client, &kinesis.CreateStreamInput{StreamName: aws.String(orders), ShardCount: aws.Int32(3)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			writer := numbered.Start(ctx, client, orders)
 			c := startConsumer(t, n.AWS, arn, way.retrieval, way.cbor)
 			c.until(ctx, "three shards", func() bool { return len(c.begun) == 3 && c.seen.Total() > 300 })
 
-			s.do(client.SplitShard(ctx, &kinesis.SplitShardInput{StreamName: &s.name, ShardToSplit: aws.String("shardId-000000000000"),
-				NewStartingHashKey: aws.String("56713727820156410577229101238628035242")}))
+			if err := numbered.Split(ctx, client, orders); err != nil {
+				t.Fatal(err)
+			}
 			c.until(ctx, "the children of the split", func() bool { return len(c.begun) == 5 })
-			s.do(client.MergeShards(ctx, &kinesis.MergeShardsInput{StreamName: &s.name, ShardToMerge: aws.String("shardId-000000000004"),
-				AdjacentShardToMerge: aws.String("shardId-000000000001")}))
+			if err := numbered.Merge(ctx, client, orders); err != nil {
+				t.Fatal(err)
+			}
 			c.until(ctx, "the child of the merge", func() bool { return len(c.begun) == 6 })
 			if err := writer.Await(ctx, 300); err != nil {
 				t.Fatal(err)
@@ -217,7 +224,7 @@ func TestReshard(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.until(ctx, "all records", func() bool { return c.seen.All(written) })
-			s.familyIsInOrder(c)
+			familyIsInOrder(ctx, t, client, c)
 			for _, shard := range []string{"shardId-000000000000", "shardId-000000000001", "shardId-000000000004"} {
 				if !c.ended[shard] {
 					t.Errorf("%s has not ended", shard)
@@ -233,9 +240,12 @@ func TestOnDemand(t *testing.T) {
 	defer cancel()
 	n := startNode(t)
 	client := numbered.Client(n.AWS)
-	s := stream{t, ctx, client, "orders"}
-	arn := s.create(&kinesis.CreateStreamInput{StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}})
-	writer := numbered.Start(ctx, client, s.name)
+	arn, err := numbered.Create(ctx, client, &kinesis.CreateStreamInput{StreamName: aws.String(orders),
+		StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	writer := numbered.Start(ctx, client, orders)
 	c := startConsumer(t, n.AWS, arn, "polling", true)
 	c.until(ctx, "four shards", func() bool { return len(c.begun) == 4 && c.seen.Total() > 300 })
 	written, err := writer.Stop()
@@ -245,44 +255,12 @@ func TestOnDemand(t *testing.T) {
 	c.until(ctx, "all records", func() bool { return c.seen.All(written) })
 }
 
-// stream is the one that a test reads.
-type stream struct {
-	t      *testing.T
-	ctx    context.Context
-	client *kinesis.Client
-	name   string
-}
-
-func (s stream) create(in *kinesis.CreateStreamInput) (arn string) {
-	s.t.Helper()
-	in.StreamName = &s.name
-	_, err := s.client.CreateStream(s.ctx, in)
-	s.do(nil, err)
-	out, err := s.client.DescribeStreamSummary(s.ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &s.name})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return *out.StreamDescriptionSummary.StreamARN
-}
-
-// do waits until what was asked of the stream is done.
-func (s stream) do(_ any, err error) {
-	s.t.Helper()
-	if err == nil {
-		err = kinesis.NewStreamExistsWaiter(s.client, func(o *kinesis.StreamExistsWaiterOptions) { o.MinDelay = 50 * time.Millisecond }).
-			Wait(s.ctx, &kinesis.DescribeStreamInput{StreamName: &s.name}, patience)
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-}
-
 // familyIsInOrder checks that no shard was begun before its parents had ended.
-func (s stream) familyIsInOrder(c *consumer) {
-	s.t.Helper()
-	out, err := s.client.ListShards(s.ctx, &kinesis.ListShardsInput{StreamName: &s.name})
+func familyIsInOrder(ctx context.Context, t *testing.T, client *kinesis.Client, c *consumer) {
+	t.Helper()
+	out, err := client.ListShards(ctx, &kinesis.ListShardsInput{StreamName: aws.String(orders)})
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	parents := map[string][]string{}
 	for _, sh := range out.Shards {
@@ -293,7 +271,7 @@ func (s stream) familyIsInOrder(c *consumer) {
 		}
 	}
 	if len(parents) != 3 {
-		s.t.Errorf("%d shards have parents: %v", len(parents), parents)
+		t.Errorf("%d shards have parents: %v", len(parents), parents)
 	}
 	ended := map[string]bool{}
 	for _, e := range c.events {
@@ -304,7 +282,7 @@ func (s stream) familyIsInOrder(c *consumer) {
 		}
 		for _, p := range parents[shard] {
 			if !ended[p] {
-				s.t.Errorf("%s was begun before its parent %s had ended: %v", shard, p, c.events)
+				t.Errorf("%s was begun before its parent %s had ended: %v", shard, p, c.events)
 			}
 		}
 	}

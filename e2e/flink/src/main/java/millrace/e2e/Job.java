@@ -19,8 +19,8 @@ import org.apache.flink.streaming.connectors.kinesis.FlinkKinesisConsumer;
 import org.apache.flink.streaming.connectors.kinesis.config.ConsumerConfigConstants;
 
 /**
- * A job of Flink's on a cluster inside this program. It ends, as a cluster that is lost, when its standard input does; one
- * that writes ends by itself when all is written.
+ * A job of Flink's on a cluster inside this program. It ends, as a cluster that is lost, when its
+ * standard input does; one that writes ends by itself when all is written.
  *
  * <p>Arguments: the endpoint, the stream's ARN, its name, and what to do:
  *
@@ -47,10 +47,17 @@ public final class Job {
     LocalStreamEnvironment flink = StreamExecutionEnvironment.createLocalEnvironment(PARALLELISM);
     flink.enableCheckpointing(1000);
     switch (args[3]) {
-      case "source" -> print(flink.fromSource(source(endpoint, arn), WatermarkStrategy.noWatermarks(), "source", Types.STRING));
+      case "source" ->
+          print(
+              flink.fromSource(
+                  source(endpoint, arn), WatermarkStrategy.noWatermarks(), "source", Types.STRING));
       case "polling" -> print(flink.addSource(consumer(client(endpoint), name)));
       case "fanout" -> print(flink.addSource(consumer(subscriber(endpoint), name)));
-      case "sink" -> flink.fromSequence(0, Long.parseLong(args[4]) - 1).map(i -> "written " + i).sinkTo(sink(endpoint, arn));
+      case "sink" ->
+          flink
+              .fromSequence(0, Long.parseLong(args[4]) - 1)
+              .map(i -> "written " + i)
+              .sinkTo(sink(endpoint, arn));
       default -> throw new IllegalArgumentException(args[3]);
     }
     flink.execute();
@@ -60,8 +67,10 @@ public final class Job {
   private static KinesisStreamsSource<String> source(String endpoint, String arn) {
     Configuration config = new Configuration();
     client(endpoint).forEach((k, v) -> config.setString((String) k, (String) v));
-    config.set(KinesisStreamsSourceConfigConstants.STREAM_INITIAL_POSITION, InitialPosition.TRIM_HORIZON);
-    config.set(KinesisStreamsSourceConfigConstants.SHARD_DISCOVERY_INTERVAL_MILLIS, DISCOVERY_MILLIS);
+    config.set(
+        KinesisStreamsSourceConfigConstants.STREAM_INITIAL_POSITION, InitialPosition.TRIM_HORIZON);
+    config.set(
+        KinesisStreamsSourceConfigConstants.SHARD_DISCOVERY_INTERVAL_MILLIS, DISCOVERY_MILLIS);
     return KinesisStreamsSource.<String>builder()
         .setStreamArn(arn)
         .setSourceConfig(config)
@@ -71,7 +80,8 @@ public final class Job {
 
   private static FlinkKinesisConsumer<String> consumer(Properties config, String name) {
     config.setProperty(ConsumerConfigConstants.STREAM_INITIAL_POSITION, "TRIM_HORIZON");
-    config.setProperty(ConsumerConfigConstants.SHARD_DISCOVERY_INTERVAL_MILLIS, String.valueOf(DISCOVERY_MILLIS));
+    config.setProperty(
+        ConsumerConfigConstants.SHARD_DISCOVERY_INTERVAL_MILLIS, String.valueOf(DISCOVERY_MILLIS));
     return new FlinkKinesisConsumer<>(name, new Line.OfConsumer(), config);
   }
 

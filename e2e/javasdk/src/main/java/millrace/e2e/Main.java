@@ -17,12 +17,13 @@ import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.kinesis.KinesisAsyncClient;
 
 /**
- * Runs all checks in four ways: over plain HTTP/2 and over TLS, in CBOR, which is the client's default, and in JSON.
+ * Runs all checks in four ways: over plain HTTP/2 and over TLS, in CBOR, which is the client's
+ * default, and in JSON.
  *
  * <p>Arguments: the endpoint http://…, the endpoint https://…, the file of its certificate.
  *
- * <p>Every client is the asynchronous one on Netty with its defaults, which are HTTP/2 by prior knowledge whether with TLS
- * or without; a certificate to trust and no retries are all that is set.
+ * <p>Every client is the asynchronous one on Netty with its defaults, which are HTTP/2 by prior
+ * knowledge whether with TLS or without; a certificate to trust and no retries are all that is set.
  */
 public final class Main {
   private Main() {}
@@ -56,10 +57,13 @@ public final class Main {
 
   private static void run(String endpoint, boolean cbor, TrustManager[] trust) {
     String way = URI.create(endpoint).getScheme() + "-" + (cbor ? "cbor" : "json");
-    System.setProperty(SdkSystemSetting.CBOR_ENABLED.property(), String.valueOf(cbor)); // read by each new client
+    System.setProperty(
+        SdkSystemSetting.CBOR_ENABLED.property(), String.valueOf(cbor)); // read by each new client
     Report report = new Report(way, cbor);
     NettyNioAsyncHttpClient.Builder http =
-        NettyNioAsyncHttpClient.builder().readTimeout(Duration.ofSeconds(30)).connectionTimeout(Duration.ofSeconds(20));
+        NettyNioAsyncHttpClient.builder()
+            .readTimeout(Duration.ofSeconds(30))
+            .connectionTimeout(Duration.ofSeconds(20));
     if (endpoint.startsWith("https:")) {
       http.tlsTrustManagersProvider(() -> trust);
     }
@@ -67,7 +71,8 @@ public final class Main {
         KinesisAsyncClient.builder()
             .endpointOverride(URI.create(endpoint))
             .region(Region.US_EAST_1)
-            .credentialsProvider(StaticCredentialsProvider.create(AwsBasicCredentials.create("AKIATEST", "secret")))
+            .credentialsProvider(
+                StaticCredentialsProvider.create(AwsBasicCredentials.create("AKIATEST", "secret")))
             .httpClientBuilder(http)
             .overrideConfiguration(
                 o ->
@@ -85,9 +90,11 @@ public final class Main {
     KeyStore store = KeyStore.getInstance(KeyStore.getDefaultType());
     store.load(null, null);
     try (FileInputStream file = new FileInputStream(certificate)) {
-      store.setCertificateEntry("millrace", CertificateFactory.getInstance("X.509").generateCertificate(file));
+      store.setCertificateEntry(
+          "millrace", CertificateFactory.getInstance("X.509").generateCertificate(file));
     }
-    TrustManagerFactory factory = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+    TrustManagerFactory factory =
+        TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
     factory.init(store);
     return factory.getTrustManagers();
   }

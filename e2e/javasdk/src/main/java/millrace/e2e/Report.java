@@ -10,9 +10,9 @@ import software.amazon.awssdk.core.interceptor.ExecutionAttributes;
 import software.amazon.awssdk.core.interceptor.ExecutionInterceptor;
 
 /**
- * Prints what the checks find, as lines of four fields with tabs between them: the way, "check" or "operation", its state,
- * its name; a fifth field tells why. It listens to the client, so that it knows what each operation was sent as and whether
- * the server knows it.
+ * Prints what the checks find, as lines of four fields with tabs between them: the way, "check" or
+ * "operation", its state, its name; a fifth field tells why. It listens to the client, so that it
+ * knows what each operation was sent as and whether the server knows it.
  */
 final class Report implements ExecutionInterceptor {
   private static final String CBOR = "application/x-amz-cbor-1.1";
@@ -34,7 +34,10 @@ final class Report implements ExecutionInterceptor {
     void run() throws Exception;
   }
 
-  /** Runs a step; one whose operation the server refuses as a whole is told apart from one that fails. */
+  /**
+   * Runs a step; one whose operation the server refuses as a whole is told apart from one that
+   * fails.
+   */
   void check(String name, Step step) {
     try {
       step.run();
@@ -60,8 +63,10 @@ final class Report implements ExecutionInterceptor {
   }
 
   @Override
-  public void beforeTransmission(Context.BeforeTransmission context, ExecutionAttributes attributes) {
-    // SubscribeToShard is the one operation that the client always sends, and has answered, in JSON.
+  public void beforeTransmission(
+      Context.BeforeTransmission context, ExecutionAttributes attributes) {
+    // SubscribeToShard is the one operation that the client always sends, and has answered, in
+    // JSON.
     String operation = operationOf(context.request());
     String want = cbor && !operation.equals("SubscribeToShard") ? CBOR : JSON;
     String sent = context.httpRequest().firstMatchingHeader("Content-Type").orElse("nothing");

@@ -23,8 +23,8 @@ import software.amazon.awssdk.services.kinesis.model.SubscribeToShardEventStream
 import software.amazon.awssdk.services.kinesis.model.SubscribeToShardResponseHandler;
 
 /**
- * Enhanced fan-out: a consumer of a shard from its beginning, one of what comes, and one from a moment, while records are
- * put; then the shard is split, and all of them end with its children.
+ * Enhanced fan-out: a consumer of a shard from its beginning, one of what comes, and one from a
+ * moment, while records are put; then the shard is split, and all of them end with its children.
  */
 final class Subscriptions {
   private static final int EACH = 50;
@@ -50,7 +50,8 @@ final class Subscriptions {
 
     Events all = subscribe("all", shard, p -> p.type(ShardIteratorType.TRIM_HORIZON));
     Events tip = subscribe("tip", shard, p -> p.type(ShardIteratorType.LATEST));
-    Events moment = subscribe("moment", shard, p -> p.type(ShardIteratorType.AT_TIMESTAMP).timestamp(between));
+    Events moment =
+        subscribe("moment", shard, p -> p.type(ShardIteratorType.AT_TIMESTAMP).timestamp(between));
     all.until(later.get(EACH - 1));
     moment.until(later.get(EACH - 1));
     tip.answered();
@@ -62,11 +63,18 @@ final class Subscriptions {
     BigInteger start = new BigInteger(shard.hashKeyRange().startingHashKey());
     BigInteger end = new BigInteger(shard.hashKeyRange().endingHashKey());
     client
-        .splitShard(r -> r.streamARN(stream).shardToSplit(shard.shardId()).newStartingHashKey(start.add(end).shiftRight(1).toString()))
+        .splitShard(
+            r ->
+                r.streamARN(stream)
+                    .shardToSplit(shard.shardId())
+                    .newStartingHashKey(start.add(end).shiftRight(1).toString()))
         .join();
     checks.active();
     List<String> children =
-        checks.openShards().stream().filter(s -> shard.shardId().equals(s.parentShardId())).map(Shard::shardId).toList();
+        checks.openShards().stream()
+            .filter(s -> shard.shardId().equals(s.parentShardId()))
+            .map(Shard::shardId)
+            .toList();
     for (Events e : List.of(all, tip, moment)) {
       e.done.get(30, TimeUnit.SECONDS); // the server ends what has come to its end
       equal(children, e.children);
@@ -82,7 +90,13 @@ final class Subscriptions {
 
     checks.thrown(
         ResourceNotFoundException.class,
-        () -> client.subscribeToShard(r -> r.consumerARN(all.consumer).shardId("shardId-000000000999").startingPosition(p -> p.type(ShardIteratorType.LATEST)), all.handler()));
+        () ->
+            client.subscribeToShard(
+                r ->
+                    r.consumerARN(all.consumer)
+                        .shardId("shardId-000000000999")
+                        .startingPosition(p -> p.type(ShardIteratorType.LATEST)),
+                all.handler()));
     client.deregisterStreamConsumer(r -> r.consumerARN(all.consumer)).join();
   }
 
@@ -103,13 +117,20 @@ final class Subscriptions {
     return texts;
   }
 
-  private Events subscribe(String name, Shard shard, Consumer<StartingPosition.Builder> from) throws InterruptedException {
+  private Events subscribe(String name, Shard shard, Consumer<StartingPosition.Builder> from)
+      throws InterruptedException {
     Events events = new Events();
-    events.consumer = client.registerStreamConsumer(r -> r.streamARN(stream).consumerName(name)).join().consumer().consumerARN();
+    events.consumer =
+        client
+            .registerStreamConsumer(r -> r.streamARN(stream).consumerName(name))
+            .join()
+            .consumer()
+            .consumerARN();
     checks.consumerActive(events.consumer);
     events.done =
         client.subscribeToShard(
-            r -> r.consumerARN(events.consumer).shardId(shard.shardId()).startingPosition(from), events.handler());
+            r -> r.consumerARN(events.consumer).shardId(shard.shardId()).startingPosition(from),
+            events.handler());
     return events;
   }
 

@@ -39,7 +39,12 @@ final class Printer implements ShardRecordProcessor {
     for (KinesisClientRecord record : input.records()) {
       byte[] data = new byte[record.data().remaining()];
       record.data().get(data);
-      print("record", shard, record.sequenceNumber(), text(record.partitionKey()), Base64.getEncoder().encodeToString(data));
+      print(
+          "record",
+          shard,
+          record.sequenceNumber(),
+          text(record.partitionKey()),
+          Base64.getEncoder().encodeToString(data));
     }
     if (!input.records().isEmpty()) {
       checkpoint(input.checkpointer());

@@ -29,13 +29,14 @@ import software.amazon.kinesis.retrieval.fanout.FanOutConfig;
 import software.amazon.kinesis.retrieval.polling.PollingConfig;
 
 /**
- * A worker of the Kinesis Client Library that prints what it reads; see {@link Printer}. It ends, giving its leases back,
- * when its standard input does.
+ * A worker of the Kinesis Client Library that prints what it reads; see {@link Printer}. It ends,
+ * giving its leases back, when its standard input does.
  *
- * <p>Arguments: the endpoint of Kinesis, that of DynamoDB, the stream's ARN, the application's name, and "polling" or "fanout".
+ * <p>Arguments: the endpoint of Kinesis, that of DynamoDB, the stream's ARN, the application's
+ * name, and "polling" or "fanout".
  *
- * <p>The clients are as the library makes them. What is set otherwise is set for haste, in leases, shard discovery and
- * polling: the defaults are for streams that live for years.
+ * <p>The clients are as the library makes them. What is set otherwise is set for haste, in leases,
+ * shard discovery and polling: the defaults are for streams that live for years.
  */
 public final class Reader {
   private static final InitialPositionInStreamExtended OLDEST =
@@ -52,13 +53,21 @@ public final class Reader {
 
     KinesisAsyncClient kinesis =
         KinesisClientUtil.createKinesisAsyncClient(
-            KinesisAsyncClient.builder().endpointOverride(kinesisEndpoint).region(Region.US_EAST_1));
+            KinesisAsyncClient.builder()
+                .endpointOverride(kinesisEndpoint)
+                .region(Region.US_EAST_1));
     DynamoDbAsyncClient dynamo =
-        DynamoDbAsyncClient.builder().endpointOverride(dynamoEndpoint).region(Region.US_EAST_1).build();
+        DynamoDbAsyncClient.builder()
+            .endpointOverride(dynamoEndpoint)
+            .region(Region.US_EAST_1)
+            .build();
     createLeases(dynamo, application);
     // Never called: there is no metrics factory that would. It goes nowhere even so.
     CloudWatchAsyncClient cloudWatch =
-        CloudWatchAsyncClient.builder().endpointOverride(kinesisEndpoint).region(Region.US_EAST_1).build();
+        CloudWatchAsyncClient.builder()
+            .endpointOverride(kinesisEndpoint)
+            .region(Region.US_EAST_1)
+            .build();
 
     ConfigsBuilder configs =
         new ConfigsBuilder(
@@ -86,7 +95,9 @@ public final class Reader {
             configs.lifecycleConfig(),
             configs.metricsConfig().metricsFactory(new NullMetricsFactory()),
             configs.processorConfig(),
-            configs.retrievalConfig().retrievalSpecificConfig(retrieval(fanOut, kinesis, stream, application)));
+            configs
+                .retrievalConfig()
+                .retrievalSpecificConfig(retrieval(fanOut, kinesis, stream, application)));
     Thread worker = new Thread(scheduler, "worker");
     worker.start();
     endOfInput().await();
@@ -95,32 +106,38 @@ public final class Reader {
   }
 
   /**
-   * Makes the table of leases as the library does, but with its index from the beginning: the library adds that later, and
-   * dynalite can't add an index to a table.
+   * Makes the table of leases as the library does, but with its index from the beginning: the
+   * library adds that later, and dynalite can't add an index to a table.
    */
   private static void createLeases(DynamoDbAsyncClient dynamo, String application) {
     KeySchemaElement.Builder hash = KeySchemaElement.builder().keyType(KeyType.HASH);
     KeySchemaElement.Builder range = KeySchemaElement.builder().keyType(KeyType.RANGE);
-    AttributeDefinition.Builder text = AttributeDefinition.builder().attributeType(ScalarAttributeType.S);
+    AttributeDefinition.Builder text =
+        AttributeDefinition.builder().attributeType(ScalarAttributeType.S);
     dynamo
         .createTable(
             table ->
                 table
                     .tableName(application)
                     .billingMode(BillingMode.PAY_PER_REQUEST)
-                    .attributeDefinitions(text.attributeName("leaseKey").build(), text.attributeName("leaseOwner").build())
+                    .attributeDefinitions(
+                        text.attributeName("leaseKey").build(),
+                        text.attributeName("leaseOwner").build())
                     .keySchema(hash.attributeName("leaseKey").build())
                     .globalSecondaryIndexes(
                         index ->
                             index
                                 .indexName("LeaseOwnerToLeaseKeyIndex")
-                                .keySchema(hash.attributeName("leaseOwner").build(), range.attributeName("leaseKey").build())
+                                .keySchema(
+                                    hash.attributeName("leaseOwner").build(),
+                                    range.attributeName("leaseKey").build())
                                 .projection(p -> p.projectionType(ProjectionType.KEYS_ONLY))))
         .join();
     dynamo.waiter().waitUntilTableExists(table -> table.tableName(application)).join();
   }
 
-  private static RetrievalSpecificConfig retrieval(boolean fanOut, KinesisAsyncClient kinesis, Arn stream, String application) {
+  private static RetrievalSpecificConfig retrieval(
+      boolean fanOut, KinesisAsyncClient kinesis, Arn stream, String application) {
     if (fanOut) {
       String name = stream.resource().resource();
       return new FanOutConfig(kinesis).streamName(name).applicationName(application);
