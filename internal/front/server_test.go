@@ -319,6 +319,7 @@ func TestTLSWithoutNegotiation(t *testing.T) {
 		}
 		transport.CloseIdleConnections()
 	}
+	n.stop() // nor does it keep the server
 }
 
 // A renewed certificate is taken up while the server runs; a broken renewal keeps the old one.
