@@ -43,6 +43,15 @@ crash-cluster-faulty: ## the same on a build whose journal does without the brok
 clients: ## boto3 and the aws CLI against the built binary; installs them into .venv
 	e2e/clients/run
 
+java: ## the AWS SDK for Java 2, asynchronous, in CBOR and JSON, with TLS and without; builds into e2e/javasdk/.artifacts
+	e2e/javasdk/run
+
+kcl: ## the Kinesis Client Library, polling and fan-out, its leases in dynalite; builds into e2e/kcl/.artifacts and .dynalite
+	e2e/kcl/run
+
+flink: ## the Kinesis connector of Apache Flink, its sources and its sink; builds into e2e/flink/.artifacts
+	e2e/flink/run
+
 kafka: ## three brokers of a real Apache Kafka on loopback, in the foreground; needs Java and Maven
 	e2e/kafka/run
 
@@ -65,4 +74,4 @@ fuzz: ## every fuzz target for FUZZTIME
 
 clean:
 	rm -f millrace
-	rm -rf .venv .venv-stores node_modules e2e/kafka/.artifacts
+	rm -rf .venv .venv-stores node_modules e2e/kafka/.artifacts e2e/javasdk/.artifacts e2e/kcl/.artifacts e2e/kcl/.dynalite e2e/flink/.artifacts

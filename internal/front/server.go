@@ -181,9 +181,10 @@ func (s *Server) bind(ctx context.Context, name string, l Listener, o *Options) 
 		}
 		p.server.TLSConfig = config
 		p.server.Protocols.SetHTTP2(true)
-	} else {
-		p.server.Protocols.SetUnencryptedHTTP2(true) // Java SDKs speak it to plain endpoints
+		p.server.ConnContext = withConn
 	}
+	// By prior knowledge, as the SDKs for Java speak it: to plain endpoints, and to those with TLS, see handshakes.
+	p.server.Protocols.SetUnencryptedHTTP2(true)
 	listen := o.listen
 	if listen == nil {
 		listen = new(net.ListenConfig).Listen
@@ -193,6 +194,9 @@ func (s *Server) bind(ctx context.Context, name string, l Listener, o *Options) 
 		return nil, fault.New(fault.Unavailable, "front.Listen", l.Addr, "%w", err)
 	}
 	p.ln = limit(ln, maxConnections, s.stats, o.Log)
+	if p.tls {
+		p.ln = handshaking(p.ln, p.server.TLSConfig)
+	}
 	return p, nil
 }
 
@@ -258,12 +262,7 @@ func (s *Server) Serve() error {
 }
 
 func (p *port) serve() error {
-	var err error
-	if p.tls {
-		err = p.server.ServeTLS(p.ln, "", "")
-	} else {
-		err = p.server.Serve(p.ln)
-	}
+	err := p.server.Serve(p.ln)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -275,6 +274,9 @@ func (s *Server) counted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.stats.inFlight.Add(1)
 		defer s.left()
+		if r.TLS == nil {
+			setTLS(r)
+		}
 		if r.ProtoMajor == 2 {
 			// Not when the handler panics: net/http resets the stream.
 			paced := &streamWriter{ResponseWriter: w}

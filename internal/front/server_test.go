@@ -284,6 +284,44 @@ func keyPair(t *testing.T, dir string, serial int64) (cert, key string) {
 	return cert, key
 }
 
+// A client that negotiates no protocol in its handshake speaks what it likes: HTTP/1, or HTTP/2 as the SDKs for Java do.
+func TestTLSWithoutNegotiation(t *testing.T) {
+	cert, key := keyPair(t, t.TempDir(), 1)
+	n := serve(t, Options{
+		Ingest: Listener{Addr: "127.0.0.1:0", TLSCert: cert, TLSKey: key}, AWS: Listener{Addr: Off},
+		Gateway: gatewayFunc(func(ctx context.Context, req *gateway.Request, resp *gateway.Response) {
+			resp.Status = 200
+			if !req.TLS {
+				resp.Status = 500
+			}
+		}),
+	})
+	silent, err := net.Dial("tcp", strings.TrimPrefix(n.IngestURL(), "https://")) // whose handshake keeps nobody waiting
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		transport := &http.Transport{Protocols: new(http.Protocols), DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}).DialContext(ctx, network, addr)
+		}}
+		transport.Protocols.SetHTTP1(proto == "HTTP/1.1")
+		transport.Protocols.SetUnencryptedHTTP2(proto == "HTTP/2.0") // it does not know of the TLS below
+		for range 2 {
+			resp, err := (&http.Client{Transport: transport}).Get(strings.Replace(n.IngestURL(), "https:", "http:", 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != 200 || resp.Proto != proto {
+				t.Errorf("%s: %s %d", proto, resp.Proto, resp.StatusCode)
+			}
+		}
+		transport.CloseIdleConnections()
+	}
+	n.stop() // nor does it keep the server
+}
+
 // A renewed certificate is taken up while the server runs; a broken renewal keeps the old one.
 func TestTLSFollowsItsFiles(t *testing.T) {
 	var clock atomic.Int64

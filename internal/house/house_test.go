@@ -29,6 +29,8 @@ var floors = []struct {
 
 	{"e2e/node", 69, "the built binary, for tests and measurements"},
 	{"e2e/kafkacluster", 69, "a real Kafka, for tests and measurements"},
+	{"e2e/foreign", 69, "programs in other languages, for tests"},
+	{"e2e/numbered", 69, "records that tell what became of them, for tests"},
 	{"e2e", 70, "tests on the built binary"},
 	{"bench/load", 25, "leaf: load generator"},
 	{"bench", 70, "measurements of the built binary"},

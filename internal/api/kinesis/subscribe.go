@@ -20,8 +20,9 @@ import (
 // takes over. In a cluster each node keeps this rule for its own callers: a consumer that subscribes through two nodes
 // has two subscriptions.
 //
-// Events are JSON also for callers who ask in CBOR. What the service sends them is not known; the AWS SDK for Java is
-// the judge.
+// Events are JSON also for callers who ask in CBOR. What the service sends them is not known, and no SDK asks: that for
+// Java 2, whose other 38 operations are in CBOR, sends this one in JSON and decodes the answer, events and errors alike, as
+// JSON only; the Kinesis Client Library and Flink go through it (e2e/javasdk, e2e/kcl, e2e/flink).
 //
 // Source: Kinesis Data Streams API Reference, SubscribeToShard.
 var subscribeToShard = operation{name: "SubscribeToShard",
