@@ -67,6 +67,9 @@ func (s *Service) shardList(in *kinesiswire.ListShardsInput) (token, error) {
 	if err != nil {
 		return token{}, err
 	}
+	if st.Status == stream.Creating {
+		return token{}, s.notActive(st) // whoever got an empty list would take it for all that there is
+	}
 	if t := in.StreamCreationTimestamp; !t.IsZero() && t.Unix() != st.Created.Unix() {
 		return token{}, s.noStream(st.Name) // the caller means an earlier stream of this name
 	}
