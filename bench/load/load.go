@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -27,12 +28,18 @@ import (
 type Plan struct {
 	Addr        string // host:port, plain HTTP/1.1
 	Connections int
+	Begin       time.Time     // of Warmup; zero: at once
 	Duration    time.Duration // measured time, after Warmup
 	Warmup      time.Duration
 	Rate        float64 // requests a second over all connections; 0: closed loop
 	// Request gives the bytes of a connection's next request; the connection owns them until it asks for the
 	// next. n counts the connection's requests.
 	Request func(connection, n int) []byte
+	// Due stands in the place of Request for those who put into the request when it was to be sent.
+	Due func(connection, n int, due time.Time) []byte
+	// Answer is given the body of each success, until the next, and counts the records in it; an error ends the
+	// connection. nil: bodies are passed over.
+	Answer func(connection int, body []byte) (records int, err error)
 	// Records is how many records one request carries, for the report.
 	Records int
 }
@@ -45,7 +52,8 @@ type Report struct {
 	Errors   uint64 // connections that broke
 	LastErr  error
 	Latency  Histogram
-	Records  int
+	Records  int    // that one request carries
+	Read     uint64 // records that came back, as Plan.Answer counts them
 }
 
 // Rate is answered requests a second.
@@ -54,6 +62,14 @@ func (r *Report) Rate() float64 {
 		return 0
 	}
 	return float64(r.Requests) / r.Elapsed.Seconds()
+}
+
+// RecordRate is records a second: those that came back, else those that the answered requests carried.
+func (r *Report) RecordRate() float64 {
+	if r.Read > 0 {
+		return float64(r.Read) / r.Elapsed.Seconds()
+	}
+	return r.Rate() * float64(r.Records)
 }
 
 // OK counts answers with a status of 2xx.
@@ -70,8 +86,8 @@ func (r *Report) OK() uint64 {
 // String prints the report in a few lines.
 func (r *Report) String() string {
 	s := fmt.Sprintf("%d requests in %.1f s: %.0f requests/s", r.Requests, r.Elapsed.Seconds(), r.Rate())
-	if r.Records > 1 {
-		s += fmt.Sprintf(", %.0f records/s", r.Rate()*float64(r.Records))
+	if r.Records > 1 || r.Read > 0 {
+		s += fmt.Sprintf(", %.0f records/s", r.RecordRate())
 	}
 	s += fmt.Sprintf("\nlatency p50 %s  p90 %s  p99 %s  p99.9 %s  max %s\nstatus",
 		short(r.Latency.Quantile(.5)), short(r.Latency.Quantile(.9)), short(r.Latency.Quantile(.99)),
@@ -102,10 +118,13 @@ func short(d time.Duration) string {
 
 // Run makes the load until its time is over or ctx ends. It fails only when no connection can be made.
 func Run(ctx context.Context, p Plan) (*Report, error) {
-	if p.Connections < 1 || p.Duration <= 0 || p.Request == nil {
+	if p.Connections < 1 || p.Duration <= 0 || p.Request == nil && p.Due == nil {
 		return nil, errors.New("load: a plan needs connections, a duration and requests")
 	}
-	begin := time.Now()
+	begin := p.Begin
+	if begin.IsZero() {
+		begin = time.Now()
+	}
 	measured := begin.Add(p.Warmup)
 	end := measured.Add(p.Duration)
 	workers := make([]*worker, p.Connections)
@@ -127,6 +146,7 @@ func Run(ctx context.Context, p Plan) (*Report, error) {
 	for _, w := range workers {
 		r.Latency.Merge(&w.latency)
 		r.Errors += w.errors
+		r.Read += w.read
 		if w.err != nil {
 			r.LastErr = w.err
 		}
@@ -150,6 +170,8 @@ type worker struct {
 
 	latency Histogram
 	status  map[int]uint64
+	read    uint64
+	body    []byte
 	errors  uint64
 	err     error
 }
@@ -196,11 +218,11 @@ func (w *worker) connection(ctx context.Context, n int) (sent int, err error) {
 		if !start.Before(w.end) || ctx.Err() != nil {
 			return sent, nil
 		}
-		if _, err := conn.Write(w.plan.Request(w.index, n+sent)); err != nil {
+		if _, err := conn.Write(w.request(n+sent, start)); err != nil {
 			return sent, err
 		}
 		sent++
-		status, keep, err := readAnswer(in)
+		h, records, err := w.answer(in)
 		if err != nil {
 			return sent, err
 		}
@@ -208,77 +230,141 @@ func (w *worker) connection(ctx context.Context, n int) (sent int, err error) {
 			now := time.Now()
 			if now.Before(w.end) || w.interval > 0 {
 				w.latency.Record(now.Sub(start))
-				w.status[status]++
+				w.status[h.status]++
+				w.read += uint64(records)
 			}
 		}
-		if !keep {
+		if !h.keep {
 			return sent, nil
 		}
 	}
 }
 
-// readAnswer reads one answer and tells its status and whether the connection goes on.
-func readAnswer(in *bufio.Reader) (status int, keep bool, err error) {
+func (w *worker) request(n int, due time.Time) []byte {
+	if w.plan.Due != nil {
+		return w.plan.Due(w.index, n, due)
+	}
+	return w.plan.Request(w.index, n)
+}
+
+// answer reads one answer, and what the plan wants to know of it.
+func (w *worker) answer(in *bufio.Reader) (h head, records int, err error) {
+	if h, err = readHead(in); err != nil {
+		return h, 0, err
+	}
+	if w.plan.Answer == nil || h.status/100 != 2 {
+		return h, 0, h.discard(in)
+	}
+	if w.body, err = h.body(in, w.body[:0], maxAnswer); err != nil {
+		return h, 0, err
+	}
+	records, err = w.plan.Answer(w.index, w.body)
+	return h, records, err
+}
+
+// maxAnswer bounds an answer whose body is wanted: 10 MB of records in base64, and room.
+const maxAnswer = 32 << 20
+
+// head is what an answer says of itself.
+type head struct {
+	status  int
+	keep    bool // the connection goes on
+	length  int64
+	chunked bool
+}
+
+// readHead reads an answer up to its body.
+func readHead(in *bufio.Reader) (h head, err error) {
 	line, err := in.ReadSlice('\n')
 	if err != nil {
-		return 0, false, err
+		return h, err
 	}
 	if len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.")) {
-		return 0, false, fmt.Errorf("answer begins with %.40q", line)
+		return h, fmt.Errorf("answer begins with %.40q", line)
 	}
-	status, err = strconv.Atoi(string(line[9:12]))
-	if err != nil {
-		return 0, false, fmt.Errorf("status %q", line[9:12])
+	h.keep = line[7] == '1'
+	if h.status, err = strconv.Atoi(string(line[9:12])); err != nil {
+		return h, fmt.Errorf("status %q", line[9:12])
 	}
-	length, chunked, keep := int64(0), false, line[7] == '1'
 	for {
 		line, err = in.ReadSlice('\n')
 		if err != nil {
-			return 0, false, err
+			return h, err
 		}
 		line = bytes.TrimRight(line, "\r\n")
 		if len(line) == 0 {
-			break
+			return h, nil
 		}
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		value = bytes.TrimSpace(value)
 		switch {
 		case len(name) == 14 && bytes.EqualFold(name, []byte("Content-Length")):
-			if length, err = strconv.ParseInt(string(value), 10, 64); err != nil {
-				return 0, false, err
+			if h.length, err = strconv.ParseInt(string(value), 10, 64); err != nil {
+				return h, err
 			}
 		case len(name) == 17 && bytes.EqualFold(name, []byte("Transfer-Encoding")):
-			chunked = true
+			h.chunked = true
 		case len(name) == 10 && bytes.EqualFold(name, []byte("Connection")):
-			keep = !bytes.EqualFold(value, []byte("close"))
+			h.keep = !bytes.EqualFold(value, []byte("close"))
 		}
 	}
-	if chunked {
-		return status, keep, discardChunks(in)
-	}
-	if _, err := in.Discard(int(length)); err != nil {
-		return 0, false, err
-	}
-	return status, keep, nil
 }
 
-func discardChunks(in *bufio.Reader) error {
+// discard passes over the body.
+func (h *head) discard(in *bufio.Reader) error {
+	if !h.chunked {
+		_, err := in.Discard(int(h.length))
+		return err
+	}
+	return chunks(in, func(size int) error {
+		_, err := in.Discard(size)
+		return err
+	})
+}
+
+// body appends the body to dst; of more than limit bytes it is ErrTooLong.
+func (h *head) body(in *bufio.Reader, dst []byte, limit int) ([]byte, error) {
+	take := func(size int) error {
+		if size > limit-len(dst) {
+			return ErrTooLong
+		}
+		at := len(dst)
+		dst = slices.Grow(dst, size)[:at+size]
+		_, err := io.ReadFull(in, dst[at:])
+		return err
+	}
+	if h.chunked {
+		err := chunks(in, take)
+		return dst, err
+	}
+	err := take(int(h.length))
+	return dst, err
+}
+
+// chunks lets take read each chunk of a body.
+func chunks(in *bufio.Reader, take func(size int) error) error {
 	for {
-		line, err := in.ReadSlice('\n')
+		size, err := chunk(in)
 		if err != nil {
 			return err
 		}
-		size, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 16, 32)
-		if err != nil {
+		if err := take(size); err != nil {
 			return err
 		}
-		if _, err := in.Discard(int(size) + 2); err != nil {
+		if _, err := in.Discard(2); err != nil || size == 0 {
 			return err
-		}
-		if size == 0 {
-			return nil
 		}
 	}
+}
+
+// chunk reads the line that begins a chunk.
+func chunk(in *bufio.Reader) (size int, err error) {
+	line, err := in.ReadSlice('\n')
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 16, 32)
+	return int(n), err
 }
 
 // Answer is one whole answer, for callers that need the body.
@@ -290,40 +376,12 @@ type Answer struct {
 // ErrTooLong says that a body is larger than the caller allowed.
 var ErrTooLong = errors.New("answer is too long")
 
-// ReadBody reads an answer with its body, of at most limit bytes, that bears a Content-Length.
+// ReadBody reads an answer with its body, of at most limit bytes.
 func ReadBody(in *bufio.Reader, limit int64) (Answer, error) {
-	line, err := in.ReadString('\n')
+	h, err := readHead(in)
 	if err != nil {
 		return Answer{}, err
 	}
-	if len(line) < 12 {
-		return Answer{}, fmt.Errorf("answer begins with %.40q", line)
-	}
-	status, err := strconv.Atoi(line[9:12])
-	if err != nil {
-		return Answer{}, err
-	}
-	length := int64(0)
-	for {
-		line, err := in.ReadSlice('\n')
-		if err != nil {
-			return Answer{}, err
-		}
-		line = bytes.TrimRight(line, "\r\n")
-		if len(line) == 0 {
-			break
-		}
-		name, value, _ := bytes.Cut(line, []byte(":"))
-		if bytes.EqualFold(name, []byte("Content-Length")) {
-			if length, err = strconv.ParseInt(string(bytes.TrimSpace(value)), 10, 64); err != nil {
-				return Answer{}, err
-			}
-		}
-	}
-	if length > limit {
-		return Answer{}, ErrTooLong
-	}
-	body := make([]byte, length)
-	_, err = io.ReadFull(in, body)
-	return Answer{status, body}, err
+	body, err := h.body(in, nil, int(limit))
+	return Answer{h.status, body}, err
 }

@@ -102,7 +102,11 @@ func once(ctx context.Context, what string, p load.Plan) (*load.Report, error) {
 	if r.OK() < r.Requests*999/1000 || r.Requests == 0 {
 		return nil, fmt.Errorf("%s: %d of %d answers were no success", what, r.Requests-r.OK(), r.Requests)
 	}
-	say("%-34s %4d connections: %8.0f requests/s, p50 %v, p99 %v", what, p.Connections, r.Rate(),
+	many := ""
+	if r.Records > 1 || r.Read > 0 {
+		many = fmt.Sprintf(" (%.0f records/s)", r.RecordRate())
+	}
+	say("%-34s %4d connections: %8.0f requests/s%s, p50 %v, p99 %v", what, p.Connections, r.Rate(), many,
 		r.Latency.Quantile(.5).Round(10*time.Microsecond), r.Latency.Quantile(.99).Round(10*time.Microsecond))
 	return r, nil
 }
@@ -127,11 +131,17 @@ func putRecord(addr string) func(c, n int) []byte {
 	return func(c, n int) []byte { return load.KinesisCall(addr, "PutRecord", load.PutRecord(stream, c, n)) }
 }
 
-// putRecords builds a few calls beforehand: half a megabyte of base64 for each would measure the generator.
-func putRecords(addr string) func(c, n int) []byte {
+func putRecords(addr string) func(c, n int) []byte { return putRecordsOf(addr, stream, load.JSON) }
+
+// putRecordsOf builds a few calls beforehand: half a megabyte of base64 for each would measure the generator.
+func putRecordsOf(addr, stream string, as load.Encoding) func(c, n int) []byte {
+	body := load.PutRecords
+	if as == load.CBOR {
+		body = load.PutRecordsCBOR
+	}
 	var calls [8][]byte
 	for i := range calls {
-		calls[i] = load.KinesisCall(addr, "PutRecords", load.PutRecords(stream, i, 0, records))
+		calls[i] = load.KinesisCallAs(addr, "PutRecords", as, body(stream, i, 0, records))
 	}
 	return func(c, n int) []byte { return calls[(c+n)%len(calls)] }
 }

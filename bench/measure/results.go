@@ -21,6 +21,110 @@ type results struct {
 	idle    []int // MiB
 	peak    []int
 	missing []string
+
+	underWay map[string][]*load.Histogram // of records that subscriptions followed
+	memory   map[string][]memory
+}
+
+// memory is what the server held during one run, in MiB: the mean of the first third, of the last, and the most.
+type memory struct{ first, last, most float64 }
+
+// watchEvery is how often memory is looked at.
+const watchEvery = 50 * time.Millisecond
+
+// watched makes a run, and watches the server's memory after the warm-up.
+func (r *results) watched(key string, s *server, run func() (*load.Report, error)) (*load.Report, error) {
+	ended, seen := make(chan struct{}), make(chan []float64)
+	go func() {
+		var all []float64
+		defer func() { seen <- all }()
+		warm := time.After(r.options.warmup)
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-warm:
+				all = all[:0]
+			case <-tick.C:
+				now, _ := s.rss()
+				all = append(all, float64(now))
+			case <-ended:
+				return
+			}
+		}
+	}()
+	report, err := run()
+	close(ended)
+	if r.memory == nil {
+		r.memory = map[string][]memory{}
+	}
+	r.memory[key] = append(r.memory[key], memoryOf(<-seen))
+	return report, err
+}
+
+func memoryOf(seen []float64) memory {
+	if len(seen) == 0 {
+		return memory{}
+	}
+	mean := func(values []float64) (sum float64) {
+		for _, v := range values {
+			sum += v
+		}
+		return sum / float64(len(values))
+	}
+	third := max(1, len(seen)/3)
+	return memory{mean(seen[:third]), mean(seen[len(seen)-third:]), slices.Max(seen)}
+}
+
+// held is the median of what one of a memory's numbers was over the runs.
+func (r *results) held(key string, of func(memory) float64) float64 {
+	var all []float64
+	for _, m := range r.memory[key] {
+		all = append(all, of(m))
+	}
+	return median(all)
+}
+
+// growth is how much memory grew within a run, as a ratio: the most of some kinds of load.
+func (r *results) growth(keys ...string) (most float64) {
+	for _, key := range keys {
+		most = max(most, r.held(key, func(m memory) float64 { return m.last / max(1, m.first) }))
+	}
+	return most
+}
+
+func (r *results) follow(key string, h *load.Histogram) {
+	if r.underWay == nil {
+		r.underWay = map[string][]*load.Histogram{}
+	}
+	r.underWay[key] = append(r.underWay[key], h)
+}
+
+// propagation is the median over the runs of how long a share q of the records was under way at most.
+func (r *results) propagation(key string, q float64) time.Duration {
+	var all []time.Duration
+	for _, h := range r.underWay[key] {
+		all = append(all, h.Quantile(q))
+	}
+	return median(all)
+}
+
+// recordsOf tells records a second of requests that bring or carry many.
+func (r *results) recordsOf(key string) string {
+	runs := r.runs[key]
+	if last := runs[len(runs)-1]; last.Records < 2 && last.Read == 0 {
+		return ""
+	}
+	return perSecond(r.recordRate(key))
+}
+
+// recordRate is the median of records a second.
+func (r *results) recordRate(key string) float64 {
+	var rates []float64
+	for _, report := range r.runs[key] {
+		rates = append(rates, report.RecordRate())
+	}
+	return median(rates)
 }
 
 func (r *results) add(key string, report *load.Report) {
@@ -111,11 +215,19 @@ func (r *results) rows() []row {
 	rows := []row{
 		{"POST of a 300 B JSON event, durable, against bare net/http, 256 connections", ratio("json 256", "bare 256"), 0.35, "x", false},
 		{"the same, 64 connections", ratio("json 64", "bare 64"), 0.30, "x", false},
-		{"PutRecords of 500 records over the wire, records a second", r.rate("putrecords") * records, 250_000, "", false},
+		{"PutRecords of 500 records over the wire in JSON, records a second", r.recordRate("putrecords"), 250_000, "", false},
+		{"the same in CBOR, against JSON", ratio("putrecords cbor", "putrecords"), 1, "x", false},
+		{"GetRecords of 4 shards from their beginning in JSON, records a second", r.recordRate("getrecords"), 300_000, "", false},
+		{"the same in CBOR, records a second", r.recordRate("getrecords cbor"), 300_000, "", false},
+		{"SubscribeToShard at the tip of 4 shards, PutRecords at half of the maximum rate: p99 from the intended time of sending to the consumer",
+			float64(r.propagation("subscribe putrecords", .99)) / 1e6, 20, " ms", true},
+		{"the same with PutRecord", float64(r.propagation("subscribe putrecord", .99)) / 1e6, 20, " ms", true},
 		{"p99 of a durable POST at half of the maximum rate, from the intended time of sending", float64(r.quantile("open", .99)) / 1e6, 5, " ms", true},
 		{"start on an empty folder", float64(median(r.starts)) / 1e9, 0.1, " s", true},
 		{"memory, idle", float64(median(r.idle)), 30, " MiB", true},
 		{"memory, the most under all of this load", float64(median(r.peak)), 250, " MiB", true},
+		{"memory within a run of PutRecords, GetRecords or SubscribeToShard, last third against first third, the most of these",
+			r.growth("putrecords", "putrecords cbor", "getrecords", "getrecords cbor", "subscribe putrecords"), 1.25, "x", true},
 	}
 	for _, p := range against {
 		if r.rate(p.key+" putrecord") > 0 {
@@ -159,7 +271,13 @@ Millrace took turns. Ratios hold across machines better than rates do; rates are
 	for _, m := range r.missing {
 		fmt.Fprintf(&b, "\nNot measured: %s\n", m)
 	}
-	b.WriteString("\n## Rates of this run\n\n| what | connections | requests/s | p50 | p99 | p99.9 |\n|---|---|---|---|---|---|\n")
+	r.writeRates(&b)
+	r.writeMemory(&b)
+	return b.String()
+}
+
+func (r *results) writeRates(b *strings.Builder) {
+	b.WriteString("\n## Rates of this run\n\n| what | connections | requests/s | records/s | p50 | p99 | p99.9 |\n|---|---|---|---|---|---|---|\n")
 	for _, line := range []struct {
 		key, what, connections string
 	}{
@@ -169,18 +287,57 @@ Millrace took turns. Ratios hold across machines better than rates do; rates are
 		{"form 64", "Millrace, form template", "64"}, {"form 256", "Millrace, form template", "256"},
 		{"open", "Millrace, JSON template, open loop at half rate", "64"},
 		{"putrecord", "Millrace, PutRecord", "64"}, {"putrecords", "Millrace, PutRecords of 500", "16"},
+		{"putrecords cbor", "Millrace, PutRecords of 500, CBOR", "16"},
+		{"getrecords", "Millrace, GetRecords", "4"}, {"getrecords cbor", "Millrace, GetRecords, CBOR", "4"},
+		{"subscribe putrecords put", "Millrace, PutRecords of 500, open loop at half rate, followed", "16"},
+		{"subscribe putrecord put", "Millrace, PutRecord, open loop at half rate, followed", "64"},
 		{"kinesalite memory putrecord", "kinesalite in memory, PutRecord", "64"}, {"kinesalite memory putrecords", "kinesalite in memory, PutRecords of 500", "16"},
+		{"kinesalite memory getrecords", "kinesalite in memory, GetRecords", "4"},
 		{"kinesalite disk putrecord", "kinesalite on disk, PutRecord", "64"}, {"kinesalite disk putrecords", "kinesalite on disk, PutRecords of 500", "16"},
+		{"kinesalite disk getrecords", "kinesalite on disk, GetRecords", "4"},
 		{"kinesis-local putrecord", "kinesis-local, PutRecord", "64"}, {"kinesis-local putrecords", "kinesis-local, PutRecords of 500", "16"},
+		{"kinesis-local getrecords", "kinesis-local, GetRecords", "4"},
 		{"moto putrecord", "moto, PutRecord", "64"}, {"moto putrecords", "moto, PutRecords of 500", "16"},
+		{"moto getrecords", "moto, GetRecords", "4"},
 	} {
 		if len(r.runs[line.key]) == 0 {
 			continue
 		}
 		round := func(q float64) time.Duration { return r.quantile(line.key, q).Round(10 * time.Microsecond) }
-		fmt.Fprintf(&b, "| %s | %s | %s | %v | %v | %v |\n", line.what, line.connections, perSecond(r.rate(line.key)), round(.5), round(.99), round(.999))
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %v | %v | %v |\n", line.what, line.connections, perSecond(r.rate(line.key)),
+			r.recordsOf(line.key), round(.5), round(.99), round(.999))
 	}
-	return b.String()
+	for _, line := range []struct{ key, what string }{
+		{"subscribe putrecords", "Millrace, SubscribeToShard while PutRecords goes at half rate"},
+		{"subscribe putrecord", "Millrace, SubscribeToShard while PutRecord goes at half rate"},
+	} {
+		if len(r.underWay[line.key]) == 0 {
+			continue
+		}
+		round := func(q float64) time.Duration { return r.propagation(line.key, q).Round(10 * time.Microsecond) }
+		fmt.Fprintf(b, "| %s | %d | | %s | %v | %v | %v |\n", line.what, shards, perSecond(r.recordRate(line.key+" put")), round(.5), round(.99), round(.999))
+	}
+}
+
+// writeMemory tells what the process held while it was under load.
+func (r *results) writeMemory(b *strings.Builder) {
+	if len(r.memory) == 0 {
+		return
+	}
+	b.WriteString("\n## Memory of this run\n\n| load | first third | last third | most |\n|---|---|---|---|\n")
+	for _, line := range []struct{ key, what string }{
+		{"json 64", "POST, JSON template, 64 connections"}, {"json 256", "the same, 256"},
+		{"form 64", "POST, form template, 64 connections"}, {"form 256", "the same, 256"},
+		{"putrecord", "PutRecord"}, {"putrecords", "PutRecords"}, {"putrecords cbor", "PutRecords, CBOR"},
+		{"getrecords", "GetRecords, in a process of its own"}, {"getrecords cbor", "GetRecords, CBOR"},
+		{"subscribe putrecords", "SubscribeToShard and PutRecords"}, {"subscribe putrecord", "SubscribeToShard and PutRecord"},
+	} {
+		if len(r.memory[line.key]) == 0 {
+			continue
+		}
+		fmt.Fprintf(b, "| %s | %.0f MiB | %.0f MiB | %.0f MiB |\n", line.what, r.held(line.key, func(m memory) float64 { return m.first }),
+			r.held(line.key, func(m memory) float64 { return m.last }), r.held(line.key, func(m memory) float64 { return m.most }))
+	}
 }
 
 func cpuName() string {

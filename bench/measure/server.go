@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
@@ -129,38 +128,4 @@ func listening(addr string) func(string) bool {
 		_ = c.Close() // it was only a knock
 		return true
 	}
-}
-
-// createStream makes the stream of the peers and waits until it takes records.
-func createStream(ctx context.Context, addr string) error {
-	call := func(operation, body string) (int, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/", strings.NewReader(body))
-		if err != nil {
-			return 0, err
-		}
-		req.Header.Set("Content-Type", "application/x-amz-json-1.1")
-		req.Header.Set("X-Amz-Target", "Kinesis_20131202."+operation)
-		req.Header.Set("X-Amz-Date", "20260101T000000Z")
-		req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/us-east-1/kinesis/aws4_request, "+
-			"SignedHeaders=host;x-amz-date, Signature="+strings.Repeat("0", 64))
-		resp, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
-		if err != nil {
-			return 0, err
-		}
-		return resp.StatusCode, resp.Body.Close()
-	}
-	if status, err := call("CreateStream", fmt.Sprintf(`{"StreamName":%q,"ShardCount":4}`, stream)); err != nil || status != 200 {
-		return fmt.Errorf("CreateStream: status %d, %v", status, err)
-	}
-	for range 100 {
-		status, err := call("PutRecord", fmt.Sprintf(`{"StreamName":%q,"PartitionKey":"k","Data":"AA=="}`, stream))
-		if err != nil {
-			return err
-		}
-		if status == 200 {
-			return nil
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	return fmt.Errorf("the stream takes no records")
 }

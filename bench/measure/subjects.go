@@ -52,16 +52,22 @@ func (o *options) measureMillrace(ctx context.Context, r *results) error {
 			key         string
 			connections int
 			addr        string
+			carries     int // records
 			request     func(c, n int) []byte
 		}{
-			{"json 64", 64, ingest, jsonPost(ingest, path)},
-			{"json 256", 256, ingest, jsonPost(ingest, path)},
-			{"form 64", 64, ingest, formPost(ingest, path)},
-			{"form 256", 256, ingest, formPost(ingest, path)},
-			{"putrecord", 64, aws, putRecord(aws)},
-			{"putrecords", few, aws, putRecords(aws)},
+			{"json 64", 64, ingest, 1, jsonPost(ingest, path)},
+			{"json 256", 256, ingest, 1, jsonPost(ingest, path)},
+			{"form 64", 64, ingest, 1, formPost(ingest, path)},
+			{"form 256", 256, ingest, 1, formPost(ingest, path)},
+			{"putrecord", 64, aws, 1, putRecord(aws)},
+			{"putrecords", few, aws, records, putRecords(aws)},
+			{"putrecords cbor", few, aws, records, putRecordsOf(aws, stream, load.CBOR)},
 		} {
-			report, err := once(ctx, "millrace: "+strings.Fields(m.key)[0], o.plan(m.addr, m.connections, m.request))
+			plan := o.plan(m.addr, m.connections, m.request)
+			plan.Records = m.carries
+			report, err := r.watched(m.key, s, func() (*load.Report, error) {
+				return once(ctx, "millrace: "+m.key, plan)
+			})
 			if err != nil {
 				return err
 			}
@@ -74,6 +80,9 @@ func (o *options) measureMillrace(ctx context.Context, r *results) error {
 		r.peak = append(r.peak, peak)
 		s.stop(syscall.SIGTERM)
 		if err := os.RemoveAll(folder); err != nil {
+			return err
+		}
+		if err := o.measureStreams(ctx, r, round); err != nil {
 			return err
 		}
 	}
@@ -139,15 +148,17 @@ func (o *options) measurePeer(ctx context.Context, r *results, p peer) {
 	}
 	defer s.stop(syscall.SIGTERM)
 	measure := func() error {
-		if err := createStream(ctx, p.addr); err != nil {
+		if err := (load.Kinesis{Addr: p.addr}).CreateStream(ctx, stream, shards); err != nil {
 			return err
 		}
 		for _, m := range []struct {
 			suffix      string
 			connections int
+			carries     int
 			request     func(c, n int) []byte
-		}{{" putrecord", 64, putRecord(p.addr)}, {" putrecords", few, putRecords(p.addr)}} {
+		}{{" putrecord", 64, 1, putRecord(p.addr)}, {" putrecords", few, records, putRecords(p.addr)}} {
 			plan := o.plan(p.addr, m.connections, m.request)
+			plan.Records = m.carries
 			report, err := load.Run(ctx, plan)
 			if report != nil && report.Requests == 0 && ctx.Err() == nil {
 				// A call takes longer than the run, and perhaps than the generator waits for what is under way at its
@@ -166,7 +177,15 @@ func (o *options) measurePeer(ctx context.Context, r *results, p peer) {
 			report.Requests = report.OK()
 			r.add(p.key+m.suffix, report)
 		}
-		return nil
+		plan, err := o.readPlan(ctx, load.Kinesis{Addr: p.addr}, stream, load.JSON)
+		if err != nil {
+			return err
+		}
+		report, err := once(ctx, p.name+" getrecords", plan)
+		if err == nil {
+			r.add(p.key+" getrecords", report)
+		}
+		return err
 	}
 	if err := measure(); err != nil {
 		r.missing = append(r.missing, fmt.Sprintf("%s: %v", p.name, err))

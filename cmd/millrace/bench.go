@@ -18,6 +18,8 @@ The kinds of load:
   form        POST forms of 9 fields to --url as application/x-www-form-urlencoded
   putrecord   call Kinesis PutRecord at --url, an AWS endpoint without credentials
   putrecords  call Kinesis PutRecords with 500 records a call
+  getrecords  call Kinesis GetRecords: each connection reads a shard from its beginning to its tip, and again
+Calls of Kinesis are in JSON, or in CBOR with --cbor.
 
 Without --rate each connection sends its next request when the last one is answered (closed loop). With it requests have a
 time to be sent at, and latency counts from then, so that a server that stalls can't hide it (open loop).`
@@ -28,6 +30,7 @@ type benchOptions struct {
 	connections       int
 	duration, warmup  time.Duration
 	rate              float64
+	cbor              bool
 }
 
 const benchRecords = 500 // of a putrecords call
@@ -38,11 +41,12 @@ func runBench(ctx context.Context, e *env, args []string) error {
 	var o benchOptions
 	fs.StringVar(&o.kind, "kind", "json", "`KIND` of load")
 	fs.StringVar(&o.url, "url", "", "where to: the `URL` of a method, or of the AWS endpoint (default: those of the built-in example)")
-	fs.StringVar(&o.stream, "stream", "class-stream", "the `STREAM` of putrecord and putrecords")
+	fs.StringVar(&o.stream, "stream", "class-stream", "the `STREAM` of putrecord, putrecords and getrecords")
 	fs.IntVar(&o.connections, "connections", 64, "`NUMBER` of connections")
 	fs.DurationVar(&o.duration, "duration", 10*time.Second, "how long to measure (`TIME`)")
 	fs.DurationVar(&o.warmup, "warmup", 2*time.Second, "how long to make load before (`TIME`)")
 	fs.Float64Var(&o.rate, "rate", 0, "`REQUESTS` a second over all connections: open loop")
+	fs.BoolVar(&o.cbor, "cbor", false, "call putrecords and getrecords in CBOR")
 	if rest, err := e.parse(fs, args); err != nil {
 		return err
 	} else if len(rest) > 0 {
@@ -54,6 +58,11 @@ func runBench(ctx context.Context, e *env, args []string) error {
 	}
 	fmt.Fprintf(e.stderr, "%s to %s over %d connections, %v of warm-up and %v of measurement ...\n",
 		o.kind, o.url, o.connections, o.warmup, o.duration)
+	if o.kind == "getrecords" {
+		if err := o.read(ctx, plan); err != nil {
+			return err
+		}
+	}
 	report, err := load.Run(ctx, *plan)
 	if err != nil {
 		return err
@@ -71,7 +80,10 @@ func (o *benchOptions) plan() (*load.Plan, error) {
 	if o.connections < 1 || o.duration <= 0 || o.warmup < 0 || o.rate < 0 {
 		return nil, fmt.Errorf("connections and duration must be above 0, warm-up and rate not below it")
 	}
-	wire := o.kind == "putrecord" || o.kind == "putrecords"
+	wire := o.kind == "putrecord" || o.kind == "putrecords" || o.kind == "getrecords"
+	if o.cbor && o.kind != "putrecords" && o.kind != "getrecords" {
+		return nil, fmt.Errorf("there is no %s in CBOR", o.kind)
+	}
 	if o.url == "" {
 		o.url = "http://" + config.Default().Ingest + "/prod/v1/class-stream"
 		if wire {
@@ -100,10 +112,29 @@ func (o *benchOptions) plan() (*load.Plan, error) {
 	case "putrecords":
 		p.Records = benchRecords
 		p.Request = func(c, n int) []byte {
+			if o.cbor {
+				return load.KinesisCallAs(u.Host, "PutRecords", load.CBOR, load.PutRecordsCBOR(o.stream, c, n, benchRecords))
+			}
 			return load.KinesisCall(u.Host, "PutRecords", load.PutRecords(o.stream, c, n, benchRecords))
 		}
+	case "getrecords": // the rest is done when the node is asked: see read
 	default:
 		return nil, fmt.Errorf("there is no kind of load %q", o.kind)
 	}
 	return p, nil
+}
+
+// read completes the plan of getrecords: iterators come from the node, and do not live long.
+func (o *benchOptions) read(ctx context.Context, p *load.Plan) error {
+	iterators, err := load.Kinesis{Addr: p.Addr}.Iterators(ctx, o.stream)
+	if err != nil {
+		return err
+	}
+	as := load.JSON
+	if o.cbor {
+		as = load.CBOR
+	}
+	reads := load.NewReads(p.Addr, as, iterators, p.Connections)
+	p.Request, p.Answer = reads.Request, reads.Answer
+	return nil
 }

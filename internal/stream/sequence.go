@@ -171,8 +171,10 @@ func (s SequenceNumber) Append(dst []byte) []byte {
 	var parts [4]uint64
 	n := 0
 	for s.hi != 0 || s.mid != 0 {
-		var r uint64
-		s.hi, r = bits.Div64(0, s.hi, chunk)
+		r := s.hi // in our numbers smaller than chunk, so that nothing is left of it
+		if s.hi = 0; r >= chunk {
+			s.hi, r = 1, r-chunk
+		}
 		s.mid, r = bits.Div64(r, s.mid, chunk)
 		s.lo, r = bits.Div64(r, s.lo, chunk)
 		parts[n] = r
@@ -197,12 +199,26 @@ func (s SequenceNumber) Append(dst []byte) []byte {
 
 func appendPadded19(dst []byte, v uint64) []byte {
 	var digits [19]byte
-	for i := len(digits) - 1; i >= 0; i-- {
-		digits[i] = byte('0' + v%10)
-		v /= 10
-	}
+	high, low := v/1e10, v%1e10 // nine digits, ten digits
+	pairs(digits[9:], low)
+	digits[8] = byte('0' + high%10)
+	pairs(digits[:8], high/10)
 	return append(dst, digits[:]...)
 }
+
+// pairs fills digits, of even length, with v from the right, two at a time: all records of a page bear such numbers.
+func pairs(digits []byte, v uint64) {
+	for i := len(digits); i >= 2; i -= 2 {
+		q := v / 100
+		r := 2 * (v - 100*q)
+		digits[i-2], digits[i-1] = twoDigits[r], twoDigits[r+1]
+		v = q
+	}
+}
+
+const twoDigits = "00010203040506070809" + "10111213141516171819" + "20212223242526272829" + "30313233343536373839" +
+	"40414243444546474849" + "50515253545556575859" + "60616263646566676869" + "70717273747576777879" +
+	"80818283848586878889" + "90919293949596979899"
 
 // ParseSequenceNumber reads decimal digits without sign or leading zeros. Numbers above 192 bits, which no
 // backend makes, are refused.

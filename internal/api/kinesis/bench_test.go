@@ -14,6 +14,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 
 	"millrace/internal/awsmodel/kinesiswire"
+	"millrace/internal/awswire"
 	"millrace/internal/stream"
 )
 
@@ -180,6 +181,60 @@ func BenchmarkGetRecords(b *testing.B) {
 	benchmarkRun(b, s, "GetRecords", body, 1000)
 }
 
+// full is a backend whose every read gives the same full page.
+type full struct {
+	discard
+	page []stream.Record
+}
+
+func (f full) Read(_ context.Context, req stream.ReadRequest, batch *stream.Batch) error {
+	batch.Reset()
+	batch.Records = append(batch.Records, f.page...)
+	batch.Next, batch.MillisBehind = req.From, 1
+	return nil
+}
+
+// reading gives a service with a full page, and the call that asks for it.
+func reading(t testing.TB) (s *Service, iterator string) {
+	s = discarding(t)
+	f := full{discard: s.Backend.(discard)}
+	data := []byte(event(225)) // 300 letters
+	for i := range maxReadRecords {
+		f.page = append(f.page, stream.Record{Sequence: stream.NewSequenceNumber(1421889722, 0, uint64(i)), Arrival: 1421889722123,
+			PartitionKey: []byte("Root=1-5759e988-bd862e3fe1be46a994272793"), Data: data})
+	}
+	s.Backend = f
+	st, _ := f.Stream("class-stream")
+	return s, s.iterator(st, &st.Shards[0], stream.SequenceNumber{})
+}
+
+func getRecordsBody(as encoding, iterator string) []byte {
+	if as == asJSON {
+		return fmt.Appendf(nil, `{"ShardIterator":%q}`, iterator)
+	}
+	b := awswire.AppendCBORMap(nil, 1)
+	return awswire.AppendCBORString(awswire.AppendCBORString(b, "ShardIterator"), iterator)
+}
+
+func benchmarkGetRecords(b *testing.B, as encoding) {
+	s, iterator := reading(b)
+	op, body := find("GetRecords"), getRecordsBody(as, iterator)
+	var dst []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		r := s.run(context.Background(), op, as, false, body, dst[:0])
+		if r.Outcome != OK {
+			b.Fatal(string(r.Body))
+		}
+		dst = r.Body
+	}
+	b.SetBytes(int64(len(dst)))
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/maxReadRecords, "ns/record")
+}
+
+func BenchmarkGetRecordsJSON(b *testing.B) { benchmarkGetRecords(b, asJSON) }
+func BenchmarkGetRecordsCBOR(b *testing.B) { benchmarkGetRecords(b, asCBOR) }
+
 // BenchmarkServePutRecords is the whole way over HTTP on the loopback, its client included, without a disk.
 func BenchmarkServePutRecords(b *testing.B) {
 	benchmarkServe(b, discarding(b), "PutRecords", putRecordsBody(500, 300), 500)
@@ -242,4 +297,70 @@ func TestRecordAllocations(t *testing.T) {
 	f(s, "PutRecords", putRecordsBody(500, 300), 4)
 	s, first := filled(t, 1000)
 	f(s, "GetRecords", first, 20)
+}
+
+// The read path allocates nothing that grows with the page.
+func TestGetAllocations(t *testing.T) {
+	if raceDetector {
+		t.Skip("under the race detector pools drop at random")
+	}
+	s, iterator := reading(t)
+	for _, as := range []encoding{asJSON, asCBOR} {
+		body := getRecordsBody(as, iterator)
+		w := &discardWriter{header: http.Header{}}
+		run := func() {
+			r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+			r.Header.Set("Content-Type", as.contentType())
+			r.Header.Set("X-Amz-Target", "Kinesis_20131202.GetRecords")
+			s.ServeHTTP(w, r)
+		}
+		if run(); w.status != http.StatusOK || w.bytes < maxReadRecords*300 {
+			t.Fatal(w.status, w.bytes)
+		}
+		if got := testing.AllocsPerRun(20, run); got > 60 {
+			t.Errorf("a page of %d records takes %v allocations", maxReadRecords, got)
+		}
+	}
+}
+
+// A page is encoded record by record, and reads as if the list of its records had been made.
+func TestPagesAreAsGenerated(t *testing.T) {
+	number, behind := stream.NewSequenceNumber(1421889722, 7, 11), int64(3)
+	records := []stream.Record{
+		{Sequence: number, Arrival: 1421889722123, PartitionKey: []byte(`k"`), Data: []byte("a")},
+		{Sequence: number.Next(), Arrival: 1421889722000, PartitionKey: []byte("ü"), Data: bytes.Repeat([]byte("b"), 300), Sealed: true},
+	}
+	for _, as := range []encoding{asJSON, asCBOR} {
+		for n := range len(records) + 1 {
+			for _, out := range []kinesiswire.GetRecordsOutput{
+				{},
+				{MillisBehindLatest: &behind, NextShardIterator: "it"},
+				{MillisBehindLatest: &behind, ChildShards: []kinesiswire.ChildShard{{ShardId: "a", ParentShards: []string{"b"}}, {ShardId: "c"}}},
+			} {
+				c := call{as: as, dst: []byte("before")}
+				c.replyPage(&out, records[:n])
+				got := c.dst
+				for _, r := range records[:n] {
+					out.Records = append(out.Records, wireRecord(&r, []byte(r.Sequence.String())))
+				}
+				c.dst = []byte("before")
+				if c.reply(&out); string(got) != string(c.dst) {
+					t.Errorf("%d records: %q, want %q", n, got, c.dst)
+				}
+			}
+		}
+	}
+}
+
+// discardWriter takes an answer, and keeps its status and length.
+type discardWriter struct {
+	header        http.Header
+	status, bytes int
+}
+
+func (w *discardWriter) Header() http.Header { return w.header }
+func (w *discardWriter) WriteHeader(s int)   { w.status, w.bytes = s, 0 }
+func (w *discardWriter) Write(p []byte) (int, error) {
+	w.bytes += len(p)
+	return len(p), nil
 }

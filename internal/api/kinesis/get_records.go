@@ -1,10 +1,13 @@
 package kinesis
 
 import (
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"millrace/internal/awsmodel/kinesiswire"
+	"millrace/internal/awswire"
 	"millrace/internal/fault"
 	"millrace/internal/stream"
 )
@@ -16,7 +19,7 @@ const javaDate = "Mon Jan 02 15:04:05 MST 2006"
 // once: no NextShardIterator, and ChildShards.
 //
 // Source: Kinesis Data Streams API Reference, GetRecords.
-var getRecords = operation{name: "GetRecords", run: func(s *Service, c *call) error {
+var getRecords = operation{name: "GetRecords", pages: true, run: func(s *Service, c *call) error {
 	var in kinesiswire.GetRecordsInput
 	if err := c.decode(&in); err != nil {
 		return err
@@ -44,33 +47,32 @@ var getRecords = operation{name: "GetRecords", run: func(s *Service, c *call) er
 		MaxRecords: limit,
 		MaxBytes:   maxReadBytes,
 	}
-	if err := s.Backend.Read(c.ctx, req, &c.batch); err != nil {
+	batch := pages.Get().(*stream.Batch)
+	defer releasePage(batch)
+	if err := s.Backend.Read(c.ctx, req, batch); err != nil {
 		return worded(err, fault.NotFound, s.noShard(sh.ID(), st.Name))
 	}
-	s.answerRecords(c, st, sh)
+	s.answerRecords(c, st, sh, batch)
 	return nil
 }}
 
-func (s *Service) answerRecords(c *call, st *stream.Stream, sh *stream.Shard) {
-	batch := &c.batch
-	if room := len(batch.Records) * maxNumberDigits; cap(c.text) < room {
-		c.text = make([]byte, 0, room)
+// pages are what GetRecords reads into: apart from calls, most of which need little memory and come in great numbers.
+var pages = sync.Pool{New: func() any { return new(stream.Batch) }}
+
+// keptPage bounds what the pools keep of one page and of one answer: 10,000 records of a kilobyte. The memory of larger
+// pages, of few and large records, is cheap by the record.
+const keptPage = 16 << 20
+
+func releasePage(batch *stream.Batch) {
+	clear(batch.Records) // an engine may have lent its own memory
+	batch.Reset()
+	if cap(batch.Buf) <= keptPage {
+		pages.Put(batch)
 	}
-	c.text = c.text[:0]
-	out := &c.getOut
-	*out = kinesiswire.GetRecordsOutput{Records: out.Records[:0], MillisBehindLatest: &batch.MillisBehind}
-	size := 0
-	for i := range batch.Records {
-		r := &batch.Records[i]
-		size += c.as.blobBytes(len(r.Data)) + len(r.PartitionKey) + recordFrame
-		out.Records = append(out.Records, kinesiswire.Record{
-			SequenceNumber:              c.number(r.Sequence),
-			ApproximateArrivalTimestamp: time.UnixMilli(r.Arrival),
-			Data:                        r.Data,
-			PartitionKey:                lent(r.PartitionKey),
-			EncryptionType:              encrypted(r.Sealed),
-		})
-	}
+}
+
+func (s *Service) answerRecords(c *call, st *stream.Stream, sh *stream.Shard, batch *stream.Batch) {
+	out := kinesiswire.GetRecordsOutput{MillisBehindLatest: &batch.MillisBehind}
 	if batch.End {
 		// Between the end of the shard and a fresh description of its stream a split may have happened.
 		if fresh, ok := s.Backend.Stream(st.Name); ok && fresh.ID == st.ID {
@@ -81,14 +83,59 @@ func (s *Service) answerRecords(c *call, st *stream.Stream, sh *stream.Shard) {
 		out.ChildShards = nil // absent, never empty: consumers take an empty list for a fault
 		out.NextShardIterator = s.iterator(st, sh, batch.Next)
 	}
+	size := 0
+	for i := range batch.Records {
+		r := &batch.Records[i]
+		size += c.as.blobBytes(len(r.Data)) + len(r.PartitionKey) + recordFrame
+	}
 	if need := len(c.dst) + size; cap(c.dst) < need {
 		c.dst = append(make([]byte, 0, need), c.dst...)
 	}
-	c.reply(out)
+	c.replyPage(&out, batch.Records)
 }
 
 // recordFrame is about what a record takes in JSON, and less in CBOR, beside data and key.
 const recordFrame = 160
+
+// replyPage answers with out, whose list of records is empty, and with records in the place of that list: it comes first,
+// and so no list of them has to be made that would be as long as the page.
+func (c *call) replyPage(out *kinesiswire.GetRecordsOutput, records []stream.Record) {
+	start := len(c.dst)
+	c.reply(out)
+	at := start + len(`{"Records":[`)
+	after := at
+	if c.as == asCBOR {
+		at = start + len("\xa2"+"\x67Records") // a map, of as many members as out has; the list's head follows
+		after = at + 1
+	}
+	rest := append(c.text[:0], c.dst[after:]...)
+	c.text = slices.Grow(rest, maxNumberDigits)
+	number := c.text[len(rest):]
+	if c.dst = c.dst[:at]; c.as == asCBOR {
+		c.dst = awswire.AppendCBORList(c.dst, len(records))
+	}
+	for i := range records {
+		r := &records[i]
+		record := wireRecord(r, r.Sequence.Append(number))
+		if c.as == asCBOR {
+			c.dst = record.AppendCBOR(c.dst)
+		} else {
+			c.dst = record.AppendJSON(awswire.Comma(c.dst))
+		}
+	}
+	c.dst = append(c.dst, rest...)
+}
+
+// wireRecord gives a record as it is sent; number holds its number as long as the result is used.
+func wireRecord(r *stream.Record, number []byte) kinesiswire.Record {
+	return kinesiswire.Record{
+		SequenceNumber:              lent(number),
+		ApproximateArrivalTimestamp: time.UnixMilli(r.Arrival),
+		Data:                        r.Data,
+		PartitionKey:                lent(r.PartitionKey),
+		EncryptionType:              encrypted(r.Sealed),
+	}
+}
 
 func childrenOf(st *stream.Stream, parent uint32) []kinesiswire.ChildShard {
 	var out []kinesiswire.ChildShard
@@ -112,7 +159,7 @@ func (s *Service) openIterator(sealed string) (token, error) {
 	if !ok || t.kind != tokenIterator || t.at.After(now.Add(iteratorLife)) {
 		return token{}, failure(kinesiswire.ErrInvalidArgument, "Invalid ShardIterator.")
 	}
-	if now.UnixMilli()-t.at.UnixMilli() > iteratorLife.Milliseconds() {
+	if now.Sub(t.at) > iteratorLife {
 		return token{}, failure(kinesiswire.ErrExpiredIterator, "Iterator expired. The iterator was created at time %s while right now it is %s "+
 			"which is further in the future than the tolerated delay of %d milliseconds.",
 			t.at.UTC().Format(javaDate), now.UTC().Format(javaDate), iteratorLife.Milliseconds())

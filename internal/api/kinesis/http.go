@@ -128,13 +128,27 @@ func (s *Service) operate(w http.ResponseWriter, r *http.Request, op *operation,
 		refuse(w, as, fault.Code, fault.Message)
 		return nil
 	}
-	result := s.run(r.Context(), op, as, true, b.body, b.answer[:0])
+	to := &b.answer
+	if op.pages {
+		to = pageAnswers.Get().(*[]byte)
+		defer releasePageAnswer(to)
+	}
+	result := s.run(r.Context(), op, as, true, b.body, (*to)[:0])
 	if result.subscription != nil {
 		return result.subscription
 	}
-	b.answer = result.Body
+	*to = result.Body
 	awswire.WriteBody(w, result.Status, as.contentType(), result.Body)
 	return nil
+}
+
+// pageAnswers are the answers of GetRecords. In the buffers of all calls they would come to many times the memory.
+var pageAnswers = sync.Pool{New: func() any { return new([]byte) }}
+
+func releasePageAnswer(answer *[]byte) {
+	if cap(*answer) <= keptPage {
+		pageAnswers.Put(answer)
+	}
 }
 
 // refuse answers 400 with an error body.

@@ -177,11 +177,9 @@ type call struct {
 	puts    kinesiswire.PutRecordsInput
 	putOut  kinesiswire.PutRecordOutput
 	putsOut kinesiswire.PutRecordsOutput
-	getOut  kinesiswire.GetRecordsOutput
 	entries []stream.Entry
 	results []stream.Result
 	hashes  []stream.HashKey
-	batch   stream.Batch
 	text    []byte // numbers and shard ids of the answer
 }
 
@@ -193,7 +191,7 @@ const keptBytes = 1 << 20
 
 func (c *call) release() {
 	c.ctx, c.dst, c.subscription = nil, nil, nil
-	if c.json.Retained()+c.cbor.Retained()+cap(c.text)+cap(c.batch.Buf) > keptBytes || cap(c.getOut.Records) > maxPooledRecords {
+	if c.json.Retained()+c.cbor.Retained()+cap(c.text) > keptBytes {
 		return
 	}
 	c.json.Reset(nil)
@@ -201,13 +199,8 @@ func (c *call) release() {
 	c.put = kinesiswire.PutRecordInput{}
 	clear(c.puts.Records) // they point into a body that is not ours any more
 	clear(c.entries)
-	clear(c.getOut.Records)
 	calls.Put(c)
 }
-
-// maxPooledRecords is the largest list of records that the pool keeps: 1000, as many clients ask for, and what append
-// adds to it.
-const maxPooledRecords = 2000
 
 // invalid gives the ValidationException for what was found, nil when nothing was.
 func invalid(found *awswire.Violations) error {

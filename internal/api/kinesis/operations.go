@@ -12,6 +12,7 @@ type operation struct {
 	run  func(*Service, *call) error // nil: not served
 	// borrows: nothing of the request outlives the call, so that it may point into the body.
 	borrows bool
+	pages   bool   // it answers with many records
 	note    string // what of it is left out
 }
 

@@ -333,13 +333,7 @@ func (u *subscription) encode(e *shardEvent, end bool) (err error) {
 	for i := range e.batch.Records {
 		r := &e.batch.Records[i]
 		e.text = r.Sequence.Append(e.text[:0])
-		record := kinesiswire.Record{
-			SequenceNumber:              lent(e.text),
-			ApproximateArrivalTimestamp: time.UnixMilli(r.Arrival),
-			Data:                        r.Data,
-			PartitionKey:                lent(r.PartitionKey),
-			EncryptionType:              encrypted(r.Sealed),
-		}
+		record := wireRecord(r, e.text)
 		b = record.AppendJSON(awswire.Comma(b))
 	}
 	b = append(b, ']')

@@ -3,6 +3,8 @@ package local
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"sort"
 	"time"
 
@@ -121,6 +123,9 @@ func (r *reader) segment(seg segment) error {
 	if seg.first >= r.limit {
 		return nil
 	}
+	if done, err := r.tip(seg); done || err != nil {
+		return err
+	}
 	it, err := r.b.segmentIter(seg.bucket, r.shard.id)
 	if err != nil {
 		return fault.New(fault.Unavailable, r.op, r.req.Shard.String(), "%w", err)
@@ -132,14 +137,60 @@ func (r *reader) segment(seg segment) error {
 		valid = it.First()
 	}
 	for ; valid && !r.full; valid = it.Next() {
-		if err := r.block(it); err != nil {
-			return err
+		value, err := it.ValueAndErr()
+		if err == nil {
+			err = r.block(it.Key(), value)
+		}
+		if err != nil {
+			return r.corrupt(err)
 		}
 	}
 	if err := it.Error(); err != nil {
-		return fault.New(fault.Corrupt, r.op, r.req.Shard.String(), "%w", err)
+		return r.corrupt(err)
 	}
 	return nil
+}
+
+func (r *reader) corrupt(err error) error {
+	return fault.New(fault.Corrupt, r.op, r.req.Shard.String(), "%w", err)
+}
+
+const (
+	// nearTip is how many records a reader may be behind to be taken for one who follows.
+	nearTip = 4096
+	// tipBlocks bounds the blocks that are looked up one by one; an iterator is faster over many.
+	tipBlocks = 8
+)
+
+// tip serves who follows the tip. Such a reader goes on where a block begins, and mostly that block is still in memory and
+// found there by its key. An iterator would also look into the tables on the disk, for they hold what is older of the bucket,
+// and read a block of each. done: nothing is left for an iterator.
+func (r *reader) tip(seg segment) (done bool, err error) {
+	if r.pos < seg.first || r.pos+nearTip < r.limit {
+		return false, nil
+	}
+	var buf [recordKeyBytes]byte
+	for range tipBlocks {
+		if r.full || r.pos >= r.limit {
+			return true, nil
+		}
+		before, key := r.pos, appendRecordKey(buf[:0], seg.bucket, r.shard.id.stream, r.shard.id.shard, r.pos)
+		value, closer, err := r.b.db.Get(key)
+		switch {
+		case errors.Is(err, pebble.ErrNotFound): // pos lies within a block, or in the next bucket
+			return false, nil
+		case err != nil:
+			return false, r.corrupt(err)
+		}
+		err = errors.Join(r.block(key, value), closer.Close())
+		switch {
+		case err != nil:
+			return false, r.corrupt(err)
+		case r.pos == before && !r.full: // hidden
+			return false, nil
+		}
+	}
+	return r.full || r.pos >= r.limit, nil
 }
 
 func (b *Backend) segmentIter(bucket uint32, id shardID) (*pebble.Iterator, error) {
@@ -148,16 +199,16 @@ func (b *Backend) segmentIter(bucket uint32, id shardID) (*pebble.Iterator, erro
 }
 
 // block takes the records of one block.
-func (r *reader) block(it *pebble.Iterator) error {
-	key, ok := parseRecordKey(it.Key())
+func (r *reader) block(key, value []byte) error {
+	at, ok := parseRecordKey(key)
 	if !ok {
-		return fault.New(fault.Corrupt, r.op, r.req.Shard.String(), "a record key of %d bytes", len(it.Key()))
+		return fmt.Errorf("a record key of %d bytes", len(key))
 	}
-	bl, err := readHead(r.op, it)
+	bl, err := openBlock(value)
 	if err != nil {
-		return err
+		return fmt.Errorf("block % x: %w", key, err)
 	}
-	if key.position >= r.limit {
+	if at.position >= r.limit {
 		r.full = true
 		return nil
 	}
@@ -167,9 +218,9 @@ func (r *reader) block(it *pebble.Iterator) error {
 	for i := range bl.count {
 		pk, data, err := bl.next()
 		if err != nil {
-			return fault.New(fault.Corrupt, r.op, r.req.Shard.String(), "block % x: %w", it.Key(), err)
+			return fmt.Errorf("block % x: %w", key, err)
 		}
-		pos := key.position + i
+		pos := at.position + i
 		if pos < r.pos {
 			continue
 		}
@@ -190,7 +241,7 @@ func (r *reader) take(pos uint64, arrival int64, sealed bool, pk, data []byte) b
 	buf := r.batch.Buf
 	if cap(buf)-len(buf) < size {
 		// The memory that records of this batch point to stays theirs.
-		buf = make([]byte, 0, max(size, min(2*cap(buf), maxBatchGrowth), minBatchBuf))
+		buf = make([]byte, 0, max(size, min(2*cap(buf), r.req.MaxBytes), minBatchBuf))
 	}
 	at := len(buf)
 	buf = append(append(buf, pk...), data...)
@@ -205,11 +256,9 @@ func (r *reader) take(pos uint64, arrival int64, sealed bool, pk, data []byte) b
 	return true
 }
 
-// The memory of a batch grows by doubling between these.
-const (
-	minBatchBuf    = 16 << 10
-	maxBatchGrowth = 4 << 20
-)
+// minBatchBuf is where the memory of a batch begins. It doubles until all that a read may return fits in one piece, which
+// the next read into the batch finds there.
+const minBatchBuf = 16 << 10
 
 // conclude says where to go on and how far behind the reader is. It fails when the shard has gone meanwhile: then what was not
 // found says nothing.
