@@ -190,10 +190,7 @@ func TestSink(t *testing.T) {
 		t.Fatal(err)
 	}
 	job := startJob(t, n.AWS, arn, "sink", strconv.Itoa(records))
-	for line := range job.Lines {
-		t.Errorf("the job says %q", line)
-	}
-	if err := job.Wait(patience); err != nil {
+	if err := job.Finish(patience, func(line string) { t.Errorf("the job says %q", line) }); err != nil {
 		t.Fatal(err)
 	}
 	seen := map[string]int{}

@@ -3,7 +3,7 @@
 //
 //	e2e/foreign/install-java FOLDER ─> FOLDER/.artifacts ─> Java.Start ─┐
 //	                                          any other command ─> Start ─> Process ──
-//	                                              Lines · Stop · Wait · Log
+//	                                              Lines · Stop · Finish · Log
 //
 // A program gets its work as arguments, tells what it sees as lines on its standard
 // output, logs to its standard error, and ends when its standard input does, so that

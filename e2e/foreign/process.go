@@ -85,37 +85,38 @@ func (p *Process) read(out io.Reader, lines chan<- string) {
 	close(p.exited)
 }
 
-// Wait waits until the program has ended by itself, or for the given time, and says whether it did well.
-func (p *Process) Wait(patience time.Duration) error {
-	select {
-	case <-p.exited:
-	case <-time.After(patience):
-		_ = p.cmd.Process.Kill() // it may have ended just now
-		p.drain()
-		return fmt.Errorf("the program did not end within %v; it logged:\n%s", patience, p.Tail())
+// Finish takes the lines that are left until the program has ended by itself, and says whether it did well. One that does not
+// end in time is killed.
+func (p *Process) Finish(patience time.Duration, take func(line string)) error {
+	late := time.After(patience)
+	for {
+		select {
+		case line, open := <-p.Lines:
+			if open {
+				take(line)
+				continue
+			}
+			<-p.exited
+			if p.err != nil {
+				return fmt.Errorf("the program ended with %w; it logged:\n%s", p.err, p.Tail())
+			}
+			return nil
+		case <-late:
+			_ = p.cmd.Process.Kill() // it may have ended just now
+			for range p.Lines {
+				continue
+			}
+			<-p.exited
+			return fmt.Errorf("the program did not end within %v; it logged:\n%s", patience, p.Tail())
+		}
 	}
-	if p.err != nil {
-		return fmt.Errorf("the program ended with %w; it logged:\n%s", p.err, p.Tail())
-	}
-	return nil
 }
 
 // Stop asks the program to end, and waits for it. The lines that no one has taken are lost.
 func (p *Process) Stop() error {
 	_ = p.stdin.Close() // it may have ended already
-	go p.drain()
-	return p.Wait(stopTime)
+	return p.Finish(stopTime, func(string) {})
 }
-
-// drain takes the lines that are left, so that the program is not held up in printing them.
-func (p *Process) drain() {
-	for range p.Lines {
-		continue
-	}
-}
-
-// Exited is closed when the program has ended.
-func (p *Process) Exited() <-chan struct{} { return p.exited }
 
 // Log gives the lines of the log so far that have one of the words: "ERROR".
 func (p *Process) Log(words ...string) []string {

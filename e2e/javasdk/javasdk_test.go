@@ -65,10 +65,7 @@ func TestEveryOperation(t *testing.T) {
 	for _, way := range ways {
 		results[way] = &found{checks: map[string]string{}, refused: map[string]string{}}
 	}
-	for line := range program.Lines {
-		take(t, results, line)
-	}
-	if err := program.Wait(patience); err != nil {
+	if err := program.Finish(patience, func(line string) { take(t, results, line) }); err != nil {
 		t.Error(err)
 	}
 	want, unserved := supported(t, binary)
