@@ -116,7 +116,7 @@ func TestAnswersAreRead(t *testing.T) {
 	host := server.Listener.Addr().String()
 	for _, path := range []string{"/", "/chunked", "/refused"} {
 		r, err := Run(context.Background(), Plan{
-			Addr: host, Connections: 2, Duration: 50 * time.Millisecond,
+			Addr: host, Connections: 2, Duration: 50 * time.Millisecond, Rate: 200, // so that what is late counts
 			Request: func(_, _ int) []byte { return Request("GET", host, path, "", nil) },
 			Answer: func(_ int, got []byte) (int, error) {
 				if string(got) != body {
@@ -144,6 +144,8 @@ func TestPagesAreCounted(t *testing.T) {
 	f(pageJSON, `{"Records":[`+many+`],"NextShardIterator":"it","MillisBehindLatest":7}`, 100, "it")
 	f(pageJSON, `{"MillisBehindLatest":7,"NextShardIterator":"it","Records":[`+many+`]}`, 100, "it")
 	f(pageJSON, `{"Records":[`+record+`],"MillisBehindLatest":0,"ChildShards":[{"ShardId":"a","HashKeyRange":{}},{}]}`, 1, "")
+	f(pageJSON, `{"Records": [`+many+`], "NextShardIterator": "it", "MillisBehindLatest": 7}`, 100, "it")
+	f(pageJSON, `{"Records":[`+record+`],"NextShardIterator":null,"MillisBehindLatest":0}`, 1, "")
 	for _, n := range []int{0, 1, 30, 300, 10_000} {
 		b := cborHead(cborText(cborHead(nil, cborMap, 2), "Records"), cborList, n)
 		for range n {
@@ -152,6 +154,7 @@ func TestPagesAreCounted(t *testing.T) {
 		b = cborText(cborText(b, "NextShardIterator"), strings.Repeat("i", 200))
 		f(pageCBOR, string(b), n, strings.Repeat("i", 200))
 	}
+	f(pageJSON, `{"Records":[],"NextShardIterator"`, 0, "")
 	for _, body := range []string{"", "{}", "\xa1", "\xa1\x67Records", "\xa1\x67Records\x9f"} {
 		if _, _, err := pageCBOR([]byte(body)); err == nil {
 			t.Errorf("%q is a page in CBOR", body)

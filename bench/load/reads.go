@@ -56,17 +56,19 @@ func (r *Reads) Answer(c int, body []byte) (records int, err error) {
 // pageJSON counts the records of a page and gives the next iterator, "" at the end of a closed shard. Braces open records
 // only, before the children: data is base64, and no key that this package makes has one.
 func pageJSON(body []byte) (records int, next string, err error) {
-	list, ok := after(body, `"Records":[`)
+	list, ok := after(body, `"Records"`)
 	if !ok {
 		return 0, "", fmt.Errorf("a page without Records: %.200q", body)
 	}
-	if children, ok := after(list, `"ChildShards":[`); ok {
+	if children, ok := after(list, `"ChildShards"`); ok {
 		list = list[:len(list)-len(children)]
 	}
-	if rest, ok := after(body, `"NextShardIterator":"`); ok {
-		next = string(rest[:max(0, bytes.IndexByte(rest, '"'))])
+	if rest, ok := after(body, `"NextShardIterator"`); ok {
+		if rest, ok = bytes.CutPrefix(bytes.TrimLeft(rest, ": "), []byte{'"'}); ok { // else it is null
+			next = string(rest[:max(0, bytes.IndexByte(rest, '"'))])
+		}
 	}
-	return bytes.Count(list, []byte("{")), next, nil
+	return bytes.Count(list, []byte{'{'}), next, nil
 }
 
 // pageCBOR is pageJSON for pages whose lists and strings have their length in front.

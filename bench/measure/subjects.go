@@ -179,7 +179,7 @@ func (o *options) measurePeer(ctx context.Context, r *results, p peer) {
 		}
 		plan, err := o.readPlan(ctx, load.Kinesis{Addr: p.addr}, stream, load.JSON)
 		if err != nil {
-			return err
+			return fmt.Errorf("getrecords: %w", err)
 		}
 		report, err := once(ctx, p.name+" getrecords", plan)
 		if err == nil {
