@@ -141,6 +141,7 @@ func benchmarkRun(b *testing.B, s *Service, operation string, body []byte, recor
 		var dst []byte
 		for b.Loop() {
 			r := s.run(context.Background(), op, as, false, body, dst[:0])
+			s.pages.give(r.held)
 			if r.Outcome != OK {
 				b.Fatal(string(r.Body))
 			}
@@ -223,6 +224,7 @@ func benchmarkGetRecords(b *testing.B, as encoding) {
 	b.ReportAllocs()
 	for b.Loop() {
 		r := s.run(context.Background(), op, as, false, body, dst[:0])
+		s.pages.give(r.held)
 		if r.Outcome != OK {
 			b.Fatal(string(r.Body))
 		}
@@ -281,6 +283,7 @@ func TestRecordAllocations(t *testing.T) {
 			var dst []byte
 			run := func() {
 				r := s.run(context.Background(), find(operation), as, false, body, dst[:0])
+				s.pages.give(r.held)
 				if r.Outcome != OK {
 					t.Fatal(string(r.Body))
 				}

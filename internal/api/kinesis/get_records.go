@@ -41,18 +41,31 @@ var getRecords = operation{name: "GetRecords", pages: true, run: func(s *Service
 	if in.Limit > 0 {
 		limit = in.Limit
 	}
+	room, err := s.pages.take(c.ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { // unless the answer holds it
+		if c.held == 0 {
+			s.pages.give(room)
+		}
+	}()
 	req := stream.ReadRequest{
 		Shard:      stream.ShardRef{Stream: st.Name, ID: st.ID, Shard: sh.Index},
 		From:       t.from,
 		MaxRecords: limit,
-		MaxBytes:   maxReadBytes,
+		MaxBytes:   int(room),
 	}
 	batch := pages.Get().(*stream.Batch)
 	defer releasePage(batch)
 	if err := s.Backend.Read(c.ctx, req, batch); err != nil {
 		return worded(err, fault.NotFound, s.noShard(sh.ID(), st.Name))
 	}
+	if room, err = s.pages.fit(room, pageBytes(batch)); err != nil {
+		return err
+	}
 	s.answerRecords(c, st, sh, batch)
+	c.held = room
 	return nil
 }}
 

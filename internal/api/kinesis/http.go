@@ -138,6 +138,7 @@ func (s *Service) operate(w http.ResponseWriter, r *http.Request, op *operation,
 		return result.subscription
 	}
 	*to = result.Body
+	defer s.pages.give(result.held)
 	awswire.WriteBody(w, result.Status, as.contentType(), result.Body)
 	return nil
 }

@@ -60,6 +60,7 @@ type Service struct {
 	gone map[consumerName]int64
 
 	subscriptions *subscriptions
+	pages         *pageMemory
 
 	complained complaints
 }
@@ -84,7 +85,7 @@ func New(o Options) (*Service, error) {
 		verifier: awswire.NewVerifier("kinesis", o.Credentials, o.Now),
 		tokens:   newTokens(o.TokenKey, o.IDs),
 
-		gone: map[consumerName]int64{}, subscriptions: newSubscriptions(),
+		gone: map[consumerName]int64{}, subscriptions: newSubscriptions(), pages: newPageMemory(),
 	}
 	if o.ExactRates {
 		s.gate = newGate(o.Now)
@@ -110,6 +111,7 @@ type Result struct {
 	Outcome Outcome
 
 	subscription *subscription // the answer is its events; the caller serves it
+	held         int64         // of pageMemory; the caller releases it when the answer is written
 }
 
 // Invoke runs an operation in process: "PutRecord". It is the path that HTTP takes, without HTTP: body is JSON
@@ -120,7 +122,9 @@ func (s *Service) Invoke(ctx context.Context, operation string, body, dst []byte
 	if op == nil {
 		return s.failed(asJSON, dst, operation, errUnknownOperation)
 	}
-	return s.run(ctx, op, asJSON, false, body, dst)
+	r := s.run(ctx, op, asJSON, false, body, dst)
+	s.pages.give(r.held)
+	return r
 }
 
 // run runs an operation; takesEvents says that the caller can serve a subscription.
@@ -130,7 +134,7 @@ func (s *Service) run(ctx context.Context, op *operation, as encoding, takesEven
 	}
 	c := calls.Get().(*call)
 	defer c.release()
-	c.ctx, c.as, c.dst, c.allFailed, c.takesEvents = ctx, as, dst, false, takesEvents
+	c.ctx, c.as, c.dst, c.allFailed, c.takesEvents, c.held = ctx, as, dst, false, takesEvents, 0
 	c.lend(body, op.borrows)
 	var err error
 	if s.gate == nil {
@@ -141,7 +145,7 @@ func (s *Service) run(ctx context.Context, op *operation, as encoding, takesEven
 	if err != nil {
 		return s.failed(as, dst, op.name, err)
 	}
-	r := Result{Status: 200, Body: c.dst, subscription: c.subscription}
+	r := Result{Status: 200, Body: c.dst, subscription: c.subscription, held: c.held}
 	if c.allFailed {
 		r.Outcome = Unavailable
 	}
@@ -172,6 +176,7 @@ type call struct {
 
 	takesEvents  bool
 	subscription *subscription // what SubscribeToShard answers with
+	held         int64         // of pageMemory, by the answer
 
 	put     kinesiswire.PutRecordInput
 	puts    kinesiswire.PutRecordsInput
