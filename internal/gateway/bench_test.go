@@ -26,11 +26,14 @@ func (quickActions) Action(string, string) (Action, bool) {
 }
 
 func hotPath(t testing.TB, contentType, body string) func() {
-	s := serving(t, &fakeActions{}, collector(t))
+	return hotPathOf(t, collector(t), contentType, body)
+}
+
+func hotPathOf(t testing.TB, a *restapi.API, contentType, body string) func() {
+	s := serving(t, &fakeActions{}, a)
 	s.Actions = quickActions{}
 	s.compiled = nil
 	s.Publish(nil, "")
-	a := collector(t)
 	s.Publish([]*restapi.API{a}, a.ID)
 	r := post("/prod/v1/class-stream", contentType, body)
 	r.Header = append(r.Header, Field{"User-Agent", "curl/8.5.0"}, Field{"Accept", "*/*"})

@@ -9,6 +9,7 @@ import (
 
 	"millrace/internal/gateway/mapping"
 	"millrace/internal/restapi"
+	"millrace/internal/restapi/schema"
 )
 
 // Warning tells of a part of a deployed definition that can't run. The rest of the API serves; the method answers 500
@@ -47,8 +48,9 @@ type method struct {
 	mock         bool
 	kind         string // the integration's type
 	passthrough  string
-	handling     string // contentHandling of the request
-	timeout      int    // milliseconds
+	handling     string      // contentHandling of the request
+	timeout      int         // milliseconds
+	validation   *validation // nil: none
 	parameters   []parameter
 	templates    templates
 	uri          string
@@ -119,12 +121,14 @@ func mediaType(contentType string) string {
 // compiler turns one definition into its compiled form.
 type compiler struct {
 	actions Actions
+	models  *schema.Set
+	src     *restapi.Definition
 	def     *definition
 	method  *method
 }
 
-func compileDefinition(d *restapi.Definition, actions Actions) *definition {
-	c := &compiler{actions: actions, def: &definition{root: &node{}, binary: slices.Clone(d.BinaryMediaTypes)}}
+func compileDefinition(apiID string, d *restapi.Definition, actions Actions) *definition {
+	c := &compiler{actions: actions, models: schema.NewSet(apiID, d.Schemas()), src: d, def: &definition{root: &node{}, binary: slices.Clone(d.BinaryMediaTypes)}}
 	children := map[string][]*restapi.Resource{}
 	for _, r := range d.Sorted() {
 		if r.ID != d.RootResourceID {
@@ -170,6 +174,7 @@ func (c *compiler) compile(r *restapi.Resource, verb string, src *restapi.Method
 		m.timeout = restapi.DefaultTimeoutMillis
 	}
 	c.refused(r, src)
+	c.validation(src)
 	c.parameters(i)
 	m.templates = c.templates("integration.requestTemplates", i.RequestTemplates)
 	if i.Type == restapi.AWS {

@@ -1,7 +1,7 @@
 // Package gateway serves deployed REST APIs: it takes a caller's event, maps it with
 // the definition's templates, runs an AWS action or a mock, and maps the answer.
 //
-//	Request ─ address ─ tree ─ arrival ─ templates, parameters ─ Action ─ choice ─ templates ─> Response
+//	Request ─ address ─ tree ─ arrival ─ validation ─ templates, parameters ─ Action ─ choice ─ templates ─> Response
 //	            └────────── snapshot: immutable, swapped whole by Publish ──────────┘
 //
 // It promises that a caller is never told of success when the action reports that a
@@ -143,7 +143,7 @@ func (g *Gateway) Publish(apis []*restapi.API, short string) []error {
 					continue
 				}
 				if def = g.compiled[key]; def == nil {
-					def, fresh = compileDefinition(&d.Definition, g.Actions), true
+					def, fresh = compileDefinition(src.ID, &d.Definition, g.Actions), true
 				}
 				compiled[key] = def
 			}

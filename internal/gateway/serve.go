@@ -46,6 +46,9 @@ func (x *exchange) serve(ctx context.Context) {
 		x.fail(bad, "Request body could not be decompressed")
 		return
 	}
+	if x.method.validation != nil && !x.validate() {
+		return
+	}
 	if x.integrate(ctx) {
 		x.respond()
 	}

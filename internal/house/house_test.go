@@ -64,6 +64,7 @@ var floors = []struct {
 	{"internal/object/objecttest", 39, "the suite that stores share"},
 	{"internal/object/dir", 40, "engine: a store"},
 	{"internal/object/s3", 40, "engine: a store"},
+	{"internal/restapi/schema", 29, "leaf of nouns: JSON schemas, and payloads judged by them"},
 	{"internal/restapi/openapi", 31, "nouns: reading OpenAPI into them"},
 	{"internal/restapi", 30, "nouns"},
 	{"internal/stream", 30, "nouns"},
@@ -99,13 +100,14 @@ func floorOf(pkg string) (floor int, known bool) {
 var onlyHere = map[string][]string{
 	"github.com/cockroachdb/pebble": {"internal/store", "internal/stream/local", "internal/object/dir", "internal/catalog",
 		"internal/delivery/journal", "internal/app"},
-	"github.com/aws/aws-sdk-go-v2":        {"internal/stream/kinesis", "internal/object/s3"},
-	"github.com/twmb/franz-go":            {"internal/kafka", "internal/stream/kafka", "internal/catalog/topic", "internal/delivery/journal/topic"},
-	"github.com/aws/smithy-go":            {"internal/object/s3", "internal/stream/kinesis"},
-	"github.com/prometheus/client_golang": {"internal/telemetry"},
-	"github.com/klauspost/compress":       {"internal/delivery", "internal/front", "internal/gateway"},
-	"github.com/minio/crc64nvme":          {"internal/object"},
-	"go.yaml.in/yaml":                     {"internal/config", "internal/template", "internal/restapi/openapi", "internal/yamldoc"},
+	"github.com/aws/aws-sdk-go-v2":          {"internal/stream/kinesis", "internal/object/s3"},
+	"github.com/twmb/franz-go":              {"internal/kafka", "internal/stream/kafka", "internal/catalog/topic", "internal/delivery/journal/topic"},
+	"github.com/aws/smithy-go":              {"internal/object/s3", "internal/stream/kinesis"},
+	"github.com/prometheus/client_golang":   {"internal/telemetry"},
+	"github.com/santhosh-tekuri/jsonschema": {"internal/restapi/schema"},
+	"github.com/klauspost/compress":         {"internal/delivery", "internal/front", "internal/gateway"},
+	"github.com/minio/crc64nvme":            {"internal/object"},
+	"go.yaml.in/yaml":                       {"internal/config", "internal/template", "internal/restapi/openapi", "internal/yamldoc"},
 }
 
 // file is one parsed Go file of the project.

@@ -23,6 +23,7 @@ const (
 	MaxStages      = 100
 	MaxDeployments = 1000
 	MaxModels      = 1000
+	MaxValidators  = 200
 	MaxTags        = 50
 )
 

@@ -40,6 +40,7 @@ func (a *API) PutMethod(resourceID string, m Method) (*Method, error) {
 		HTTPMethod:        m.HTTPMethod,
 		AuthorizationType: strings.ToUpper(m.AuthorizationType),
 		APIKeyRequired:    m.APIKeyRequired,
+		ValidatorID:       m.ValidatorID,
 		OperationName:     m.OperationName,
 		RequestParameters: maps.Clone(m.RequestParameters),
 		RequestModels:     maps.Clone(m.RequestModels),
@@ -75,6 +76,9 @@ func (a *API) checkMethod(op string, m *Method) error {
 	}
 	if err := checkRequestParameters(op, m.RequestParameters); err != nil {
 		return err
+	}
+	if m.ValidatorID != "" && a.Validators[m.ValidatorID] == nil {
+		return invalid(op, "Invalid Request Validator identifier specified")
 	}
 	return a.checkModelNames(op, m.RequestModels)
 }
@@ -171,9 +175,7 @@ func patchMethod(op string, m *Method, p Patch) error {
 	case "authorizerId":
 		// While the type stays NONE the service takes an authorizer's id and ignores it.
 	case "requestValidatorId":
-		if p.Value != "" {
-			return unsupported(op, "requestValidatorId", "there are no request validators")
-		}
+		m.ValidatorID = p.Value
 	default:
 		return invalid(op, "Invalid patch path %s", p.Path)
 	}

@@ -284,7 +284,7 @@ func TestFaults(t *testing.T) {
 		{"unknown method", func(w *workshop) error { return w.api.DeleteMethod(w.st.ID, "GET") }, fault.NotFound, "Invalid Method identifier specified"},
 		{"validator", func(w *workshop) error {
 			return w.api.PatchMethod(w.st.ID, "POST", patch(OpReplace, "/requestValidatorId", "abc"))
-		}, fault.Unsupported, "requestValidatorId is not supported by this version of Millrace: there are no request validators"},
+		}, fault.Invalid, "Invalid Request Validator identifier specified"},
 
 		{"status code", func(w *workshop) error {
 			return drop(w.api.PutMethodResponse(w.st.ID, "POST", MethodResponse{StatusCode: "wrong"}))

@@ -119,12 +119,12 @@ func (b *build) make(r *resource) bool {
 }
 
 // readByToken are the properties that name a part of an API, and are read by its token.
-var readByToken = []string{"RestApiId", "ResourceId", "ParentId", "DeploymentId"}
+var readByToken = []string{"RestApiId", "ResourceId", "ParentId", "DeploymentId", "RequestValidatorId"}
 
 // refuseTokens refuses the id of a part of an API where it would have to be known before the node has given it.
 func (b *build) refuseTokens(n *yaml.Node, where string) {
 	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, tokenMark) {
-		b.tell(n, where, "the ids of resources and deployments of a REST API are known in Outputs only, in this version of Millrace")
+		b.tell(n, where, "the ids of resources, request validators and deployments of a REST API are known in Outputs only, in this version of Millrace")
 	}
 	for _, c := range n.Content {
 		b.refuseTokens(c, where)

@@ -31,11 +31,12 @@ func (p *planner) api(s *apiSpec) (tokens []string) {
 	}
 	next := s.api
 	next.Created = p.target.Now().UTC().Truncate(1e9)
-	ids := map[string]string{}
+	ids, validators := map[string]string{}, map[string]string{}
 	if found {
 		next.Created, next.Deployments = have.Created, have.Deployments
 		next.Stages = have.Clone().Stages
 		ids = adopt(&next.Definition, &have.Definition)
+		validators = adoptValidators(&next.Definition, &have.Definition)
 		p.methodsLeft(s, next, have)
 	}
 	changed := !found || !equalJSON(header(next), header(have)) || !equalJSON(&next.Definition, &have.Definition)
@@ -67,6 +68,12 @@ func (p *planner) api(s *apiSpec) (tokens []string) {
 			kind, logical = "root", s.logical
 		}
 		tokens = append(tokens, token(kind, logical), id)
+	}
+	for logical, id := range s.validators {
+		if was := validators[id]; was != "" {
+			id = was
+		}
+		tokens = append(tokens, token("validator", logical), id)
 	}
 	for _, logical := range s.deploys {
 		tokens = append(tokens, token("deployment", logical), deploy)
@@ -111,6 +118,7 @@ func (p *planner) keepMethod(next, have *restapi.API, r *restapi.Resource, verb 
 			next.Models[name] = model
 		}
 	}
+	keepValidator(next, have, m)
 	if kept.Methods == nil {
 		kept.Methods = map[string]*restapi.Method{}
 	}

@@ -15,6 +15,7 @@ var methodType = &resourceType{
 	properties: map[string]string{
 		"RestApiId": served, "ResourceId": served, "HttpMethod": served, "AuthorizationType": served, "ApiKeyRequired": served,
 		"OperationName": served, "RequestParameters": served, "RequestModels": served, "MethodResponses": served, "Integration": served,
+		"RequestValidatorId": served,
 	},
 	required: []string{"RestApiId", "ResourceId", "HttpMethod"},
 	make: func(b *build, r *resource, p *properties) bool {
@@ -29,6 +30,7 @@ var methodType = &resourceType{
 		}
 		m := restapi.Method{
 			HTTPMethod: strings.ToUpper(p.text("HttpMethod")), AuthorizationType: p.text("AuthorizationType"), APIKeyRequired: p.boolean("ApiKeyRequired"),
+			ValidatorID:   p.validatorID(s),
 			OperationName: p.text("OperationName"), RequestParameters: p.boolMap("RequestParameters"), RequestModels: p.textMap("RequestModels"),
 		}
 		if m.AuthorizationType == "" {

@@ -18,14 +18,16 @@ import (
 // when the plan is made.
 type apiSpec struct {
 	*resource
-	id        string
-	api       *restapi.API
-	resources map[string]string // resource ids by logical id; "" is the root
-	deployed  bool
-	tags      map[string]string
-	stages    []*stageSpec
-	places    map[string]place // of methods in the file, by "POST /v1"
-	deploys   []string         // logical ids of its deployments
+	id          string
+	api         *restapi.API
+	resources   map[string]string // resource ids by logical id; "" is the root
+	validators  map[string]string // ids of request validators by logical id
+	deployed    bool
+	tags        map[string]string
+	stages      []*stageSpec
+	places      map[string]place // of methods in the file, by "POST /v1"
+	deploys     []string         // logical ids of its deployments
+	modelPlaces map[string]place // of models in the file, by name
 }
 
 // place is where something stands in the file.
@@ -65,7 +67,7 @@ func (b *build) newAPI(r *resource, id string, spec restapi.NewAPI) *apiSpec {
 		return nil
 	}
 	api.ID = id
-	s := &apiSpec{resource: r, id: id, api: api, resources: map[string]string{"": api.RootResourceID}, tags: spec.Tags, places: map[string]place{}}
+	s := &apiSpec{resource: r, id: id, api: api, resources: map[string]string{"": api.RootResourceID}, validators: map[string]string{}, modelPlaces: map[string]place{}, tags: spec.Tags, places: map[string]place{}}
 	b.apis = append(b.apis, s)
 	return s
 }
@@ -196,8 +198,11 @@ func (s *apiSpec) resourceID(text string) (id string, known bool) {
 	return id, known
 }
 
+const modelTypeName = "AWS::ApiGateway::Model"
+
 var modelType = &resourceType{
-	name: "AWS::ApiGateway::Model", phase: phaseModel, nameProperty: "Name", note: "kept and shown; nothing validates by it yet",
+	name: modelTypeName, phase: phaseModel, nameProperty: "Name",
+	note:       "JSON Schema draft 4; a pattern that looks around or refers back is refused",
 	properties: map[string]string{"RestApiId": served, "Name": served, "ContentType": served, "Description": served, "Schema": served},
 	required:   []string{"RestApiId"},
 	generate:   func(b *build, r *resource) string { return r.logical },
@@ -218,11 +223,28 @@ var modelType = &resourceType{
 				m.Schema = string(yamldoc.JSON(schema))
 			}
 		}
-		if _, err := s.api.AddModel(m, b.source); err != nil {
+		if s.api.Models[name] != nil {
+			p.tell("Name", "Model name already exists for this REST API")
+			return true
+		}
+		if _, err := s.api.PutModel(m, b.modelNames(s), b.source); err != nil {
 			p.tell("Schema", "%s", openapi.Reason(err))
 		}
+		s.modelPlaces[name] = place{r.key, p.at("Schema")}
 		return true
 	},
+}
+
+// modelNames lists the models that the file makes for an API: they may refer to one another in any order.
+func (b *build) modelNames(s *apiSpec) (names []string) {
+	for _, r := range b.ofPhase(phaseModel) {
+		if r.kind.name == modelTypeName {
+			if name, ok := b.physical(r); ok {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
 }
 
 var accountType = &resourceType{
@@ -238,7 +260,7 @@ var accountType = &resourceType{
 var deploymentType = &resourceType{
 	name: "AWS::ApiGateway::Deployment", phase: phaseDeployment,
 	note:       "a change of the API is deployed at the next up, also when the logical id has not changed",
-	properties: map[string]string{"RestApiId": served, "StageName": served, "Description": "the node words its own"},
+	properties: map[string]string{"RestApiId": served, "StageName": served, "StageDescription": served, "Description": "the node words its own"},
 	required:   []string{"RestApiId"},
 	generate:   func(_ *build, r *resource) string { return token("deployment", r.logical) },
 	attributes: map[string]func(*build, *resource, string) string{"DeploymentId": func(_ *build, _ *resource, id string) string { return id }},
@@ -249,10 +271,35 @@ var deploymentType = &resourceType{
 		}
 		s.deployed, s.deploys = true, append(s.deploys, r.logical)
 		if name := p.text("StageName"); name != "" {
-			s.stages = append(s.stages, &stageSpec{logical: r.logical, name: name, retain: r.retain})
+			spec := &stageSpec{logical: r.logical, name: name, retain: r.retain}
+			if d := p.nested("StageDescription"); d != nil {
+				d.stageDescription(spec)
+			}
+			s.stages = append(s.stages, spec)
+		} else if p.has("StageDescription") {
+			p.tell("StageDescription", "needs a StageName")
 		}
 		return true
 	},
+}
+
+// stageDescription reads what a deployment says of the stage that it makes. Its own logging members are those of all
+// methods.
+func (p *properties) stageDescription(spec *stageSpec) {
+	p.only("Description", "Variables", "MethodSettings", "TracingEnabled", "Tags", "LoggingLevel", "DataTraceEnabled", "MetricsEnabled")
+	spec.description, spec.variables, spec.tags = p.text("Description"), p.textMap("Variables"), p.tags("Tags")
+	spec.tracing, spec.settings = p.boolean("TracingEnabled"), p.methodSettings()
+	if !p.has("LoggingLevel") && !p.has("DataTraceEnabled") && !p.has("MetricsEnabled") {
+		return
+	}
+	const everyMethod = "*/*"
+	if spec.settings == nil {
+		spec.settings = map[string]*restapi.MethodSetting{}
+	}
+	if spec.settings[everyMethod] == nil {
+		spec.settings[everyMethod] = &restapi.MethodSetting{
+			LoggingLevel: p.text("LoggingLevel"), DataTraceEnabled: p.boolean("DataTraceEnabled"), MetricsEnabled: p.boolean("MetricsEnabled")}
+	}
 }
 
 var stageType = &resourceType{
@@ -295,6 +342,13 @@ func (p *properties) methodSettings() map[string]*restapi.MethodSetting {
 // finishAPIs notes what will not run, or not well.
 func (b *build) finishAPIs() {
 	for _, s := range b.apis {
+		for _, p := range s.api.BrokenModels() {
+			at := s.modelPlaces[p.Name]
+			if at.node == nil {
+				at = place{s.key, "Resources." + s.logical}
+			}
+			b.tell(at.node, at.where, "%v", p.Err)
+		}
 		for _, p := range restapi.Lint(&s.api.Definition) {
 			at := s.places[p.Verb+" "+p.Path]
 			b.found(at, lint.RuleHidden, 0, 0, p.String())

@@ -10,7 +10,6 @@ import (
 
 func (s *Service) putMethod(ctx context.Context, in *wire.PutMethodRequest) (out *wire.Method, err error) {
 	if err := refuse(
-		member{"requestValidatorId", awswire.Value(in.RequestValidatorId) != ""},
 		member{"authorizationScopes", len(in.AuthorizationScopes) > 0},
 	); err != nil {
 		return nil, err
@@ -20,6 +19,7 @@ func (s *Service) putMethod(ctx context.Context, in *wire.PutMethodRequest) (out
 			HTTPMethod:        in.HttpMethod,
 			AuthorizationType: in.AuthorizationType,
 			APIKeyRequired:    awswire.Value(in.ApiKeyRequired),
+			ValidatorID:       awswire.Value(in.RequestValidatorId),
 			OperationName:     awswire.Value(in.OperationName),
 			RequestParameters: in.RequestParameters,
 			RequestModels:     in.RequestModels,
@@ -64,12 +64,13 @@ func (s *Service) deleteMethod(ctx context.Context, in *wire.DeleteMethodRequest
 
 func methodView(m *restapi.Method) *wire.Method {
 	v := &wire.Method{
-		HttpMethod:        &m.HTTPMethod,
-		AuthorizationType: &m.AuthorizationType,
-		ApiKeyRequired:    &m.APIKeyRequired,
-		OperationName:     text(m.OperationName),
-		RequestParameters: someOf(m.RequestParameters),
-		RequestModels:     someOf(m.RequestModels),
+		HttpMethod:         &m.HTTPMethod,
+		AuthorizationType:  &m.AuthorizationType,
+		ApiKeyRequired:     &m.APIKeyRequired,
+		RequestValidatorId: text(m.ValidatorID),
+		OperationName:      text(m.OperationName),
+		RequestParameters:  someOf(m.RequestParameters),
+		RequestModels:      someOf(m.RequestModels),
 	}
 	if m.Integration != nil {
 		v.MethodIntegration = integrationView(m.Integration)

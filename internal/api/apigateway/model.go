@@ -37,14 +37,28 @@ func (s *Service) getModel(_ context.Context, in *wire.GetModelRequest) (*wire.M
 	if err != nil {
 		return nil, err
 	}
+	get := api.Model
 	if awswire.Value(in.Flatten) {
-		return nil, refuse(member{"flatten", true})
+		get = api.FlatModel
 	}
-	m, err := api.Model(name)
+	m, err := get(name)
 	if err != nil {
 		return nil, err
 	}
 	return modelView(m), nil
+}
+
+func (s *Service) getModelTemplate(_ context.Context, in *wire.GetModelTemplateRequest) (*wire.Template, error) {
+	name := in.ModelName
+	api, err := s.read(in.RestApiId, noModel(name))
+	if err != nil {
+		return nil, err
+	}
+	template, err := api.ModelTemplate(name)
+	if err != nil {
+		return nil, err
+	}
+	return &wire.Template{Value: &template}, nil
 }
 
 func (s *Service) getModels(_ context.Context, in *wire.GetModelsRequest) (*wire.Models, error) {

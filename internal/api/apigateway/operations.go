@@ -55,11 +55,18 @@ var operations = map[string]operation{
 	"GetStages":                  answers((*Service).getStages),
 	"UpdateStage":                answers((*Service).updateStage),
 
-	"CreateModel": answers((*Service).createModel),
-	"DeleteModel": done((*Service).deleteModel),
-	"GetModel":    answers((*Service).getModel),
-	"GetModels":   answers((*Service).getModels),
-	"UpdateModel": answers((*Service).updateModel),
+	"CreateModel":      answers((*Service).createModel),
+	"DeleteModel":      done((*Service).deleteModel),
+	"GetModel":         answers((*Service).getModel),
+	"GetModelTemplate": answers((*Service).getModelTemplate),
+	"GetModels":        answers((*Service).getModels),
+	"UpdateModel":      answers((*Service).updateModel),
+
+	"CreateRequestValidator": answers((*Service).createRequestValidator),
+	"DeleteRequestValidator": done((*Service).deleteRequestValidator),
+	"GetRequestValidator":    answers((*Service).getRequestValidator),
+	"GetRequestValidators":   answers((*Service).getRequestValidators),
+	"UpdateRequestValidator": answers((*Service).updateRequestValidator),
 
 	"GetAccount":    answers((*Service).getAccount),
 	"GetTags":       answers((*Service).getTags),
@@ -81,7 +88,7 @@ var notes = map[string]string{
 	"FlushStageCache":            "accepted without effect: there is no response cache",
 	"CreateStage":                "tracingEnabled and the metricsEnabled of method settings are kept and shown, without effect",
 	"PutIntegration":             "types AWS and MOCK; credentials are checked for their form and not evaluated; cache members are kept and shown, without effect",
-	"CreateModel":                "models are kept and shown; nothing validates by them yet",
+	"CreateModel":                "JSON Schema draft 4; a pattern that looks around or refers back is refused",
 	"UpdateAccount":              "cloudwatchRoleArn is kept and shown; execution logs need no role here",
 }
 

@@ -152,6 +152,7 @@ func (o *operation) run(shared *yaml.Node) {
 	o.parameters(shared, &m, o.where+".parameters")
 	o.parameters(yamldoc.Get(o.node, "parameters"), &m, o.at("parameters"))
 	o.requestBody(&m)
+	m.ValidatorID = o.validator()
 	o.members()
 	if o.res.Methods[o.verb] != nil { // an import that merges replaces the method
 		if !im.edit(o.key, o.where, im.api.DeleteMethod(o.res.ID, o.verb)) {
@@ -173,7 +174,8 @@ func (o *operation) members() {
 	for key, value := range yamldoc.Pairs(o.node) {
 		where := o.at(key.Value)
 		switch key.Value {
-		case "operationId", "parameters", "requestBody", "responses", "consumes", "produces", "x-amazon-apigateway-integration":
+		case "operationId", "parameters", "requestBody", "responses", "consumes", "produces", "x-amazon-apigateway-integration",
+			"x-amazon-apigateway-request-validator":
 		case "summary", "description", "tags", "deprecated", "externalDocs", "servers", "schemes", "callbacks":
 		case "security":
 			o.im.security(value, where)
@@ -181,8 +183,6 @@ func (o *operation) members() {
 			if t, _ := yamldoc.Text(yamldoc.Get(value, "type")); !strings.EqualFold(t, "none") {
 				o.im.later(key, where, fmt.Sprintf("the authorization type %q", t))
 			}
-		case "x-amazon-apigateway-request-validator":
-			o.im.later(key, where, "request validation")
 		default:
 			if strings.HasPrefix(key.Value, "x-amazon-") {
 				o.im.tell(key, where, "an extension that Millrace does not know")
@@ -231,7 +231,7 @@ func (o *operation) body(p *yaml.Node, m *restapi.Method, where string) {
 	if n := yamldoc.Get(o.node, "consumes"); n != nil {
 		types = o.im.texts(n, o.at("consumes"))
 	}
-	if name := o.model(yamldoc.Get(p, "schema"), where); name != "" {
+	if name := o.bodyModel(yamldoc.Get(p, "schema"), where); name != "" {
 		for _, t := range types {
 			m.RequestModels[t] = name
 		}
@@ -245,10 +245,18 @@ func (o *operation) requestBody(m *restapi.Method) {
 	}
 	body := o.im.deref(n, o.at("requestBody"))
 	for mediaType, value := range yamldoc.Pairs(yamldoc.Get(body, "content")) {
-		if name := o.model(yamldoc.Get(value, "schema"), o.at("requestBody.content."+mediaType.Value)); name != "" {
+		if name := o.bodyModel(yamldoc.Get(value, "schema"), o.at("requestBody.content."+mediaType.Value)); name != "" {
 			m.RequestModels[mediaType.Value] = name
 		}
 	}
+}
+
+// bodyModel gives the name of the model of a request's body, which is made when the schema has no name.
+func (o *operation) bodyModel(schema *yaml.Node, where string) string {
+	if !yamldoc.IsNull(schema) && yamldoc.Get(schema, "$ref") == nil {
+		return o.im.inlineModel(schema, where)
+	}
+	return o.model(schema, where)
 }
 
 // model gives the name of the model that a schema refers to.
@@ -258,7 +266,7 @@ func (o *operation) model(schema *yaml.Node, where string) string {
 	}
 	ref, ok := yamldoc.Text(yamldoc.Get(schema, "$ref"))
 	if !ok {
-		o.im.warn(where, "an inline schema is not kept: nothing validates by it yet")
+		o.im.warn(where, "an inline schema of a response is not kept: responses are not validated")
 		return ""
 	}
 	name := ref[strings.LastIndexByte(ref, '/')+1:]

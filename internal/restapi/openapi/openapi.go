@@ -86,6 +86,7 @@ type importer struct {
 	consumes []string // of Swagger 2, for body parameters
 	produces []string
 	models   map[string]bool
+	coming   []string // models that are still to be made
 	warnings []string
 	problems yamldoc.Problems
 }
@@ -148,6 +149,9 @@ func (im *importer) document(ctx context.Context) {
 		im.member(key, value)
 	}
 	im.paths(yamldoc.Get(root, "paths"))
+	if len(im.problems) == 0 {
+		im.brokenModels()
+	}
 }
 
 // version tells the two kinds of document apart.
@@ -178,13 +182,14 @@ func (im *importer) clear() {
 	root := im.api.Resources[im.api.RootResourceID]
 	root.Methods = nil
 	im.api.Resources = map[string]*restapi.Resource{root.ID: root}
+	im.api.Validators = nil
 	im.api.Models, im.api.BinaryMediaTypes, im.api.APIKeySource = nil, nil, ""
 }
 
 // passedOver lists the members of a document that mean nothing to the service, or are read elsewhere.
 var passedOver = []string{"swagger", "openapi", "paths", "servers", "host", "basePath", "schemes", "tags", "externalDocs", "consumes",
 	"produces", "parameters", "responses", "x-amazon-apigateway-importexport-version", "x-amazon-apigateway-documentation",
-	"x-amazon-apigateway-cors", "securityDefinitions"}
+	"x-amazon-apigateway-cors", "securityDefinitions", "x-amazon-apigateway-request-validator"}
 
 func (im *importer) member(key, value *yaml.Node) {
 	switch name := key.Value; {
@@ -200,8 +205,8 @@ func (im *importer) member(key, value *yaml.Node) {
 		im.binaryMediaTypes(value, name)
 	case name == "x-amazon-apigateway-api-key-source":
 		im.apiKeySource(value, name)
-	case name == "x-amazon-apigateway-request-validators", name == "x-amazon-apigateway-request-validator":
-		im.later(key, name, "request validation")
+	case name == "x-amazon-apigateway-request-validators":
+		im.validators(value, name)
 	case name == "x-amazon-apigateway-gateway-responses":
 		im.later(key, name, "customizing gateway responses")
 	case name == "x-amazon-apigateway-minimum-compression-size":
@@ -237,20 +242,6 @@ func (im *importer) components(n *yaml.Node) {
 		} else if strings.HasPrefix(key.Value, "x-amazon-") {
 			im.tell(key, "components."+key.Value, "an extension that Millrace does not know")
 		}
-	}
-}
-
-// schemas makes models. They are kept and shown; nothing validates by them yet.
-func (im *importer) schemas(n *yaml.Node, where string) {
-	for key, value := range yamldoc.Pairs(n) {
-		im.models[key.Value] = true
-		m := restapi.Model{Name: key.Value, ContentType: "application/json", Schema: string(yamldoc.JSON(value))}
-		m.Description, _ = yamldoc.Text(yamldoc.Get(value, "description"))
-		if im.api.Models[key.Value] != nil {
-			im.edit(key, where+"."+key.Value, im.api.DeleteModel(key.Value))
-		}
-		_, err := im.api.AddModel(m, im.doc.Source)
-		im.edit(key, where+"."+key.Value, err)
 	}
 }
 

@@ -83,11 +83,17 @@ func describe(b *strings.Builder, api *restapi.API) {
 	for _, name := range slices.Sorted(maps.Keys(api.Models)) {
 		fmt.Fprintf(b, "model %s %s\n", name, api.Models[name].Schema)
 	}
+	for _, v := range slices.SortedFunc(maps.Values(api.Validators), func(a, b *restapi.Validator) int { return strings.Compare(a.Name, b.Name) }) {
+		fmt.Fprintf(b, "validator %s body %v parameters %v\n", v.Name, v.Body, v.Parameters)
+	}
 	for _, r := range api.Definition.Sorted() {
 		fmt.Fprintf(b, "%s\n", r.Path)
 		for _, verb := range slices.Sorted(maps.Keys(r.Methods)) {
 			m := r.Methods[verb]
 			fmt.Fprintf(b, "  %s %s %s parameters %v models %v\n", verb, m.AuthorizationType, m.OperationName, m.RequestParameters, m.RequestModels)
+			if v := api.Validators[m.ValidatorID]; v != nil {
+				fmt.Fprintf(b, "    validator %s\n", v.Name)
+			}
 			for _, code := range slices.Sorted(maps.Keys(m.Responses)) {
 				fmt.Fprintf(b, "    response %s %v %v\n", code, m.Responses[code].ResponseParameters, m.Responses[code].ResponseModels)
 			}
