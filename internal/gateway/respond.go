@@ -11,7 +11,7 @@ func (x *exchange) respond() {
 	m := x.method
 	i := m.choice.find(x.backendStatus)
 	if i == noResponse {
-		x.misconfigured("No match for output mapping and no default output mapping configured. Endpoint Response Status Code: " + x.statusText())
+		x.fail(errConfiguration, "Execution failed due to configuration error: No match for output mapping and no default output mapping configured. Endpoint Response Status Code: "+x.statusText())
 		return
 	}
 	r := m.responses[i]

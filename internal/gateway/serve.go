@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"millrace/internal/gateway/mapping"
 	"millrace/internal/restapi"
 )
 
@@ -28,13 +29,13 @@ func (x *exchange) serve(ctx context.Context) {
 	if known && v != verbANY {
 		x.method, x.path = t.stage.def.root.match(t.path, v, x.path[:0])
 	}
+	x.arrive(t)
 	if x.method == nil {
 		x.fail(errMissingToken, "")
 		return
 	}
 	x.resp.Resource = x.method.resourcePath
 	x.setting = t.stage.settings[x.method.index]
-	x.arrive(t)
 	if x.informs() {
 		x.logArrival()
 	}
@@ -278,9 +279,13 @@ func (x *exchange) misconfigured(why string) bool {
 	return false
 }
 
-// fail writes a default gateway response; why goes to the execution log when there is one.
+// fail writes a gateway response; why goes to the execution log when there is one.
 func (x *exchange) fail(f *failure, why string) {
 	x.refused, x.masked = true, false
+	x.context.Error = mapping.ContextError{Message: f.message, Validation: f.validation}
+	if f.kind < kinds {
+		x.context.Error.ResponseType = restapi.ResponseTypes[f.kind].Name
+	}
 	r := x.resp
 	clear(r.Header)
 	r.Status, r.Header, r.Body = f.status, r.Header[:0], r.Body[:0]
@@ -292,7 +297,7 @@ func (x *exchange) fail(f *failure, why string) {
 	if f.retry {
 		r.Header = append(r.Header, Field{"Retry-After", retryAfterSeconds})
 	}
-	r.Body = append(r.Body, f.body...)
+	r.Body = f.appendBody(r.Body)
 	if x.method != nil {
 		x.logFailure(why)
 	}
