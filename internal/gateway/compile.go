@@ -34,6 +34,8 @@ type definition struct {
 	methods  []*method
 	binary   []string // binaryMediaTypes
 	warnings []Warning
+	// customised are the gateway responses that the API has set, itself or for their class; the others are nil.
+	customised [kinds]*gatewayResponse
 }
 
 // method is a verb of a resource, compiled.
@@ -134,6 +136,7 @@ func compileDefinition(d *restapi.Definition, actions Actions) *definition {
 	if root := d.Resources[d.RootResourceID]; root != nil {
 		c.resource(c.def.root, root, children)
 	}
+	c.gatewayResponses(d)
 	return c.def
 }
 

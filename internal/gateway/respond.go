@@ -139,7 +139,7 @@ func (x *exchange) complete(contentType string) {
 		case strings.EqualFold(f.Name, "Content-Type"):
 			typed = true
 		case x.renamed(f.Name):
-			f.Name = "x-amzn-Remapped-" + f.Name
+			f.Name = remappedPrefix + f.Name
 		}
 		f.Value = headerText(f.Value)
 		kept = append(kept, f)
@@ -169,13 +169,22 @@ var remapped = [...]string{
 	"User-Agent", "WWW-Authenticate",
 }
 
-const remappedAlways = 4
+const (
+	remappedAlways = 4
+	remappedPrefix = "x-amzn-Remapped-"
+)
 
 func (x *exchange) renamed(name string) bool {
-	list := remapped[:]
 	if x.method.mock {
-		list = list[:remappedAlways]
+		return renamedAlways(name)
 	}
+	return isOneOf(name, remapped[:])
+}
+
+func renamedAlways(name string) bool { return isOneOf(name, remapped[:remappedAlways]) }
+
+// isOneOf finds a header's name in any spelling.
+func isOneOf(name string, list []string) bool {
 	for _, h := range list {
 		if len(h) == len(name) && strings.EqualFold(h, name) {
 			return true

@@ -279,28 +279,41 @@ func (x *exchange) misconfigured(why string) bool {
 	return false
 }
 
-// fail writes a gateway response; why goes to the execution log when there is one.
+// fail writes a gateway response, the API's own or the default; why goes to the execution log when there is one.
 func (x *exchange) fail(f *failure, why string) {
 	x.refused, x.masked = true, false
 	x.context.Error = mapping.ContextError{Message: f.message, Validation: f.validation}
-	if f.kind < kinds {
-		x.context.Error.ResponseType = restapi.ResponseTypes[f.kind].Name
-	}
 	r := x.resp
 	clear(r.Header)
 	r.Status, r.Header, r.Body = f.status, r.Header[:0], r.Body[:0]
+	if own := x.customised(f); own != nil {
+		own.answer(x, f)
+	} else {
+		r.Header = append(r.Header, Field{"Content-Type", typeJSON})
+		r.Body = f.appendBody(r.Body)
+	}
 	r.Header = append(r.Header,
-		Field{"Content-Type", typeJSON},
 		Field{"x-amzn-RequestId", x.requestID},
 		Field{"x-amz-apigw-id", x.extendedID},
 		Field{"x-amzn-ErrorType", f.errorType})
 	if f.retry {
-		r.Header = append(r.Header, Field{"Retry-After", retryAfterSeconds})
+		r.set("Retry-After", retryAfterSeconds)
 	}
-	r.Body = f.appendBody(r.Body)
 	if x.method != nil {
 		x.logFailure(why)
 	}
+}
+
+// customised gives what the stage's deployment has set for a failure. Before a stage is known there is nothing set.
+func (x *exchange) customised(f *failure) *gatewayResponse {
+	if f.kind >= kinds {
+		return nil
+	}
+	x.context.Error.ResponseType = restapi.ResponseTypes[f.kind].Name
+	if x.stage == nil {
+		return nil
+	}
+	return x.stage.def.customised[f.kind]
 }
 
 func (x *exchange) statusText() string { return strconv.Itoa(x.backendStatus) }

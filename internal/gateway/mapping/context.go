@@ -46,6 +46,13 @@ func AppendMessage(dst []byte, message string) []byte {
 	return awswire.AppendString(dst, message)
 }
 
+// AppendEscaped appends a text as it stands between the quotes of a JSON string.
+func AppendEscaped(dst []byte, s string) []byte {
+	at := len(dst)
+	dst = awswire.AppendString(dst, s)
+	return append(dst[:at], dst[at+1:len(dst)-1]...)
+}
+
 // field gives a member by its name in templates.
 func (c *Context) field(name string) (string, bool) {
 	switch name {
