@@ -10,7 +10,7 @@
 // catalog serves it from then on.
 //
 // What belongs to later parts (API keys, usage plans, authorizers, validators,
-// gateway responses, domain names, export, TestInvokeMethod, …) is answered with a
+// domain names, export, TestInvokeMethod, …) is answered with a
 // BadRequestException that names the operation or the member; [Support] lists both
 // kinds.
 package apigateway

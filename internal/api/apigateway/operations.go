@@ -61,6 +61,12 @@ var operations = map[string]operation{
 	"GetModels":   answers((*Service).getModels),
 	"UpdateModel": answers((*Service).updateModel),
 
+	"DeleteGatewayResponse": done((*Service).deleteGatewayResponse),
+	"GetGatewayResponse":    answers((*Service).getGatewayResponse),
+	"GetGatewayResponses":   answers((*Service).getGatewayResponses),
+	"PutGatewayResponse":    answers((*Service).putGatewayResponse),
+	"UpdateGatewayResponse": answers((*Service).updateGatewayResponse),
+
 	"GetAccount":    answers((*Service).getAccount),
 	"GetTags":       answers((*Service).getTags),
 	"TagResource":   done((*Service).tagResource),
@@ -82,6 +88,7 @@ var notes = map[string]string{
 	"CreateStage":                "tracingEnabled and the metricsEnabled of method settings are kept and shown, without effect",
 	"PutIntegration":             "types AWS and MOCK; credentials are checked for their form and not evaluated; cache members are kept and shown, without effect",
 	"CreateModel":                "models are kept and shown; nothing validates by them yet",
+	"PutGatewayResponse":         "REQUEST_TOO_LARGE and WAF_FILTERED are kept and shown, without effect: the first can't be customised on the service either, and there is no WAF",
 	"UpdateAccount":              "cloudwatchRoleArn is kept and shown; execution logs need no role here",
 }
 
