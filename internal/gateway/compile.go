@@ -34,6 +34,8 @@ type definition struct {
 	methods  []*method
 	binary   []string // binaryMediaTypes
 	warnings []Warning
+	// compressFrom is how long a body has to be to be compressed; -1: none is.
+	compressFrom int
 	// customised are the gateway responses that the API has set, itself or for their class; the others are nil.
 	customised [kinds]*gatewayResponse
 }
@@ -137,6 +139,10 @@ func compileDefinition(d *restapi.Definition, actions Actions) *definition {
 		c.resource(c.def.root, root, children)
 	}
 	c.gatewayResponses(d)
+	c.def.compressFrom = -1
+	if size := d.MinimumCompressionSize; size != nil {
+		c.def.compressFrom = *size
+	}
 	return c.def
 }
 

@@ -104,6 +104,7 @@ func TestFailures(t *testing.T) {
 	f("too-large", post("/prod/v1", "", strings.Repeat("x", maxBodyBytes+1)), "")
 	f("inflated-too-large", with(post("/prod/v1", "", zipped(strings.Repeat("x", maxBodyBytes+1))), "Content-Encoding", "gzip"), "")
 	f("bad-gzip", with(post("/prod/v1", "", "not gzip"), "Content-Encoding", "gzip"), "")
+	f("unknown-coding", with(post("/prod/v1", "", "{}"), "Content-Encoding", "br"), "")
 	f("uri-too-long", post("/prod/v1?"+strings.Repeat("x", maxURIBytes), "", ""), "")
 	f("headers-too-large", with(post("/prod/v1", "", ""), "X", strings.Repeat("x", maxHeaderBytes)), "")
 	f("bad-json-mapped", post("/prod/mapped", "", `{"id":`), "")

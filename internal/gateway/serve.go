@@ -51,6 +51,7 @@ func (x *exchange) serve(ctx context.Context) {
 		x.respond()
 	}
 	x.logEnd()
+	x.compress()
 }
 
 func (x *exchange) tooLarge() *failure {
