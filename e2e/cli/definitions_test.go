@@ -55,6 +55,10 @@ func TestDefinitionsThatStart(t *testing.T) {
 		posted{"/v1/logs/direct-logs", "text/plain", `plain text`, 200, `^\{"id":".+"\}\s*$`, `plain text`},
 		posted{"/v1/logs/direct-logs/batch", json, `{"lines": ["one", "two"]}`, 200, `"FailedPutCount":0`, "one\ntwo\n"},
 		posted{"/v1/logs/nobody", json, `{"n": 1}`, 404, unknownStream, ""})
+	f("10-mock-health-swagger2.json",
+		posted{"/prod/echo/a/b", json, `{}`, 200, `"path":"a/b","verb":"POST"`, ""},
+		posted{"/prod/echo/tea/pot", json, `{}`, 418, `"path":"tea/pot"`, ""},
+		posted{"/prod/health", json, `{}`, 404, `^\{"message":"Missing Authentication Token","hint":"The path or the verb is unknown"\}$`, ""})
 }
 
 // To the letter of the service, on request: what only a default response covers is answered with that, errors too.
@@ -151,7 +155,6 @@ func TestDefinitionsThatAreRefused(t *testing.T) {
 		"06-api-key-usage-plan-cfn.yaml":      {"ApiKey"},
 		"07-request-validation-openapi3.json": {"validator"},
 		"08-put-records-batch-cfn.yaml":       {},
-		"10-mock-health-swagger2.json":        {},
 	} {
 		t.Run(file, func(t *testing.T) {
 			data := filepath.Join(t.TempDir(), "data")

@@ -112,7 +112,7 @@ var serverlessType = &resourceType{
 	note: "no stray stage named Stage is made, as SAM does without OpenApiVersion",
 	properties: map[string]string{
 		"Name": served, "Description": served, "StageName": served, "DefinitionBody": served, "BinaryMediaTypes": served, "MethodSettings": served,
-		"Variables": served, "Tags": served, "DisableExecuteApiEndpoint": served,
+		"Variables": served, "Tags": served, "DisableExecuteApiEndpoint": served, "MinimumCompressionSize": served, "GatewayResponses": served, "Cors": served,
 		"EndpointConfiguration": "kept and shown: the endpoint is this node",
 		"OpenApiVersion":        "the version of the document counts",
 		"TracingEnabled":        "kept and shown: traces are not collected",
@@ -135,7 +135,8 @@ func makeServerless(b *build, r *resource, p *properties) bool {
 	}
 	b.mergeGlobals(p)
 	title, _ := yamldoc.Text(yamldoc.Get(yamldoc.Get(body, "info"), "title"))
-	spec := restapi.NewAPI{Name: title, DisableExecuteAPIEndpoint: p.boolean("DisableExecuteApiEndpoint"), Tags: p.textMap("Tags"), NoModels: true}
+	spec := restapi.NewAPI{Name: title, DisableExecuteAPIEndpoint: p.boolean("DisableExecuteApiEndpoint"), Tags: p.textMap("Tags"), NoModels: true,
+		MinimumCompressionSize: p.compressionSize()}
 	if name := p.text("Name"); name != "" {
 		spec.Name = name
 	}
@@ -156,6 +157,8 @@ func makeServerless(b *build, r *resource, p *properties) bool {
 		return true
 	}
 	b.importBody(s, openapi.Document{Root: body, File: b.file, Where: p.at("DefinitionBody"), Source: b.source})
+	p.samGatewayResponses(s.api)
+	p.samCORS(s.api)
 	s.api.Name, s.deployed = spec.Name, true
 	s.deploys = append(s.deploys, r.logical)
 	if d := p.text("Description"); d != "" {

@@ -83,6 +83,13 @@ func describe(b *strings.Builder, api *restapi.API) {
 	for _, name := range slices.Sorted(maps.Keys(api.Models)) {
 		fmt.Fprintf(b, "model %s %s\n", name, api.Models[name].Schema)
 	}
+	if size := api.MinimumCompressionSize; size != nil {
+		fmt.Fprintf(b, "compresses from %d bytes\n", *size)
+	}
+	for _, name := range slices.Sorted(maps.Keys(api.GatewayResponses)) {
+		r := api.GatewayResponses[name]
+		fmt.Fprintf(b, "gateway response %s %s parameters %v templates %q\n", name, r.StatusCode, r.Parameters, r.Templates)
+	}
 	for _, r := range api.Definition.Sorted() {
 		fmt.Fprintf(b, "%s\n", r.Path)
 		for _, verb := range slices.Sorted(maps.Keys(r.Methods)) {
