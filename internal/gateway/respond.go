@@ -11,17 +11,17 @@ func (x *exchange) respond() {
 	m := x.method
 	i := m.choice.find(x.backendStatus)
 	if i == noResponse {
-		x.fail(errConfiguration, "Execution failed due to configuration error: No match for output mapping and no default output mapping configured. Endpoint Response Status Code: "+x.statusText())
+		x.brokenAPI("No match for output mapping and no default output mapping configured. Endpoint Response Status Code: " + x.statusText())
 		return
 	}
 	r := m.responses[i]
 	if r.broken != "" {
-		x.misconfigured(r.broken)
+		x.brokenAPI(r.broken)
 		return
 	}
 	answer, err := x.convertResponse(x.answer, r.handling)
 	if err != nil {
-		x.misconfigured("Unable to base64 decode the body: " + err.Error())
+		x.brokenAPI("Unable to base64 decode the body: " + err.Error())
 		return
 	}
 	x.in.Body = text(answer)

@@ -40,7 +40,7 @@ func (x *exchange) serve(ctx context.Context) {
 		x.logArrival()
 	}
 	if x.method.broken != "" {
-		x.misconfigured(x.method.broken)
+		x.brokenAPI(x.method.broken)
 		return
 	}
 	if bad := x.inflate(); bad != nil {
@@ -81,7 +81,7 @@ func (x *exchange) integrate(ctx context.Context) bool {
 	}
 	raw, err := x.convertRequest()
 	if err != nil {
-		return x.misconfigured("Unable to base64 decode the body: " + err.Error())
+		return x.brokenAPI("Unable to base64 decode the body: " + err.Error())
 	}
 	x.in.Body = text(x.body)
 	if len(m.parameters) > 0 && !x.mapParameters() {
@@ -218,7 +218,7 @@ func (x *exchange) callAction(ctx context.Context, request []byte) bool {
 		uri = x.substitute(uri)
 		var why string
 		if action, why = lookUp(x.g.Actions, uri); action == nil {
-			return x.misconfigured(why)
+			return x.brokenAPI(why)
 		}
 	}
 	x.call = Call{Body: request, ContentType: x.req.Header.Get("Content-Type"), Out: x.answer[:0]}
@@ -274,11 +274,21 @@ func (x *exchange) substitute(uri string) string {
 	return b.String()
 }
 
-// misconfigured answers with the service's 500; why goes to the log. It returns false, so that callers can end with it.
+// misconfigured answers with the service's 500 for templates and headers that fail; why goes to the log. It returns
+// false, so that callers can end with it.
 func (x *exchange) misconfigured(why string) bool {
-	x.fail(errInternal, "Execution failed due to configuration error: "+why)
+	x.fail(errInternal, configurationError+why)
 	return false
 }
+
+// brokenAPI is misconfigured of the cases that the service calls API_CONFIGURATION_ERROR: no such endpoint, no match for
+// the backend's status, text that is no base64.
+func (x *exchange) brokenAPI(why string) bool {
+	x.fail(errConfiguration, configurationError+why)
+	return false
+}
+
+const configurationError = "Execution failed due to configuration error: "
 
 // fail writes a gateway response, the API's own or the default; why goes to the execution log when there is one.
 func (x *exchange) fail(f *failure, why string) {

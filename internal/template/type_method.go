@@ -53,11 +53,25 @@ func (p *properties) methodResponses(api *restapi.API, id, verb string) {
 	for _, r := range p.list("MethodResponses") {
 		r.only("StatusCode", "ResponseParameters", "ResponseModels")
 		_, err := api.PutMethodResponse(id, verb, restapi.MethodResponse{
-			StatusCode: r.text("StatusCode"), ResponseParameters: r.boolMap("ResponseParameters"), ResponseModels: r.textMap("ResponseModels")})
+			StatusCode: r.text("StatusCode"), ResponseParameters: r.declared("ResponseParameters"), ResponseModels: r.textMap("ResponseModels")})
 		if err != nil {
 			p.b.tell(r.node, r.where, "%s", openapi.Reason(err))
 		}
 	}
+}
+
+// declared reads the headers that a method response declares. Generators write a value such as "'*'" where true
+// belongs, and the service takes all but false for it.
+func (p *properties) declared(name string) map[string]bool {
+	values := p.textMap(name)
+	if values == nil {
+		return nil
+	}
+	m := make(map[string]bool, len(values))
+	for key, value := range values {
+		m[key] = !strings.EqualFold(value, "false")
+	}
+	return m
 }
 
 func (p *properties) integration(api *restapi.API, id, verb string) {
