@@ -163,7 +163,7 @@ func nameLength(s string, inName func(byte) bool) int {
 func (r *gatewayResponse) answer(x *exchange, f *failure) {
 	resp := x.resp
 	resp.Status = f.status
-	if r.status != 0 {
+	if r.status != 0 && !(hidesLoss(r.status, f) && !x.g.ExactResponses) {
 		resp.Status = r.status
 	}
 	for i := range r.headers {
@@ -188,6 +188,12 @@ func (r *gatewayResponse) answer(x *exchange, f *failure) {
 	if resp.Status != 204 && resp.Status != 304 { // HTTP allows no body with these
 		resp.Body = t.render(resp.Body, x)
 	}
+}
+
+// hidesLoss reports whether a status tells of a success where the event may be lost and the caller should send it
+// again. A 2xx for what the caller did wrong is the author's will.
+func hidesLoss(status int, f *failure) bool {
+	return status/100 == 2 && (f.status >= 500 || f.status == 429)
 }
 
 // fixedInFailure are the headers of a failure that are the gateway's to write.

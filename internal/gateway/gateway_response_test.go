@@ -138,6 +138,27 @@ func TestEveryKindCanBeCustomised(t *testing.T) {
 	}
 }
 
+// A status that calls a loss a success is the service's answer on request only.
+func TestCustomisedStatusesHideNoLoss(t *testing.T) {
+	f := func(exact bool, failed *failure, want int) {
+		t.Helper()
+		api := customised(t, restapi.GatewayResponse{Type: "DEFAULT_4XX", StatusCode: "200"}, restapi.GatewayResponse{Type: "DEFAULT_5XX", StatusCode: "202"})
+		s := servingWith(t, Options{ExactResponses: exact}, &fakeActions{}, api)
+		a := s.current.Load().apis[api.ID]
+		x := &exchange{g: s.Gateway, req: post("/prod/v9", "", ""), resp: &Response{}, api: a, stage: a.stages["prod"]}
+		x.fail(failed, "")
+		if x.resp.Status != want {
+			t.Errorf("%s, exact %v: %d, want %d", failed.message, exact, x.resp.Status, want)
+		}
+	}
+	f(false, errTimeout, 504)
+	f(false, errOverBudget, 503)
+	f(false, errThrottled, 429)
+	f(false, errMissingToken, 200)
+	f(true, errTimeout, 202)
+	f(true, errThrottled, 200)
+}
+
 // A template whose values make it huge is cut at the bound.
 func TestCustomisedBodiesAreBounded(t *testing.T) {
 	api := customised(t, restapi.GatewayResponse{Type: "DEFAULT_4XX",

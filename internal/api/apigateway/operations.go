@@ -88,7 +88,7 @@ var notes = map[string]string{
 	"CreateStage":                "tracingEnabled and the metricsEnabled of method settings are kept and shown, without effect",
 	"PutIntegration":             "types AWS and MOCK; credentials are checked for their form and not evaluated; cache members are kept and shown, without effect",
 	"CreateModel":                "models are kept and shown; nothing validates by them yet",
-	"PutGatewayResponse":         "REQUEST_TOO_LARGE and WAF_FILTERED are kept and shown, without effect: the first can't be customised on the service either, and there is no WAF",
+	"PutGatewayResponse":         "three types are kept and shown, and never answered with: REQUEST_TOO_LARGE, which the service does not customise, RESOURCE_NOT_FOUND, for unknown paths are MISSING_AUTHENTICATION_TOKEN, and WAF_FILTERED",
 	"UpdateAccount":              "cloudwatchRoleArn is kept and shown; execution logs need no role here",
 }
 
