@@ -90,9 +90,9 @@ func TestValidatedDefinition(t *testing.T) {
 	}
 	const good = `{"id": "EU-2041", "channel": "web", "items": [{"sku": "desk", "quantity": 2, "parts": [{"sku": "leg", "quantity": 4}]}]}`
 	f("/prod/orders/eu?source=web", "acme", good, 200, `"sequence":"`)
-	f("/prod/orders/eu", " ", good, 400, `{"message": "Missing required request parameters: [x-tenant, source]"}`)
-	f("/prod/orders/eu?source=web", "acme", strings.Replace(good, `"quantity": 4`, `"quantity": 4.5`, 1), 400, `{"message": "Invalid request body"}`)
-	f("/prod/orders/eu?source=web", "acme", strings.Replace(good, `"web"`, `"fax"`, 1), 400, `{"message": "Invalid request body"}`)
+	f("/prod/orders/eu", " ", good, 400, `{"message":"Missing required request parameters: [x-tenant, source]"}`)
+	f("/prod/orders/eu?source=web", "acme", strings.Replace(good, `"quantity": 4`, `"quantity": 4.5`, 1), 422, `"detail":"[instance type (number) does not match`)
+	f("/prod/orders/eu?source=web", "acme", strings.Replace(good, `"web"`, `"fax"`, 1), 422, `{"message":"Invalid request body","detail":"[instance value (\"fax\") not found in enum`)
 	f("/prod/pings?device=d1", "", `anything`, 200, ``)
 	f("/prod/pings?device=", "", `anything`, 400, `[device]`)
 	if err := n.Stop(); err != nil {
