@@ -18,6 +18,8 @@ type NewStage struct {
 	Tags           map[string]string
 	// MethodSettings by "*/*" or "v1/{stream-name}/POST", see [SettingKey].
 	MethodSettings map[string]*MethodSetting
+	AccessLog      *AccessLog // nil: none
+	Canary         *NewCanary // nil: none
 }
 
 // The bounds of stage variables, as the service documents them.
@@ -54,6 +56,9 @@ func (a *API) CreateStage(spec NewStage, now time.Time) (*Stage, error) {
 	if err := CheckTags(spec.Tags); err != nil {
 		return nil, err
 	}
+	if err := spec.AccessLog.check(op); err != nil {
+		return nil, err
+	}
 	created := wholeSecond(now)
 	s := &Stage{
 		Name:           spec.Name,
@@ -64,6 +69,20 @@ func (a *API) CreateStage(spec NewStage, now time.Time) (*Stage, error) {
 		Variables:      maps.Clone(spec.Variables),
 		TracingEnabled: spec.TracingEnabled,
 		Tags:           maps.Clone(spec.Tags),
+	}
+	if spec.AccessLog != nil {
+		own := *spec.AccessLog
+		s.AccessLog = &own
+	}
+	if spec.Canary != nil {
+		canary := *spec.Canary
+		if canary.DeploymentID == "" {
+			canary.DeploymentID = s.DeploymentID
+		}
+		var err error
+		if s.Canary, err = a.canary(op, canary); err != nil {
+			return nil, err
+		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(spec.MethodSettings)) {
 		if err := s.Set(key, *spec.MethodSettings[key]); err != nil {
@@ -100,6 +119,9 @@ func (a *API) DeleteStage(name string) error {
 // Set sets the settings of a method, or of all methods ("*/*"), as a whole.
 func (s *Stage) Set(key string, setting MethodSetting) error {
 	if err := checkLoggingLevel("restapi.Set", setting.LoggingLevel); err != nil {
+		return err
+	}
+	if err := setting.Cache.check("restapi.Set"); err != nil {
 		return err
 	}
 	if s.MethodSettings == nil {

@@ -386,9 +386,6 @@ func TestFaults(t *testing.T) {
 		{"throttle", onStage(OpReplace, "/*/*/throttling/rateLimit", "5"), fault.Unsupported,
 			"throttlingRateLimit 5 is not supported by this version of Millrace: methods are not throttled"},
 		{"deployment of stage", onStage(OpReplace, "/deploymentId", "x"), fault.Invalid, "Deployment id does not exist"},
-		{"promotion", onStage(OpCopy, "/deploymentId", ""), fault.Invalid, "Promotion not available. Canary does not exist."},
-		{"canary", onStage(OpReplace, "/canarySettings/percentTraffic", "1"), fault.Unsupported,
-			"canarySettings is not supported by this version of Millrace: canary releases come later"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.call(newWorkshop(t))
