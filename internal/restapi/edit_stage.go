@@ -132,8 +132,11 @@ func (s *Stage) Set(key string, setting MethodSetting) error {
 }
 
 // SettingKey gives the key of a method's settings. Both a path of a definition file ("/v1/{stream-name}", also in
-// its escaped form "~1v1") and "/*" are taken; "/*" with "*" is every method.
+// its escaped forms "~1v1" and "/~1v1") and "/*" are taken; "/*" with "*" is every method.
 func SettingKey(resourcePath, verb string) string {
+	if rest, ok := strings.CutPrefix(resourcePath, "/~1"); ok {
+		resourcePath = rest
+	}
 	return strings.TrimPrefix(unescapePointer(resourcePath), "/") + "/" + verb
 }
 

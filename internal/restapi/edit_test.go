@@ -156,7 +156,7 @@ func TestStagePatchesActAtOnce(t *testing.T) {
 		t.Error("*/* stayed")
 	}
 	for _, want := range []struct{ path, verb, key string }{
-		{"/*", "*", "*/*"}, {"/v1/{x}", "POST", "v1/{x}/POST"}, {"~1v1~1{x}", "POST", "v1/{x}/POST"}, {"/", "GET", "/GET"},
+		{"/*", "*", "*/*"}, {"/v1/{x}", "POST", "v1/{x}/POST"}, {"~1v1~1{x}", "POST", "v1/{x}/POST"}, {"/~1v1~1{x}", "POST", "v1/{x}/POST"}, {"/", "GET", "/GET"},
 	} {
 		if got := SettingKey(want.path, want.verb); got != want.key {
 			t.Errorf("SettingKey(%q, %q) = %q", want.path, want.verb, got)
