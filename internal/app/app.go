@@ -94,12 +94,14 @@ type Node struct {
 
 	directPutShards int // 0: the default, one
 
-	objects object.Store
-	engine  *delivery.Engine
-	gateway *gateway.Gateway
-	server  *front.Server
-	metrics *telemetry.Metrics
-	budget  *front.Budget
+	objects     object.Store
+	engine      *delivery.Engine
+	gateway     *gateway.Gateway
+	metered     *catalog.Snapshot // whose keys, plans and usage the gateway has; its follower's alone
+	savingUsage sync.Mutex        // one saveUsage at a time
+	server      *front.Server
+	metrics     *telemetry.Metrics
+	budget      *front.Budget
 
 	started  time.Time
 	checks   []check
@@ -214,6 +216,7 @@ func (n *Node) openDelivery(ctx context.Context) error {
 func (n *Node) services(credentials awswire.Lookup, kin *kinesis.Service, fire *firehose.Service) (map[front.Service]http.Handler, error) {
 	gw, err := apigateway.New(apigateway.Options{
 		Catalog: n.catalog, Account: n.account, IDs: n.ids, Now: time.Now, Credentials: credentials, Log: n.log, Import: importOpenAPI,
+		SaveUsage: n.saveUsage,
 	})
 	if err != nil {
 		return nil, err
@@ -242,12 +245,13 @@ func (n *Node) openGateway(ctx context.Context) error {
 	n.gateway, err = gateway.New(gateway.Options{
 		Actions: actions{kin, fire}, Account: n.account, IDs: n.ids, Now: time.Now,
 		TrustedProxies: n.opts.Config.TrustedProxies, ExactResponses: n.opts.Config.ExactResponses,
-		Budget: n.budget, Log: gateway.NewSlogSink(n.log, time.Now), Logger: n.log,
+		AccountThrottle: n.opts.Config.ExactLimits, Budget: n.budget, Log: gateway.NewSlogSink(n.log, time.Now), Logger: n.log,
 	})
 	if err != nil {
 		return err
 	}
 	n.followAPIs()
+	n.keepUsage()
 	return n.bind(ctx, handlers, credentials)
 }
 

@@ -47,9 +47,11 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	// ExactResponses lets a default response of 2xx hide a backend's failure, as the service does.
 	ExactResponses bool
-	Budget         Budget  // default: none
-	Log            LogSink // execution logs; default: errors to Logger
-	Logger         *slog.Logger
+	// AccountThrottle sets the service's throttle of an account before all methods.
+	AccountThrottle bool
+	Budget          Budget  // default: none
+	Log             LogSink // execution logs; default: errors to Logger
+	Logger          *slog.Logger
 }
 
 // Gateway serves deployed APIs. It is safe for concurrent use.
@@ -57,6 +59,8 @@ type Gateway struct {
 	Options
 	current atomic.Pointer[snapshot]
 	clock   clock
+
+	metering metering
 
 	publishing sync.Mutex
 	compiled   map[deploymentKey]*definition // of the current snapshot
@@ -76,6 +80,7 @@ func New(o Options) (*Gateway, error) {
 		o.Log = NewSlogSink(o.Logger, o.Now)
 	}
 	g := &Gateway{Options: o}
+	g.metering.open(o.Now())
 	g.current.Store(&snapshot{})
 	return g, nil
 }
@@ -99,6 +104,7 @@ type stage struct {
 	def          *definition
 	variables    mapping.Params
 	settings     []restapi.MethodSetting // by method.index
+	meter        *stageMeter
 }
 
 // FirstCreated gives the id of the oldest API that has a stage, "" when none has: the one to give the short address
@@ -159,6 +165,7 @@ func (g *Gateway) Publish(apis []*restapi.API, short string) []error {
 	next.short = next.apis[short]
 	next.list = endpoints(next)
 	g.compiled = compiled
+	g.metering.attach(next)
 	g.current.Store(next)
 	return warnings
 }

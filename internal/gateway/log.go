@@ -178,7 +178,7 @@ func (x *exchange) logFailure(why string) {
 // maxPrintedMap is where the service cuts the headers of a line.
 const maxPrintedMap = 1000
 
-// printed shows parameters as the service does: {k=v, k2=v2}. Of an Authorization only its end is shown.
+// printed shows parameters as the service does: {k=v, k2=v2}. Of an Authorization and an API key only the end is shown.
 func printed(params mapping.Params) string {
 	var b strings.Builder
 	b.WriteByte('{')
@@ -187,7 +187,7 @@ func printed(params mapping.Params) string {
 			b.WriteString(", ")
 		}
 		value := p.Value
-		if strings.EqualFold(p.Name, "Authorization") {
+		if strings.EqualFold(p.Name, "Authorization") || strings.EqualFold(p.Name, headerKey) {
 			value = starred(value)
 		}
 		b.WriteString(p.Name + "=" + value)

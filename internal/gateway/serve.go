@@ -39,6 +39,9 @@ func (x *exchange) serve(ctx context.Context) {
 	if x.informs() {
 		x.logArrival()
 	}
+	if !x.meter() {
+		return
+	}
 	if x.method.broken != "" {
 		x.brokenAPI(x.method.broken)
 		return

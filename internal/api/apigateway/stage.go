@@ -129,6 +129,9 @@ func settingView(m *restapi.MethodSetting) wire.MethodSetting {
 		rate    = restapi.DefaultThrottlingRate
 		ttl     = restapi.DefaultCacheTTLSeconds
 	)
+	if m.Throttle != nil {
+		burst, rate = m.Throttle.Burst, m.Throttle.Rate
+	}
 	return wire.MethodSetting{
 		MetricsEnabled:                         &m.MetricsEnabled,
 		LoggingLevel:                           text(m.LoggingLevel),

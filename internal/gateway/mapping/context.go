@@ -24,6 +24,8 @@ type Context struct {
 	Stage             string
 	SourceIP          string // identity.sourceIp
 	UserAgent         string // identity.userAgent
+	APIKey            string // identity.apiKey, of methods that require one
+	APIKeyID          string // identity.apiKeyId
 	// Error is why the gateway itself answers; templates of an integration never see one.
 	Error ContextError
 
@@ -98,6 +100,10 @@ func (c *Context) Lookup(name string) (string, bool) {
 		return c.SourceIP, true
 	case "identity.userAgent":
 		return c.UserAgent, true
+	case "identity.apiKey":
+		return c.APIKey, c.APIKey != ""
+	case "identity.apiKeyId":
+		return c.APIKeyID, c.APIKeyID != ""
 	case "error.message":
 		return c.Error.Message, true
 	case "error.messageString":
@@ -212,6 +218,10 @@ func (o *contextObject) identityMap() *vtl.Map {
 		for _, name := range identityNames {
 			o.identity.Put(vtl.String(name), vtl.String(c.identityField(name)))
 		}
+		if c.APIKeyID != "" {
+			o.identity.Put(vtl.String("apiKey"), vtl.String(c.APIKey))
+			o.identity.Put(vtl.String("apiKeyId"), vtl.String(c.APIKeyID))
+		}
 	}
 	return o.identity
 }
@@ -251,6 +261,10 @@ func (o *identityObject) Property(_ *vtl.Runtime, name string) (vtl.Value, error
 		return vtl.String(c.ctx().SourceIP), nil
 	case "userAgent":
 		return vtl.String(c.ctx().UserAgent), nil
+	case "apiKeyId":
+		if id := c.ctx().APIKeyID; id != "" {
+			return vtl.String(id), nil
+		}
 	}
 	return c.identityMap().GetString(name), nil
 }
