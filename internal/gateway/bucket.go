@@ -34,8 +34,13 @@ func (b *bucket) take(now int64, l limit) bool {
 	}
 	for {
 		was := b.full.Load()
-		// A limit that was changed meanwhile leaves at most an empty bucket behind, not a debt of the old one's.
-		next := min(max(was, now), now+l.room) + l.gap
+		if was > now+l.room { // of a slower limit that was changed meanwhile: the bucket is empty now, and owes no more
+			if b.full.CompareAndSwap(was, now+l.room) {
+				return false
+			}
+			continue
+		}
+		next := max(was, now) + l.gap
 		if next > now+l.room {
 			return false
 		}

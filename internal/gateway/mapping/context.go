@@ -261,6 +261,10 @@ func (o *identityObject) Property(_ *vtl.Runtime, name string) (vtl.Value, error
 		return vtl.String(c.ctx().SourceIP), nil
 	case "userAgent":
 		return vtl.String(c.ctx().UserAgent), nil
+	case "apiKey":
+		if key := c.ctx().APIKey; key != "" {
+			return vtl.String(key), nil
+		}
 	case "apiKeyId":
 		if id := c.ctx().APIKeyID; id != "" {
 			return vtl.String(id), nil
