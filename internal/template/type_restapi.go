@@ -328,13 +328,19 @@ var stageType = &resourceType{
 func (p *properties) methodSettings() map[string]*restapi.MethodSetting {
 	var all map[string]*restapi.MethodSetting
 	for _, m := range p.list("MethodSettings") {
-		m.only("ResourcePath", "HttpMethod", "LoggingLevel", "DataTraceEnabled", "MetricsEnabled")
+		m.only("ResourcePath", "HttpMethod", "LoggingLevel", "DataTraceEnabled", "MetricsEnabled", "ThrottlingRateLimit", "ThrottlingBurstLimit")
 		if all == nil {
 			all = map[string]*restapi.MethodSetting{}
 		}
-		all[restapi.SettingKey(strings.ReplaceAll(m.text("ResourcePath"), "/*", "*"), m.text("HttpMethod"))] = &restapi.MethodSetting{
+		setting := &restapi.MethodSetting{
 			LoggingLevel: m.text("LoggingLevel"), DataTraceEnabled: m.boolean("DataTraceEnabled"), MetricsEnabled: m.boolean("MetricsEnabled"),
 		}
+		if m.has("ThrottlingRateLimit") || m.has("ThrottlingBurstLimit") {
+			setting.Throttle = &restapi.Throttle{
+				Rate: m.number("ThrottlingRateLimit", restapi.DefaultThrottlingRate), Burst: m.integer("ThrottlingBurstLimit", restapi.DefaultThrottlingBurst),
+			}
+		}
+		all[restapi.SettingKey(strings.ReplaceAll(m.text("ResourcePath"), "/*", "*"), m.text("HttpMethod"))] = setting
 	}
 	return all
 }
