@@ -16,6 +16,10 @@ func (n *Node) collect(emit telemetry.Emit) {
 		fn(emit)
 	}
 	n.collectLimits(emit)
+	key, throttle, quota := n.gateway.TurnedAway()
+	emit(telemetry.APITurnedAway, float64(key), "key")
+	emit(telemetry.APITurnedAway, float64(throttle), "throttle")
+	emit(telemetry.APITurnedAway, float64(quota), "quota")
 	n.collectDelivery(emit)
 	emit(telemetry.SpaceFree, float64(n.space.Free()))
 	emit(telemetry.SpaceLow, truth(n.space.Low()))

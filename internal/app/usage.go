@@ -46,8 +46,7 @@ func (n *Node) saveUsage(ctx context.Context) error {
 	if len(counted) == 0 {
 		return nil
 	}
-	oldest := restapi.Day(time.Now().AddDate(0, 0, -restapi.UsageDays))
-	err := n.catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.Keys{}.PutUsage(tx, n.name, counted, oldest) })
+	err := n.catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.Keys{}.PutUsage(tx, n.name, counted) })
 	if err != nil {
 		return err
 	}

@@ -40,20 +40,43 @@ func (Keys) Keys(view View) ([]*restapi.APIKey, error) { return keys.All(view) }
 
 // AddKey writes a new API key, whose id and value nobody has.
 func (c Keys) AddKey(tx *Tx, k *restapi.APIKey) error {
-	const op = "catalog.AddKey"
-	all, err := c.Keys(tx)
+	ring, err := c.Ring(tx)
 	if err != nil {
 		return err
 	}
-	if len(all) >= restapi.MaxAPIKeys {
+	return ring.Add(k)
+}
+
+// KeyRing knows the ids and values that are taken, so that many keys can be added in one transaction.
+type KeyRing struct {
+	tx          *Tx
+	ids, values map[string]bool
+}
+
+// Ring reads all API keys once.
+func (c Keys) Ring(tx *Tx) (*KeyRing, error) {
+	all, err := c.Keys(tx)
+	if err != nil {
+		return nil, err
+	}
+	r := &KeyRing{tx, make(map[string]bool, len(all)), make(map[string]bool, len(all))}
+	for _, k := range all {
+		r.ids[k.ID], r.values[k.Value] = true, true
+	}
+	return r, nil
+}
+
+// Add writes a new API key, whose id and value nobody has.
+func (r *KeyRing) Add(k *restapi.APIKey) error {
+	const op = "catalog.AddKey"
+	switch {
+	case len(r.ids) >= restapi.MaxAPIKeys:
 		return fault.New(fault.LimitExceeded, op, "", "Maximum number of API keys has been reached: %d", restapi.MaxAPIKeys)
+	case r.ids[k.ID] || r.values[k.Value]:
+		return fault.New(fault.InUse, op, "", "API Key already exists")
 	}
-	for _, other := range all {
-		if other.ID == k.ID || other.Value == k.Value {
-			return fault.New(fault.InUse, op, "", "API Key already exists")
-		}
-	}
-	return c.PutKey(tx, k)
+	r.ids[k.ID], r.values[k.Value] = true, true
+	return Keys{}.PutKey(r.tx, k)
 }
 
 // PutKey writes an API key.
@@ -137,9 +160,10 @@ func (Keys) NodeUsage(view View, node, from string) (restapi.Usage, error) {
 	return all, nil
 }
 
-// PutUsage writes what a node has counted: all of the given days, keys that are not given stay as they were. What is
-// older than a day is removed, of every node.
-func (c Keys) PutUsage(tx *Tx, node string, counted restapi.Usage, before string) error {
+// PutUsage writes what a node has counted: all of the given days, keys that are not given stay as they were. Of
+// all nodes the days that are kept are the last [restapi.UsageDays] on which something was counted: not those up to now, so that a
+// clock that is years ahead removes no more than one.
+func (c Keys) PutUsage(tx *Tx, node string, counted restapi.Usage) error {
 	for _, day := range slices.Sorted(maps.Keys(counted)) {
 		name := day + "/" + node
 		have, ok, err := used.Get(tx, name)
@@ -159,9 +183,15 @@ func (c Keys) PutUsage(tx *Tx, node string, counted restapi.Usage, before string
 			return err
 		}
 	}
-	for _, name := range tx.Names(kindUsage) {
-		if day, _, _ := strings.Cut(name, "/"); day < before {
-			used.Delete(tx, name)
+	names := tx.Names(kindUsage) // in the order of days
+	days, last := 0, ""
+	for i := len(names) - 1; i >= 0; i-- {
+		day, _, _ := strings.Cut(names[i], "/")
+		if day != last {
+			days, last = days+1, day
+		}
+		if days > restapi.UsageDays {
+			used.Delete(tx, names[i])
 		}
 	}
 	return nil

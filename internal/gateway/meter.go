@@ -93,11 +93,11 @@ func (x *exchange) meter() bool {
 		return false
 	}
 	if t := x.setting.Throttle; t != nil && !m.methods.of(x.method.name(), maxStageBuckets).take(x.sinceBegun(), limitOf(t)) {
-		x.fail(errThrottled, "Method throttle of API Stage "+x.apiStage()+" exceeded")
+		x.turnAway(errThrottled, "Method throttle of API Stage "+x.apiStage()+" exceeded")
 		return false
 	}
 	if x.g.AccountThrottle && !x.g.metering.account.take(x.sinceBegun(), accountLimit) {
-		x.fail(errThrottled, "Account throttle exceeded")
+		x.turnAway(errThrottled, "Account throttle exceeded")
 		return false
 	}
 	return true
@@ -115,7 +115,7 @@ func (x *exchange) admit(keys *callers) bool {
 		if !x.method.keyed {
 			return true
 		}
-		x.fail(errInvalidKey, "API Key "+starred(value)+" not authorized because method '"+x.method.verb+" "+x.method.resourcePath+
+		x.turnAway(errInvalidKey, "API Key "+starred(value)+" not authorized because method '"+x.method.verb+" "+x.method.resourcePath+
 			"' requires API Key and API Key is not associated with a Usage Plan for API Stage "+x.apiStage())
 		return false
 	}
@@ -123,7 +123,7 @@ func (x *exchange) admit(keys *callers) bool {
 		x.context.APIKey, x.context.APIKeyID = k.value, k.id
 	}
 	if bad := k.use(x.method.name(), x.sinceBegun(), &x.g.metering, x.req.Received); bad != nil {
-		x.fail(bad, "Usage Plan check failed for API Key "+starred(value)+" and API Stage "+x.apiStage())
+		x.turnAway(bad, "Usage Plan check failed for API Key "+starred(value)+" and API Stage "+x.apiStage())
 		return false
 	}
 	if x.informs() {
@@ -148,6 +148,20 @@ func (k *caller) use(name methodName, now int64, m *metering, received time.Time
 		return errQuota
 	}
 	return nil
+}
+
+// turnAway refuses a request, and counts that.
+func (x *exchange) turnAway(f *failure, why string) {
+	m := &x.g.metering
+	switch f {
+	case errInvalidKey:
+		m.strangers.Add(1)
+	case errThrottled:
+		m.throttled.Add(1)
+	case errQuota:
+		m.exhausted.Add(1)
+	}
+	x.fail(f, why)
 }
 
 // headerKey is where a caller shows its key, unless its authorizer tells it.

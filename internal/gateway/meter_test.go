@@ -127,6 +127,18 @@ func TestAPIKeys(t *testing.T) {
 	f("POST /prod/keyed", closedKey, 403, forbidden)
 }
 
+func TestTurnedAwayAreCounted(t *testing.T) {
+	w := newTurnstile(t, func(w *turnstile) {
+		w.plan.Throttle = &restapi.Throttle{Rate: 1, Burst: 3}
+		w.plan.Quota = &restapi.Quota{Limit: 2, Period: restapi.Daily}
+	})
+	w.admitted("POST /prod/keyed", keyValue, 7)
+	w.admitted("POST /prod/keyed", "", 2)
+	if key, throttle, quota := w.TurnedAway(); key != 2 || throttle != 4 || quota != 1 {
+		t.Errorf("%d for their key, %d by the throttle, %d by the quota; want 2, 4, 1", key, throttle, quota)
+	}
+}
+
 // Of an authorizer's API the header does not count.
 func TestAPIKeyOfAuthorizer(t *testing.T) {
 	w := newTurnstile(t, func(w *turnstile) {
@@ -285,6 +297,19 @@ func TestQuotaPeriods(t *testing.T) {
 		if third := w.admitted("POST /prod/keyed", keyValue, 3); first != 2 || second != 0 || third != 2 {
 			t.Errorf("%s: %d, %d, %d; want 2, 0, 2", c.period, first, second, third)
 		}
+	}
+}
+
+// A clock that was wrong by years and put right leaves no quota used up, and forgets none.
+func TestQuotaWhenTheClockJumps(t *testing.T) {
+	w := newTurnstile(t, func(w *turnstile) { w.plan.Quota = &restapi.Quota{Limit: 5, Period: restapi.Monthly} })
+	right := w.now
+	first := w.admitted("POST /prod/keyed", keyValue, 3)
+	w.now = right.AddDate(3, 0, 0)
+	second := w.admitted("POST /prod/keyed", keyValue, 9)
+	w.now = right
+	if third := w.admitted("POST /prod/keyed", keyValue, 9); first != 3 || second != 5 || third != 2 {
+		t.Errorf("%d, %d in another year, %d back in the first; want 3, 5, 2", first, second, third)
 	}
 }
 

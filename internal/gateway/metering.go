@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"hash/maphash"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +24,8 @@ type metering struct {
 	seed    maphash.Seed
 	account bucket
 	day     atomic.Int64 // that is counted: days since 1970, in UTC
+
+	strangers, throttled, exhausted atomic.Int64 // requests that were turned away
 
 	mu      sync.Mutex // guards what follows, and the making of callers
 	stages  map[stageName]*stageMeter
@@ -147,13 +151,21 @@ func (m *metering) keepTally(name tallyName, was map[tallyName]*tally) {
 	t := was[name]
 	if t == nil {
 		t = &tally{}
-		day := m.dayText()
-		t.saved = m.own[day][name.plan][name.key]
-		t.today.Store(max(t.saved, m.waiting[day][name.plan][name.key]))
-		drop(m.waiting, day, name)
+		saved, today := m.counted(name)
+		t.saved = saved
+		t.today.Store(today)
 	}
 	delete(was, name)
 	m.tallies[name] = t
+}
+
+// counted gives what this node has saved of the present day, and what it has counted: a tally goes on from there.
+func (m *metering) counted(name tallyName) (saved, today int64) {
+	day := m.dayText()
+	saved = m.own[day][name.plan][name.key]
+	today = max(saved, m.waiting[day][name.plan][name.key])
+	drop(m.waiting, day, name)
+	return saved, today
 }
 
 // SetUsage tells what all nodes have saved of the days that count, and what part of it is this node's.
@@ -208,33 +220,31 @@ func (m *metering) beside(name tallyName, days []string) (n int64) {
 	return n
 }
 
-// keepDay goes on to the day of a request. A clock that goes back counts on in the day that it came from.
+// keepDay goes on to the day of a request. A request of the day before has only been long on its way.
 func (m *metering) keepDay(now time.Time) {
-	if day := now.Unix() / daySeconds; day > m.day.Load() {
+	if day, is := now.Unix()/daySeconds, m.day.Load(); day != is && day != is-1 {
 		m.turn(day)
 	}
 }
 
-// turn begins a day.
+// turn begins a day, or goes back to one when the clock was put right.
 func (m *metering) turn(day int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if day <= m.day.Load() {
+	if day == m.day.Load() {
 		return
 	}
 	over := m.dayText()
 	m.day.Store(day)
 	for name, t := range m.tallies {
-		if n := t.today.Swap(0); n != t.saved {
+		saved, today := m.counted(name)
+		if n := t.today.Swap(today); n != t.saved {
 			put(m.waiting, over, name, n)
 		}
-		t.saved = 0
+		t.saved = saved
 	}
-	oldest := restapi.Day(dayOf(day - restapi.UsageDays))
-	for day := range m.waiting {
-		if day < oldest {
-			delete(m.waiting, day) // it could not be saved for so long that nobody can ask for it any more
-		}
+	for len(m.waiting) > restapi.UsageDays { // they could not be saved for so long that nobody can ask for them any more
+		delete(m.waiting, slices.Min(slices.Collect(maps.Keys(m.waiting))))
 	}
 	m.rebase()
 }
@@ -299,4 +309,11 @@ func drop(u restapi.Usage, day string, name tallyName) {
 	if len(u[day]) == 0 {
 		delete(u, day)
 	}
+}
+
+// TurnedAway tells how many requests were refused since the gateway was made: for their API key, by a throttle, by a
+// quota.
+func (g *Gateway) TurnedAway() (key, throttle, quota int64) {
+	m := &g.metering
+	return m.strangers.Load(), m.throttled.Load(), m.exhausted.Load()
 }

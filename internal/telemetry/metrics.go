@@ -47,6 +47,9 @@ var (
 	APIRequestBytes = declare(counter, "millrace_api_request_bytes_total",
 		"Payload bytes of requests to deployed APIs, as received, before decompression; headers left out.", "api", "stage")
 
+	APITurnedAway = declare(counter, "millrace_api_turned_away_total",
+		"Requests to deployed APIs refused before their integration: for their API key (403), by a throttle or by a quota (429). Throttles of streams are not among them.", "why")
+
 	ServiceRequests = declare(counter, "millrace_service_requests_total",
 		"Calls to the AWS endpoint, by service. Calls that deployed APIs make in process are not among them.", "service")
 

@@ -114,37 +114,67 @@ func (s *Service) importAPIKeys(ctx context.Context, in *wire.ImportApiKeysReque
 		return nil, err
 	}
 	err = s.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		out = &wire.ApiKeyIds{Ids: []string{}, Warnings: []string{}}
+		im := keyImport{s: s, changed: map[string]bool{}}
+		var err error
+		if im.ring, err = keys.Ring(tx); err != nil {
+			return err
+		}
+		if im.plans, err = keys.Plans(tx); err != nil {
+			return err
+		}
 		for _, row := range rows {
-			id, err := s.importRow(tx, row, &out.Warnings)
-			if err != nil {
-				out.Warnings = append(out.Warnings, row.Where()+": "+warningOf(err))
-			} else {
-				out.Ids = append(out.Ids, id)
-			}
-			if len(out.Warnings) > 0 && awswire.Value(in.FailOnWarnings) {
-				return fault.New(fault.Invalid, "apigateway.ImportApiKeys", "", "Import failed: %s", out.Warnings[0])
+			im.add(row)
+			if len(im.warnings) > 0 && awswire.Value(in.FailOnWarnings) {
+				return fault.New(fault.Invalid, "apigateway.ImportApiKeys", "", "Import failed: %s", im.warnings[0])
 			}
 		}
+		for _, p := range im.plans {
+			if im.changed[p.ID] {
+				if err := keys.PutPlan(tx, p); err != nil {
+					return err
+				}
+			}
+		}
+		out = &wire.ApiKeyIds{Ids: im.ids, Warnings: im.warnings}
 		return nil
 	})
 	return out, err
 }
 
-func (s *Service) importRow(tx *catalog.Tx, row restapi.KeyRow, warnings *[]string) (id string, err error) {
-	k, err := restapi.NewAPIKey(row.Key, s.IDs, s.Now())
+// keyImport is one file on its way into the catalog; it reads keys and plans once for all lines.
+type keyImport struct {
+	s             *Service
+	ring          *catalog.KeyRing
+	plans         []*restapi.UsagePlan
+	changed       map[string]bool // plans, by id
+	ids, warnings []string
+}
+
+func (im *keyImport) add(row restapi.KeyRow) {
+	warn := func(what string, err error) { im.warnings = append(im.warnings, row.Where()+": "+what+warningOf(err)) }
+	k, err := restapi.NewAPIKey(row.Key, im.s.IDs, im.s.Now())
+	if err == nil {
+		err = im.ring.Add(k)
+	}
 	if err != nil {
-		return "", err
+		warn("", err)
+		return
 	}
-	if err := keys.AddKey(tx, k); err != nil {
-		return "", err
-	}
-	for _, plan := range row.Plans {
-		if err := s.addToPlan(tx, plan, k.ID); err != nil {
-			*warnings = append(*warnings, row.Where()+": "+plan+": "+warningOf(err))
+	im.ids = append(im.ids, k.ID)
+	var joined []*restapi.UsagePlan
+	for _, id := range row.Plans {
+		i := slices.IndexFunc(im.plans, func(p *restapi.UsagePlan) bool { return p.ID == id })
+		if i < 0 {
+			warn(id+": ", errNoPlan)
+			continue
 		}
+		if err := im.plans[i].AddKey(k.ID, joined); err != nil {
+			warn(id+": ", err)
+			continue
+		}
+		joined = append(joined, im.plans[i])
+		im.changed[id] = true
 	}
-	return k.ID, nil
 }
 
 // warningOf gives the words of an error that the import goes on after.

@@ -10,9 +10,8 @@
 // catalog serves it from then on.
 //
 // What belongs to later parts (authorizers, domain names, export, TestInvokeMethod, …)
-// is answered with a
-// BadRequestException that names the operation or the member; [Support] lists both
-// kinds.
+// is answered with a BadRequestException that names the operation or the member;
+// [Support] lists both kinds.
 package apigateway
 
 import (

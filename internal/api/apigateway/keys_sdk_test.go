@@ -25,7 +25,7 @@ func TestKeysAndPlansByScript(t *testing.T) {
 					return err
 				}
 				counted := restapi.Usage{"2023-11-14": {plans[0].ID: {plans[0].Keys[0]: 7}}}
-				return catalog.Keys{}.PutUsage(tx, "node", counted, "2023-01-01")
+				return catalog.Keys{}.PutUsage(tx, "node", counted)
 			})
 		}
 	})

@@ -149,6 +149,8 @@ func (s *Service) deleteUsagePlan(ctx context.Context, in *wire.DeleteUsagePlanR
 
 const keyTypeAPIKey = "API_KEY"
 
+var errNoPlan = fault.New(fault.NotFound, "apigateway", "", "Invalid Usage Plan ID specified")
+
 var errNoPlanKey = fault.New(fault.NotFound, "apigateway", "", "Invalid Usage Plan Key ID specified")
 
 func (s *Service) createUsagePlanKey(ctx context.Context, in *wire.CreateUsagePlanKeyRequest) (out *wire.UsagePlanKey, err error) {
