@@ -87,7 +87,9 @@ func TestSnapshotsAreCompared(t *testing.T) {
 			t.Errorf("same: %s, want %s", got, want)
 		}
 	}
-	f(func(tx *Tx) error { return k.AddKey(tx, &restapi.APIKey{ID: "a", Value: "1", Created: time.Unix(0, 0)}) }, "usage true keys false rest false")
+	f(func(tx *Tx) error {
+		return k.AddKey(tx, &restapi.APIKey{ID: "a", Value: "1", Created: time.Unix(0, 0)})
+	}, "usage true keys false rest false")
 	f(func(tx *Tx) error { return k.PutPlan(tx, &restapi.UsagePlan{ID: "p"}) }, "usage true keys false rest false")
 	f(func(tx *Tx) error { return k.PutUsage(tx, "n", restapi.Usage{"2026-11-24": {"p": {"a": 1}}}) }, "usage false keys true rest true")
 	f(func(tx *Tx) error { return APIs{}.PutAccount(tx, restapi.Account{CloudWatchRoleARN: "x"}) }, "usage true keys true rest false")
