@@ -465,6 +465,36 @@ func TestManyCallersShareAQuota(t *testing.T) {
 
 func header(r *Response, name string) string { return r.Header.Get(name) }
 
+// Keys, throttles and quotas take no memory of a request's.
+func TestMeteredEventsAllocateLittle(t *testing.T) {
+	if raceDetector {
+		t.Skip("under the race detector pools forget")
+	}
+	w := newTurnstile(t, func(w *turnstile) {
+		w.plan.Quota = &restapi.Quota{Limit: 1 << 40, Period: restapi.Monthly}
+		w.plan.Throttle = &restapi.Throttle{Rate: 1e9, Burst: 1e6}
+		w.plan.Stages[0].Methods = map[string]*restapi.Throttle{"/open/POST": {Rate: 1e9, Burst: 1e6}}
+		w.api.Stages["prod"].MethodSettings = map[string]*restapi.MethodSetting{"*/*": {Throttle: &restapi.Throttle{Rate: 1e9, Burst: 1e6}}}
+	})
+	w.Actions = quickActions{}
+	w.compiled = nil
+	w.Publish(nil, "")
+	w.publish()
+	resp, ctx := &Response{}, context.Background()
+	run := func(key string) float64 {
+		r := w.request("POST /prod/open", key)
+		return testing.AllocsPerRun(500, func() {
+			resp.Reset()
+			if w.Serve(ctx, r, resp); resp.Status != 200 {
+				t.Fatalf("%d %s", resp.Status, resp.Body)
+			}
+		})
+	}
+	if without, with := run(""), run(keyValue); with > without {
+		t.Errorf("%v allocations with a key, %v without", with, without)
+	}
+}
+
 // A key, a throttle and a quota on the hot path.
 func BenchmarkKeys(b *testing.B) {
 	run := func(name, call, key string, change func(*turnstile)) {
