@@ -18,6 +18,7 @@ type stage struct {
 	variables    mapping.Params
 	settings     []restapi.MethodSetting // by method.index
 	counters     []*methodCounter        // by method.index; nil: the method is not counted
+	meter        *stageMeter             // of keys, throttles and quotas; a canary's is its stage's
 	access       *accessLog              // nil: there is none
 	tracing      bool
 	group        string // the log group of its execution logs

@@ -95,13 +95,24 @@ func (p *properties) cacheSetting() (c restapi.CacheSetting) {
 }
 
 // settingMembers are those of a method's settings, which StageDescription has for all methods, too.
-var settingMembers = []string{"LoggingLevel", "DataTraceEnabled", "MetricsEnabled", "CachingEnabled", "CacheTtlInSeconds", "CacheDataEncrypted"}
+var settingMembers = []string{"LoggingLevel", "DataTraceEnabled", "MetricsEnabled", "CachingEnabled", "CacheTtlInSeconds", "CacheDataEncrypted",
+	"ThrottlingRateLimit", "ThrottlingBurstLimit"}
 
 // methodSetting reads the settings of a method.
 func (p *properties) methodSetting() *restapi.MethodSetting {
 	return &restapi.MethodSetting{
 		LoggingLevel: p.text("LoggingLevel"), DataTraceEnabled: p.boolean("DataTraceEnabled"), MetricsEnabled: p.boolean("MetricsEnabled"),
-		Cache: p.cacheSetting(),
+		Cache: p.cacheSetting(), Throttle: p.methodThrottle(),
+	}
+}
+
+// methodThrottle reads a method's throttle; nil: it says none.
+func (p *properties) methodThrottle() *restapi.Throttle {
+	if !p.has("ThrottlingRateLimit") && !p.has("ThrottlingBurstLimit") {
+		return nil
+	}
+	return &restapi.Throttle{
+		Rate: p.number("ThrottlingRateLimit", restapi.DefaultThrottlingRate), Burst: p.integer("ThrottlingBurstLimit", restapi.DefaultThrottlingBurst),
 	}
 }
 
