@@ -36,6 +36,7 @@ import (
 	"millrace/internal/fault"
 	"millrace/internal/front"
 	"millrace/internal/gateway"
+	"millrace/internal/gateway/httpcall"
 	"millrace/internal/ids"
 	"millrace/internal/object"
 	"millrace/internal/space"
@@ -97,6 +98,7 @@ type Node struct {
 	objects object.Store
 	engine  *delivery.Engine
 	gateway *gateway.Gateway
+	s3      *s3.Service
 	server  *front.Server
 	metrics *telemetry.Metrics
 	budget  *front.Budget
@@ -218,7 +220,7 @@ func (n *Node) services(credentials awswire.Lookup, kin *kinesis.Service, fire *
 	if err != nil {
 		return nil, err
 	}
-	objects, err := s3.New(s3.Options{
+	n.s3, err = s3.New(s3.Options{
 		Store: n.objects, Account: n.account, IDs: n.ids, Now: time.Now, Credentials: credentials,
 		Hosts: n.opts.Config.AllowHosts, Budget: n.budget, Log: n.log,
 	})
@@ -226,7 +228,7 @@ func (n *Node) services(credentials awswire.Lookup, kin *kinesis.Service, fire *
 		return nil, err
 	}
 	return map[front.Service]http.Handler{
-		front.Kinesis: kin, front.Firehose: fire, front.APIGateway: gw, front.S3: objects,
+		front.Kinesis: kin, front.Firehose: fire, front.APIGateway: gw, front.S3: n.s3,
 	}, nil
 }
 
@@ -239,8 +241,10 @@ func (n *Node) openGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	sender := httpcall.New(nil)
+	n.onClose("connections of HTTP integrations", func(context.Context) error { sender.Close(); return nil })
 	n.gateway, err = gateway.New(gateway.Options{
-		Actions: actions{kin, fire}, Account: n.account, IDs: n.ids, Now: time.Now,
+		Actions: actions{kin, fire, n.s3}, Sender: sender, Account: n.account, IDs: n.ids, Now: time.Now,
 		TrustedProxies: n.opts.Config.TrustedProxies, ExactResponses: n.opts.Config.ExactResponses,
 		Budget: n.budget, Log: gateway.NewSlogSink(n.log, time.Now), Logger: n.log,
 	})

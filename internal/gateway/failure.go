@@ -18,10 +18,16 @@ var (
 	errInternal     = &failure{status: 500, errorType: "InternalServerErrorException", body: `{"message": "Internal server error"}`}
 	errTimeout      = &failure{status: 504, errorType: "InternalServerErrorException", body: `{"message": "Endpoint request timed out"}`}
 
+	errNetwork = &failure{status: 504, errorType: "InternalServerErrorException", body: `{"message": "Network error communicating with endpoint"}`}
+
 	// Of the following only the status is the service's; it documents no text.
 	errEncoding      = &failure{status: 400, errorType: "BadRequestException", body: `{"message": "Request body does not match its Content-Encoding"}`}
 	errURITooLong    = &failure{status: 414, errorType: "RequestTooLargeException", body: `{"message":"Request-URI Too Long"}`}
 	errHeadersTooBig = &failure{status: 431, errorType: "RequestTooLargeException", body: `{"message":"Request Header Fields Too Large"}`}
+	// The node's own: a parameter would climb out of an integration's path.
+	errBadPath = &failure{status: 400, errorType: "BadRequestException", body: `{"message": "Bad Request"}`}
+	// The node's own: a backend has as many requests under way as it may.
+	errBusy = &failure{status: 503, errorType: "ServiceUnavailableException", body: `{"message":"Service Unavailable"}`, retry: true}
 	// The node's own: its body memory is used up.
 	errOverBudget = &failure{status: 503, errorType: "ServiceUnavailableException", body: `{"message":"Service Unavailable"}`, retry: true}
 )

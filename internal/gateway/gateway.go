@@ -1,5 +1,6 @@
 // Package gateway serves deployed REST APIs: it takes a caller's event, maps it with
-// the definition's templates, runs an AWS action or a mock, and maps the answer.
+// the definition's templates, runs an AWS action, an HTTP request or a mock, and maps
+// the answer.
 //
 //	Request ─ address ─ tree ─ arrival ─ validation ─ templates, parameters ─ Action ─ choice ─ templates ─> Response
 //	            └────────── snapshot: immutable, swapped whole by Publish ──────────┘
@@ -10,7 +11,8 @@
 // what a deployment can't do is told when it is published and answered with 500.
 //
 // It knows neither net/http nor Kinesis: requests and responses are its own nouns
-// ([Request], [Response]), and actions come by name from [Actions].
+// ([Request], [Response]), actions come by name from [Actions], and HTTP integrations
+// are sent by a [Sender].
 package gateway
 
 import (
@@ -39,6 +41,7 @@ type Budget interface {
 // Options make a [Gateway]. Fields without a default are required.
 type Options struct {
 	Actions Actions
+	Sender  Sender // of HTTP integrations; default: none, and they answer 500
 	Account ids.Account
 	IDs     *ids.Source
 	Now     func() time.Time
@@ -143,7 +146,7 @@ func (g *Gateway) Publish(apis []*restapi.API, short string) []error {
 					continue
 				}
 				if def = g.compiled[key]; def == nil {
-					def, fresh = compileDefinition(src.ID, &d.Definition, g.Actions), true
+					def, fresh = compileDefinition(src.ID, &d.Definition, g.Actions, g.Sender), true
 				}
 				compiled[key] = def
 			}

@@ -18,7 +18,9 @@ func Lint(d *Definition) []Problem {
 		tell := func(property, format string, args ...any) {
 			all = append(all, Problem{r.Path, m.HTTPMethod, property, fmt.Sprintf(format, args...)})
 		}
-		lintResponses(m, tell)
+		if m.Integration.Type != HTTPProxy { // there what the backend answers is the answer
+			lintResponses(m, tell)
+		}
 		lintTargets(m.Integration, tell)
 	})
 	return all
