@@ -61,17 +61,37 @@ type Client struct {
 func New(roots *x509.CertPool) *Client {
 	c := &Client{perHost: maxPerHost, inAll: maxInAll, hosts: map[string]int{}}
 	c.checked = newTransport(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
-	// insecureSkipVerification asks for no known authority; name and dates must be right all the same, says the
-	// API reference.
-	c.unchecked = newTransport(&tls.Config{
-		MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, VerifyConnection: checkNameAndDates,
-	})
+	c.unchecked = newTransport(nil)
+	c.unchecked.DialTLSContext = dialUnchecked
 	return c
 }
 
-func checkNameAndDates(s tls.ConnectionState) error {
-	leaf := s.PeerCertificates[0] // a server always sends one
-	if err := leaf.VerifyHostname(s.ServerName); err != nil {
+// dialUnchecked makes a connection for insecureSkipVerification, which asks for no known authority; name and dates must
+// be right all the same, says the API reference.
+func dialUnchecked(ctx context.Context, network, address string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := newDialer().DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	conn := tls.Client(raw, &tls.Config{
+		ServerName: host, MinVersion: tls.VersionTLS12, InsecureSkipVerify: true,
+		VerifyConnection: func(s tls.ConnectionState) error { return checkNameAndDates(host, s.PeerCertificates[0]) },
+	})
+	ctx, cancel := context.WithTimeout(ctx, tlsTime)
+	defer cancel()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+func checkNameAndDates(host string, leaf *x509.Certificate) error {
+	if err := leaf.VerifyHostname(host); err != nil {
 		return err
 	}
 	if now := time.Now(); now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
@@ -80,12 +100,15 @@ func checkNameAndDates(s tls.ConnectionState) error {
 	return nil
 }
 
+func newDialer() *net.Dialer {
+	return &net.Dialer{Timeout: dialTime, KeepAlive: keepAlive, Control: refuseLinkLocal}
+}
+
 func newTransport(config *tls.Config) *http.Transport {
-	dialer := &net.Dialer{Timeout: dialTime, KeepAlive: keepAlive, Control: refuseLinkLocal}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Transport{
-		DialContext:            dialer.DialContext,
+		DialContext:            newDialer().DialContext,
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    tlsTime,
 		DisableCompression:     true, // what is asked for is the definition's, or the caller's, to say
