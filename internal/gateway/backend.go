@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"compress/flate"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -126,14 +125,14 @@ func (x *exchange) integrationVerb() string {
 
 // withQuery appends the parameters of the query: a proxy's caller's first, then those that are mapped.
 func (x *exchange) withQuery(url string) string {
-	q := x.query0[:0]
+	q := x.sentQuery[:0]
 	if x.method.proxy {
 		for _, p := range x.query {
 			q = appendQuery(q, p.Name, p.Value)
 		}
 	}
 	q = x.appendMappedQuery(q)
-	x.query0 = q
+	x.sentQuery = q
 	if len(q) == 0 {
 		return url
 	}
@@ -232,7 +231,7 @@ func (x *exchange) sendContentType() {
 	x.sendDefault("Content-Type", sent)
 }
 
-// callByPath calls a service whose operations are told apart by verb and path.
+// fillByPath fills in what a service reads that tells its operations apart by verb and path.
 func (x *exchange) fillByPath() bool {
 	m := x.method
 	c := &x.call
@@ -241,9 +240,9 @@ func (x *exchange) fillByPath() bool {
 	if err != nil {
 		return x.refuseURI(err)
 	}
-	q := append(x.query0[:0], query...)
+	q := append(x.sentQuery[:0], query...)
 	q = x.appendMappedQuery(q)
-	c.Target, c.Query, x.query0 = path, string(q), q
+	c.Target, c.Query, x.sentQuery = path, string(q), q
 	if !x.sendMapped() {
 		return false
 	}
@@ -251,9 +250,8 @@ func (x *exchange) fillByPath() bool {
 	return true
 }
 
-// inflateAnswer undoes the Content-Encoding of a backend's answer, for templates read text, and a proxy's
-// caller is not told of the encoding (section "Content type conversions" of the guide has none). One that is not known
-// stays, and a proxy says so.
+// inflateAnswer undoes the Content-Encoding of a backend's answer: templates read text, and the service does not pass
+// the header on. A coding that is not known stays as it is, with its header, so that the caller at least can read it.
 func (x *exchange) inflateAnswer() bool {
 	if len(x.answer) == 0 {
 		return true
@@ -293,14 +291,12 @@ func (x *exchange) inflateAnswer() bool {
 }
 
 func (x *exchange) garbled(err error) bool {
-	var corrupt flate.CorruptInputError
-	_ = errors.As(err, &corrupt)
 	x.fail(errNetwork, "Execution failed: the endpoint's response is not in its Content-Encoding: "+err.Error())
 	return false
 }
 
-// passed are the headers of a backend that a proxy does not pass: those of the connection, and Via and
-// Content-Encoding as the service does.
+// notPassed are headers of a backend that a proxy does not pass on: Via, as the service does, and those of the
+// connection.
 var notPassed = []string{"Transfer-Encoding", "Via", "Keep-Alive", "Proxy-Connection", "Trailer", "Upgrade"}
 
 // pass answers with what the backend of an HTTP_PROXY answered.

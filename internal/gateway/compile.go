@@ -57,7 +57,6 @@ type method struct {
 	uri          string
 	action       Action      // nil when the uri's service or action has variables
 	address      uriTemplate // of HTTP integrations, and of calls by path
-	byPath       bool        // the action tells its operations apart by verb and path
 	backendVerb  string      // the integration's method; empty: the caller's
 	insecure     bool        // tlsConfig.insecureSkipVerification
 	choice       *choice

@@ -39,18 +39,18 @@ type exchange struct {
 	header    mapping.Params
 	mapped    []mapped // parameters of the integration request
 
-	body     []byte // the payload, inflated
-	binary   bool   // the payload's type is one of binaryMediaTypes
-	inflated []byte
-	reserved int64 // of the budget
-	rendered []byte
-	answer   []byte // the backend's, when a template is to map it
-	ids      []byte
-	sent     Header // memory of the call's header, its answer's, its query and its path
-	received Header
-	query0   []byte
-	uri      []byte
-	call     Call
+	body      []byte // the payload, inflated
+	binary    bool   // the payload's type is one of binaryMediaTypes
+	inflated  []byte
+	reserved  int64 // of the budget
+	rendered  []byte
+	answer    []byte // the backend's, when a template is to map it
+	ids       []byte
+	sent      Header // memory of the call's header, its answer's, its query and its path
+	received  Header
+	sentQuery []byte
+	uri       []byte
+	call      Call
 
 	validationError string // what is wrong with the payload, for $context.error.validationErrorString
 
@@ -80,7 +80,7 @@ func (x *exchange) finish() {
 	if x.reserved > 0 {
 		x.g.Budget.Give(x.reserved)
 	}
-	if cap(x.inflated)+cap(x.rendered)+cap(x.answer)+cap(x.query0)+cap(x.uri) > keptBytes || cap(x.query)+cap(x.header)+cap(x.sent)+cap(x.received) > keptParams {
+	if cap(x.inflated)+cap(x.rendered)+cap(x.answer)+cap(x.sentQuery)+cap(x.uri) > keptBytes || cap(x.query)+cap(x.header)+cap(x.sent)+cap(x.received) > keptParams {
 		return
 	}
 	clear(x.path)
@@ -92,7 +92,7 @@ func (x *exchange) finish() {
 	*x = exchange{
 		path: x.path[:0], query: x.query[:0], header: x.header[:0], mapped: x.mapped[:0],
 		inflated: x.inflated[:0], rendered: x.rendered[:0], answer: x.answer[:0], ids: x.ids[:0],
-		sent: x.sent[:0], received: x.received[:0], query0: x.query0[:0], uri: x.uri[:0],
+		sent: x.sent[:0], received: x.received[:0], sentQuery: x.sentQuery[:0], uri: x.uri[:0],
 	}
 	exchanges.Put(x)
 }

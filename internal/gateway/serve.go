@@ -252,7 +252,11 @@ func (x *exchange) callAction(ctx context.Context, request []byte) bool {
 		return false
 	}
 	if x.informs() {
-		x.logRequest(uri, request)
+		if m.address != nil {
+			x.logCall(endpointOf(uri, x.call.Target), request)
+		} else {
+			x.logRequest(uri, request)
+		}
 		begun := x.g.Now()
 		defer func() { x.latency = x.g.Now().Sub(begun) }()
 	}

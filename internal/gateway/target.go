@@ -74,11 +74,11 @@ func (c *compiler) target(i *restapi.Integration) {
 		m.broken = c.warn("integration.uri", errors.New(why))
 		return
 	}
-	m.action, m.byPath = action, t.byPath()
+	m.action = action
 	switch {
-	case m.byPath && t.subdomain != "":
+	case t.byPath() && t.subdomain != "":
 		m.address = compileURI(t.subdomain + "/" + t.rest)
-	case m.byPath:
+	case t.byPath():
 		m.address = compileURI(t.rest)
 	case t.rest != "":
 		m.address = compileURI("?" + t.rest)

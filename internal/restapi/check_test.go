@@ -147,3 +147,21 @@ func TestSelectionPatternsFitWholeTexts(t *testing.T) {
 	f(`20|1`, "201", false)
 	f(`.*00`, "400", true)
 }
+
+func TestLintOfHTTP(t *testing.T) {
+	f := func(change func(*Integration), want ...string) {
+		t.Helper()
+		expectProblems(t, Lint(definitionOf(func(m *Method) {
+			m.Integration.Type, m.Integration.URI = HTTP, "http://example.com/"
+			change(m.Integration)
+		})), want...)
+	}
+	f(func(*Integration) {})
+	f(func(i *Integration) { i.Responses = map[string]*IntegrationResponse{"200": {StatusCode: "200"}} },
+		"integration.responses.200: it takes every status, so that the caller gets 200 when the backend said 400")
+	f(func(i *Integration) { i.Type, i.Responses = HTTPProxy, nil })
+	f(func(i *Integration) {
+		i.Type, i.RequestTemplates = HTTPProxy, map[string]string{"application/json": "x"}
+		i.Responses = map[string]*IntegrationResponse{"200": {StatusCode: "200", ResponseTemplates: map[string]string{"application/json": "x"}}}
+	}, "integration.requestTemplates: an HTTP_PROXY integration passes", "integration.responses.200: an HTTP_PROXY integration passes")
+}

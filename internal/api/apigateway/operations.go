@@ -87,7 +87,7 @@ var notes = map[string]string{
 	"FlushStageAuthorizersCache": "accepted without effect: there are no authorizers",
 	"FlushStageCache":            "accepted without effect: there is no response cache",
 	"CreateStage":                "tracingEnabled and the metricsEnabled of method settings are kept and shown, without effect",
-	"PutIntegration":             "types AWS and MOCK; credentials are checked for their form and not evaluated; cache members are kept and shown, without effect",
+	"PutIntegration":             "types AWS (kinesis, firehose, s3), HTTP, HTTP_PROXY and MOCK; no VPC links; answers are buffered; a caller can't fill in the host of a uri; credentials are checked for their form and not evaluated; cache members are kept and shown, without effect",
 	"CreateModel":                "JSON Schema draft 4; a pattern that looks around or refers back is refused",
 	"UpdateAccount":              "cloudwatchRoleArn is kept and shown; execution logs need no role here",
 }
