@@ -53,6 +53,14 @@ type Call struct {
 	err error     // why the answer was not taken whole
 }
 
+// pathAndQuery shows where a call by path goes.
+func (c *Call) pathAndQuery() string {
+	if c.Query == "" {
+		return c.Target
+	}
+	return c.Target + "?" + c.Query
+}
+
 // Outcome says what a caller can make of an answer.
 type Outcome uint8
 

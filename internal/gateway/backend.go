@@ -185,7 +185,8 @@ func (x *exchange) forwardHeaders() {
 	}
 }
 
-// sendMapped adds the mapped headers.
+// sendMapped adds the mapped headers. Their values are copied: one that comes from the body lies in memory of the next
+// request, and a transport may write a head when the call is over already.
 func (x *exchange) sendMapped() bool {
 	alsoNot := "Via"
 	if x.method.kind == restapi.AWS {
@@ -199,7 +200,7 @@ func (x *exchange) sendMapped() bool {
 		if !isToken(m.name) {
 			return x.misconfigured("Invalid header name in the integration request: " + printable(m.name))
 		}
-		x.call.Header = append(x.call.Header, Field{m.name, headerText(m.value)})
+		x.call.Header = append(x.call.Header, Field{m.name, strings.Clone(headerText(m.value))})
 	}
 	return true
 }
@@ -308,15 +309,26 @@ func (x *exchange) pass() {
 		}
 	}
 	resp.Status = x.backendStatus
-	switch {
-	case resp.Status == 204 || resp.Status == 304:
+	if resp.Status == 204 || resp.Status == 304 {
 		resp.Body = resp.Body[:0]
-	case x.traces():
-		resp.Body = append(resp.Body[:0], x.answer...)
-	default: // the caller's memory for the backend's, instead of a copy
-		resp.Body, x.answer = x.answer, resp.Body[:0]
+	} else {
+		x.hand(x.answer)
 	}
 	x.complete(typeJSON)
+}
+
+// hand makes the backend's answer the caller's. An answer of up to 10 MB is not copied: the memory changes hands, and with
+// it what it holds of the budget.
+func (x *exchange) hand(answer []byte) {
+	resp := x.resp
+	if len(answer) == 0 || len(x.answer) == 0 || &answer[0] != &x.answer[0] || x.traces() {
+		resp.Body = append(resp.Body[:0], answer...)
+		return
+	}
+	resp.Body, x.answer = answer, resp.Body[:0]
+	if x.reserved > 0 {
+		resp.budget, resp.held, x.reserved = x.g.Budget, resp.held+x.reserved, 0
+	}
 }
 
 // logCall writes the request to an HTTP integration or a call by path.

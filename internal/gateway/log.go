@@ -152,6 +152,13 @@ func (x *exchange) logEnd() {
 		x.log(false, "Received response. Status: "+x.statusText()+", Integration latency: "+
 			strconv.FormatInt(x.latency.Milliseconds(), 10)+" ms")
 		if x.traces() {
+			if x.method.answersHeaders() {
+				var headers mapping.Params
+				for _, f := range x.call.Answer {
+					headers = append(headers, mapping.Param(f))
+				}
+				x.log(false, "Endpoint response headers: "+printed(headers))
+			}
 			x.log(false, "Endpoint response body before transformations: "+text(x.answer))
 		}
 	}

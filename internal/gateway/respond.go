@@ -67,6 +67,10 @@ func (x *exchange) renderResponse(t *template, answer []byte) bool {
 	if t != nil && t.broken != "" {
 		return x.misconfigured("Unable to transform response: " + t.broken)
 	}
+	if (t == nil || t.code == nil) && x.method.answersHeaders() {
+		x.hand(answer)
+		return true
+	}
 	if t == nil || t.code == nil {
 		x.resp.Body = append(x.resp.Body[:0], answer...)
 		return true

@@ -253,7 +253,7 @@ func (x *exchange) callAction(ctx context.Context, request []byte) bool {
 	}
 	if x.informs() {
 		if m.address != nil {
-			x.logCall(endpointOf(uri, x.call.Target), request)
+			x.logCall(endpointOf(uri, x.call.pathAndQuery()), request)
 		} else {
 			x.logRequest(uri, request)
 		}

@@ -81,8 +81,14 @@ func (t uriTemplate) fixed() (string, bool) {
 	return "", false
 }
 
+// wording is an error in the service's own words.
+type wording string
+
+func (w wording) Error() string { return string(w) }
+
+const errEndpoint = wording("Invalid endpoint address")
+
 var (
-	errEndpoint  = errors.New("Invalid endpoint address")
 	errTakesHost = errors.New("the host of an integration's uri would come from the caller")
 	errDots      = errors.New("a parameter of the path climbs out of the path of the integration's uri")
 )

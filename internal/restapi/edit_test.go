@@ -303,7 +303,9 @@ func TestFaults(t *testing.T) {
 
 		{"integration type", func(w *workshop) error { return drop(w.api.PutIntegration(w.st.ID, "POST", Integration{Type: "x"})) },
 			fault.Invalid, "1 validation error detected: Value 'x' at 'putIntegrationInput.type' failed to satisfy constraint: Member must satisfy enum value set: [HTTP, MOCK, AWS_PROXY, HTTP_PROXY, AWS]"},
-		{"AWS_PROXY", func(w *workshop) error { return drop(w.api.PutIntegration(w.st.ID, "POST", Integration{Type: AWSProxy})) },
+		{"AWS_PROXY", func(w *workshop) error {
+			return drop(w.api.PutIntegration(w.st.ID, "POST", Integration{Type: AWSProxy}))
+		},
 			fault.Unsupported, "integration type AWS_PROXY is not supported by this version of Millrace: the types are AWS (Kinesis, Firehose and S3), HTTP, HTTP_PROXY and MOCK"},
 		{"HTTP without a method", with(func(i *Integration) { i.Type, i.URI, i.HTTPMethod = HTTP, "http://example.com", "" }),
 			fault.Invalid, "Enumeration value for HttpMethod must be non-empty"},

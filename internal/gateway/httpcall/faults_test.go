@@ -160,7 +160,7 @@ func TestDeadBackendsLeaveRoom(t *testing.T) {
 	alive.says(plainAnswer)
 	client := New(nil)
 	defer client.Close()
-	client.perHost, client.inAll = 3, 5
+	client.perHost, client.inAll, client.bytesPerHost = 3, 5, 100
 	toDead := deploy(t, client, "POST:/x", toHost("http://"+dead.address()+"/"), nil)
 	toAlive := deploy(t, client, "POST:/x", toHost("http://"+alive.address()+"/"), nil)
 	ctx, end := context.WithCancel(t.Context())
@@ -175,7 +175,7 @@ func TestDeadBackendsLeaveRoom(t *testing.T) {
 		<-dead.arrived
 	}
 	resp := toDead.call("POST", "/x", "\nb")
-	expect(t, toDead, resp, 503, `{"message":"Service Unavailable"}`, "3 requests to it, or 5 in all, are under way")
+	expect(t, toDead, resp, 503, `{"message":"Service Unavailable"}`, "3 requests to it with 100 bytes, or 5 requests in all, are under way")
 	if resp.Header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
@@ -190,6 +190,8 @@ func TestDeadBackendsLeaveRoom(t *testing.T) {
 	toDead.log.lines = nil // of those that were cut off
 	dead.says(plainAnswer)
 	expect(t, toDead, toDead.call("POST", "/x", "\nb"), 200, `{"b":[1]}`, "")
+	expect(t, toDead, toDead.call("POST", "/x", "\n"+strings.Repeat("b", 100)), 200, `{"b":[1]}`, "")
+	expect(t, toDead, toDead.call("POST", "/x", "\n"+strings.Repeat("b", 101)), 503, `{"message":"Service Unavailable"}`, "are under way")
 }
 
 // budget refuses what is beyond it.
@@ -225,7 +227,12 @@ func TestAnswersAreTakenFromTheBudget(t *testing.T) {
 	f := func(answer string, status int, body, why string) {
 		t.Helper()
 		b.says(answer)
-		expect(t, d, d.call("POST", "/x", "\nb"), status, body, why)
+		resp := d.call("POST", "/x", "\nb")
+		expect(t, d, resp, status, body, why)
+		if status == 200 && memory.held < int64(len(body)) {
+			t.Errorf("an answer of %d bytes, not sent yet, holds %d of the budget", len(body), memory.held)
+		}
+		resp.Release()
 		if memory.held != 0 {
 			t.Errorf("%d bytes are held", memory.held)
 		}

@@ -35,6 +35,9 @@ const (
 	maxPerHost = 1024
 	// maxInAll bounds them over all hosts: several dead ones leave room, and a process has descriptors for it.
 	maxInAll = 8 * maxPerHost
+	// maxBytesPerHost bounds the bodies of those requests, which are in the node's memory for bodies as long as they wait:
+	// a quarter of its default.
+	maxBytesPerHost = 64 << 20
 
 	idlePerHost = 128              // connections that are kept for the next request
 	idleInAll   = 1024             // the same over all hosts
@@ -51,15 +54,22 @@ type Client struct {
 	checked, unchecked *http.Transport // the latter takes certificates of any authority
 
 	perHost, inAll int
+	bytesPerHost   int64
 
 	mu    sync.Mutex
-	hosts map[string]int // requests under way; a host without any has no entry
+	hosts map[string]load // a host without requests has no entry
 	total int
+}
+
+// load is what is under way to a host.
+type load struct {
+	requests int
+	bytes    int64 // of their bodies
 }
 
 // New makes a client. Roots are the authorities that are trusted; nil: the system's.
 func New(roots *x509.CertPool) *Client {
-	c := &Client{perHost: maxPerHost, inAll: maxInAll, hosts: map[string]int{}}
+	c := &Client{perHost: maxPerHost, inAll: maxInAll, bytesPerHost: maxBytesPerHost, hosts: map[string]load{}}
 	c.checked = newTransport(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
 	c.unchecked = newTransport(nil)
 	c.unchecked.DialTLSContext = dialUnchecked
@@ -152,10 +162,12 @@ func (c *Client) Send(ctx context.Context, call *gateway.Call) error {
 	if err != nil || u.Host == "" || u.Hostname() == "" || u.User != nil {
 		return fault.New(fault.Invalid, op, "", "the uri is no address of a host")
 	}
-	if !c.enter(u.Host) {
-		return fault.New(fault.Throttled, op, u.Host, "%d requests to it, or %d in all, are under way", c.perHost, c.inAll)
+	size := int64(len(call.Body))
+	if !c.enter(u.Host, size) {
+		return fault.New(fault.Throttled, op, u.Host, "%d requests to it with %d bytes, or %d requests in all, are under way",
+			c.perHost, c.bytesPerHost, c.inAll)
 	}
-	defer c.leave(u.Host)
+	defer c.leave(u.Host, size)
 	body := &body{b: call.Body}
 	defer body.release()
 	transport := c.checked
@@ -250,24 +262,28 @@ func dressed(host string, err error) error {
 }
 
 // enter counts a request to a host, unless there are too many.
-func (c *Client) enter(host string) bool {
+func (c *Client) enter(host string, size int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.total >= c.inAll || c.hosts[host] >= c.perHost {
+	now := c.hosts[host]
+	if c.total >= c.inAll || now.requests >= c.perHost || now.bytes+size > c.bytesPerHost {
 		return false
 	}
 	c.total++
-	c.hosts[host]++
+	c.hosts[host] = load{now.requests + 1, now.bytes + size}
 	return true
 }
 
-func (c *Client) leave(host string) {
+func (c *Client) leave(host string, size int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.total--
-	if c.hosts[host]--; c.hosts[host] == 0 {
+	now := c.hosts[host]
+	if now = (load{now.requests - 1, now.bytes - size}); now.requests == 0 {
 		delete(c.hosts, host)
+		return
 	}
+	c.hosts[host] = now
 }
 
 // body is the memory of a request's body. net/http may read on when it has given an answer already, or an error; the
