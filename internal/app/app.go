@@ -246,7 +246,7 @@ func (n *Node) openGateway(ctx context.Context) error {
 	n.gateway, err = gateway.New(gateway.Options{
 		Actions: actions{kin, fire, n.s3}, Sender: sender, Account: n.account, IDs: n.ids, Now: time.Now,
 		TrustedProxies: n.opts.Config.TrustedProxies, ExactResponses: n.opts.Config.ExactResponses,
-		Budget: n.budget, Log: gateway.NewSlogSink(n.log, time.Now), Logger: n.log,
+		Budget: n.budget, Answers: n.budget.Answers(), Log: gateway.NewSlogSink(n.log, time.Now), Logger: n.log,
 	})
 	if err != nil {
 		return err

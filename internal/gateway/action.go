@@ -136,13 +136,13 @@ func (c *Call) grow(n int) error {
 		return nil
 	}
 	size := max(need, min(2*cap(c.Out), maxAnswerBytes+1))
-	if x := c.x; x != nil && x.g.Budget != nil {
+	if x := c.x; x != nil && x.g.Answers != nil {
 		more := int64(size - cap(c.Out))
-		if !x.g.Budget.Take(more) {
+		if !x.g.Answers.Take(more) {
 			c.err = errBudget
 			return c.err
 		}
-		x.reserved += more
+		x.held += more
 	}
 	larger := make([]byte, len(c.Out), size)
 	copy(larger, c.Out)

@@ -326,8 +326,8 @@ func (x *exchange) hand(answer []byte) {
 		return
 	}
 	resp.Body, x.answer = answer, resp.Body[:0]
-	if x.reserved > 0 {
-		resp.budget, resp.held, x.reserved = x.g.Budget, resp.held+x.reserved, 0
+	if x.held > 0 {
+		resp.budget, resp.held, x.held = x.g.Answers, resp.held+x.held, 0
 	}
 }
 

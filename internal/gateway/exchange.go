@@ -43,6 +43,7 @@ type exchange struct {
 	binary    bool   // the payload's type is one of binaryMediaTypes
 	inflated  []byte
 	reserved  int64 // of the budget
+	held      int64 // of the budget for answers
 	rendered  []byte
 	answer    []byte // the backend's, when a template is to map it
 	ids       []byte
@@ -79,6 +80,9 @@ func (x *exchange) begin(g *Gateway, req *Request, resp *Response) {
 func (x *exchange) finish() {
 	if x.reserved > 0 {
 		x.g.Budget.Give(x.reserved)
+	}
+	if x.held > 0 {
+		x.g.Answers.Give(x.held)
 	}
 	if cap(x.inflated)+cap(x.rendered)+cap(x.answer)+cap(x.sentQuery)+cap(x.uri) > keptBytes || cap(x.query)+cap(x.header)+cap(x.sent)+cap(x.received) > keptParams {
 		return

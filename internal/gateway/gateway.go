@@ -51,6 +51,7 @@ type Options struct {
 	// ExactResponses lets a default response of 2xx hide a backend's failure, as the service does.
 	ExactResponses bool
 	Budget         Budget  // default: none
+	Answers        Budget  // the same, for what backends answer; default: Budget
 	Log            LogSink // execution logs; default: errors to Logger
 	Logger         *slog.Logger
 }
@@ -71,6 +72,9 @@ type deploymentKey struct{ api, deployment string }
 func New(o Options) (*Gateway, error) {
 	if o.Actions == nil || o.IDs == nil || o.Now == nil {
 		return nil, fault.New(fault.Internal, "gateway.New", "", "Actions, IDs and Now are required")
+	}
+	if o.Answers == nil {
+		o.Answers = o.Budget
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -223,7 +223,7 @@ func TestAnswersAreTakenFromTheBudget(t *testing.T) {
 	defer client.Close()
 	memory := &budget{left: 1 << 20}
 	d := deploy(t, client, "POST:/x", toHost("http://"+b.address()+"/"), nil)
-	d.Budget = memory
+	d.Answers = memory
 	f := func(answer string, status int, body, why string) {
 		t.Helper()
 		b.says(answer)

@@ -36,8 +36,8 @@ const (
 	// maxInAll bounds them over all hosts: several dead ones leave room, and a process has descriptors for it.
 	maxInAll = 8 * maxPerHost
 	// maxBytesPerHost bounds the bodies of those requests, which are in the node's memory for bodies as long as they wait:
-	// a quarter of its default.
-	maxBytesPerHost = 64 << 20
+	// a quarter of its default, and room for the largest one.
+	maxBytesPerHost = 16 << 20
 
 	idlePerHost = 128              // connections that are kept for the next request
 	idleInAll   = 1024             // the same over all hosts
