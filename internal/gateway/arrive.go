@@ -8,7 +8,8 @@ import (
 	"millrace/internal/gateway/mapping"
 )
 
-// arrive fills in what templates and mappings can see of the request.
+// arrive fills in what templates and mappings can see of the request. Where no method has been found, its members stay
+// empty.
 func (x *exchange) arrive(t target) {
 	req := x.req
 	x.headers()
@@ -33,11 +34,12 @@ func (x *exchange) arrive(t target) {
 		RequestID:         x.requestID,
 		RequestTime:       x.g.clock.format(req.Received),
 		RequestTimeEpoch:  x.epoch,
-		ResourceID:        x.method.resourceID,
-		ResourcePath:      x.method.resourcePath,
 		Stage:             x.stage.name,
 		SourceIP:          x.g.sourceIP(req),
 		UserAgent:         req.Header.Get("User-Agent"),
+	}
+	if m := x.method; m != nil {
+		x.context.ResourceID, x.context.ResourcePath = m.resourceID, m.resourcePath
 	}
 }
 

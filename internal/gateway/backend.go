@@ -28,7 +28,7 @@ func (x *exchange) proxy(ctx context.Context) bool {
 	case !binary && handling == toBinary:
 		decoded, err := base64.StdEncoding.AppendDecode(nil, x.body)
 		if err != nil {
-			return x.misconfigured("Unable to base64 decode the body: " + err.Error())
+			return x.brokenAPI("Unable to base64 decode the body: " + err.Error())
 		}
 		x.body = decoded
 	}
@@ -88,7 +88,7 @@ func (x *exchange) unanswered(err error, late bool) bool {
 	case late:
 		x.fail(errTimeout, "Execution failed due to a timeout error")
 	case kind == fault.Invalid: // recorded for a host that has no address
-		return x.misconfigured(errEndpoint.Error() + ": " + err.Error())
+		return x.brokenAPI(errEndpoint.Error() + ": " + err.Error())
 	case kind == fault.Throttled:
 		x.fail(errBusy, "Execution failed: "+err.Error())
 	default:
@@ -103,7 +103,7 @@ func (x *exchange) untaken() bool {
 		x.fail(errOverBudget, "Execution failed: "+errBudget.Error())
 		return false
 	}
-	return x.misconfigured("Integration response is larger than allowed maximum of 10485760 bytes")
+	return x.brokenAPI("Integration response is larger than allowed maximum of 10485760 bytes")
 }
 
 // refuseURI answers a request for which the uri can't be filled.
@@ -112,7 +112,7 @@ func (x *exchange) refuseURI(err error) bool {
 		x.fail(errBadPath, "Bad request: "+err.Error())
 		return false
 	}
-	return x.misconfigured(err.Error())
+	return x.brokenAPI(err.Error())
 }
 
 // integrationVerb is the integration's method; ANY, or none, is the caller's.
@@ -163,19 +163,10 @@ var notForwarded = []string{"Host", "Content-Encoding", headerTrace, "Via", "Kee
 // them belong to the connection, which is not the definition's.
 var notSent = []string{"Expect", "Proxy-Authenticate", "TE", "Connection", "Keep-Alive", "Proxy-Connection", "Trailer", "Upgrade"}
 
-func oneOf(list []string, name string) bool {
-	for _, h := range list {
-		if len(h) == len(name) && strings.EqualFold(h, name) {
-			return true
-		}
-	}
-	return false
-}
-
 // forwardHeaders passes the caller's headers on, but for those that a mapping sets.
 func (x *exchange) forwardHeaders() {
 	for _, p := range x.header {
-		if oneOf(notForwarded, p.Name) {
+		if isOneOf(p.Name, notForwarded) {
 			continue
 		}
 		if _, set := x.mappedValue(toHeader, p.Name); set {
@@ -194,7 +185,7 @@ func (x *exchange) sendMapped() bool {
 	}
 	for i := range x.mapped {
 		m := &x.mapped[i]
-		if m.place != toHeader || oneOf(notSent, m.name) || strings.EqualFold(m.name, alsoNot) {
+		if m.place != toHeader || isOneOf(m.name, notSent) || strings.EqualFold(m.name, alsoNot) {
 			continue
 		}
 		if !isToken(m.name) {
@@ -304,7 +295,7 @@ var notPassed = []string{"Transfer-Encoding", "Via", "Keep-Alive", "Proxy-Connec
 func (x *exchange) pass() {
 	resp := x.resp
 	for _, f := range x.call.Answer {
-		if !oneOf(notPassed, f.Name) {
+		if !isOneOf(f.Name, notPassed) {
 			resp.Header = append(resp.Header, f)
 		}
 	}

@@ -15,8 +15,11 @@ import (
 	"github.com/klauspost/compress/zlib"
 )
 
-// inflate undoes the payload's Content-Encoding: gzip, deflate or none. A coding that the service does not know
-// leaves the payload as it is.
+// inflate undoes the payload's Content-Encoding: gzip, deflate or identity. Any other is an unsupported media type.
+//
+// The service's documents say that a payload shorter than the API's minimumCompressionSize is not inflated. It is
+// here: no template can read what is left compressed, and an API that sets the size for its responses would store
+// garbage of every small event.
 func (x *exchange) inflate() *failure {
 	if len(x.body) == 0 {
 		return nil
@@ -39,8 +42,10 @@ func (x *exchange) inflate() *failure {
 		r = zr
 	case strings.EqualFold(encoding, "deflate"):
 		r = deflateReader(x.body)
-	default:
+	case strings.EqualFold(encoding, "identity"):
 		return nil
+	default:
+		return errMediaType
 	}
 	return x.readInflated(r)
 }

@@ -35,6 +35,10 @@ type definition struct {
 	methods  []*method
 	binary   []string // binaryMediaTypes
 	warnings []Warning
+	// compressFrom is how long a body has to be to be compressed; -1: none is.
+	compressFrom int
+	// customised are the gateway responses that the API has set, itself or for their class; the others are nil.
+	customised [kinds]*gatewayResponse
 }
 
 // method is a verb of a resource, compiled.
@@ -142,6 +146,11 @@ func compileDefinition(apiID string, d *restapi.Definition, actions Actions, sen
 	}
 	if root := d.Resources[d.RootResourceID]; root != nil {
 		c.resource(c.def.root, root, children)
+	}
+	c.gatewayResponses(d)
+	c.def.compressFrom = -1
+	if size := d.MinimumCompressionSize; size != nil {
+		c.def.compressFrom = *size
 	}
 	return c.def
 }

@@ -53,8 +53,6 @@ type exchange struct {
 	uri       []byte
 	call      Call
 
-	validationError string // what is wrong with the payload, for $context.error.validationErrorString
-
 	backendStatus int
 	latency       time.Duration // of the backend; measured when it is logged
 	masked        bool          // a default response would have hidden the backend's failure

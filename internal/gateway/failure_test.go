@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"compress/gzip"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -102,6 +104,7 @@ func TestFailures(t *testing.T) {
 	f("too-large", post("/prod/v1", "", strings.Repeat("x", maxBodyBytes+1)), "")
 	f("inflated-too-large", with(post("/prod/v1", "", zipped(strings.Repeat("x", maxBodyBytes+1))), "Content-Encoding", "gzip"), "")
 	f("bad-gzip", with(post("/prod/v1", "", "not gzip"), "Content-Encoding", "gzip"), "")
+	f("unknown-coding", with(post("/prod/v1", "", "{}"), "Content-Encoding", "br"), "")
 	f("uri-too-long", post("/prod/v1?"+strings.Repeat("x", maxURIBytes), "", ""), "")
 	f("headers-too-large", with(post("/prod/v1", "", ""), "X", strings.Repeat("x", maxHeaderBytes)), "")
 	f("bad-json-mapped", post("/prod/mapped", "", `{"id":`), "")
@@ -162,5 +165,30 @@ func TestInflatedBodiesAreBounded(t *testing.T) {
 	golden(t, "failures/over-budget.http", dump(s.do(r)))
 	if budget.given == 0 || budget.left+budget.given != 100<<10 {
 		t.Errorf("%d bytes left, %d given back", budget.left, budget.given)
+	}
+}
+
+// The default answer of each type, as the request path and each failure's own text make it.
+func TestDefaultAnswers(t *testing.T) {
+	var b strings.Builder
+	for k, want := range restapi.ResponseTypes {
+		for _, f := range []*failure{
+			errMissingToken, errTooLarge, errInvalidKey, errThrottled, errQuota, errUnauthorized, errAccessDenied,
+			errInvalidSignature, errExpiredToken, errAuthorizerFailure, errAuthorizerConfiguration, errBadParameters,
+			errBadBody, errBadJSON, errMediaType, errInternal, errConfiguration, errTimeout, errNetwork, errEncoding, errOverBudget,
+			errBadParameters.because("Missing required request parameters: [a, b]"),
+		} {
+			if f.kind != kind(k) {
+				continue
+			}
+			fmt.Fprintf(&b, "%s %d %s %s\n", want.Name, f.status, f.errorType, f.appendBody(nil))
+			if want.Status != "" && want.Status != strconv.Itoa(f.status) {
+				t.Errorf("%s: status %d, the type's is %s", want.Name, f.status, want.Status)
+			}
+		}
+	}
+	golden(t, "failures/defaults.txt", []byte(b.String()))
+	if f := errBadBody.detailed("[too long]"); f.validation != "[too long]" || errBadBody.validation != "" {
+		t.Errorf("%+v of %+v", f, errBadBody)
 	}
 }

@@ -15,17 +15,17 @@ func (x *exchange) respond() {
 	}
 	i := m.choice.find(x.backendStatus)
 	if i == noResponse {
-		x.misconfigured("No match for output mapping and no default output mapping configured. Endpoint Response Status Code: " + x.statusText())
+		x.brokenAPI("No match for output mapping and no default output mapping configured. Endpoint Response Status Code: " + x.statusText())
 		return
 	}
 	r := m.responses[i]
 	if r.broken != "" {
-		x.misconfigured(r.broken)
+		x.brokenAPI(r.broken)
 		return
 	}
 	answer, raw, err := x.convertResponse(x.answer, r.handling)
 	if err != nil {
-		x.misconfigured("Unable to base64 decode the body: " + err.Error())
+		x.brokenAPI("Unable to base64 decode the body: " + err.Error())
 		return
 	}
 	x.in.Body = text(answer)
@@ -155,7 +155,7 @@ func (x *exchange) complete(contentType string) {
 		case strings.EqualFold(f.Name, "Content-Type"):
 			typed = true
 		case x.renamed(f.Name):
-			f.Name = "x-amzn-Remapped-" + f.Name
+			f.Name = remappedPrefix + f.Name
 		}
 		f.Value = headerText(f.Value)
 		kept = append(kept, f)
@@ -185,16 +185,22 @@ var remapped = [...]string{
 	"User-Agent", "WWW-Authenticate",
 }
 
-const remappedAlways = 4
+const (
+	remappedAlways = 4
+	remappedPrefix = "x-amzn-Remapped-"
+)
 
 func (x *exchange) renamed(name string) bool {
-	list := remapped[:]
 	if x.method.mock || x.method.proxy {
-		list = list[:remappedAlways]
+		return renamedAlways(name) || x.method.proxy && strings.EqualFold(name, "x-amzn-RequestId")
 	}
-	if x.method.proxy && strings.EqualFold(name, "x-amzn-RequestId") {
-		return true
-	}
+	return isOneOf(name, remapped[:])
+}
+
+func renamedAlways(name string) bool { return isOneOf(name, remapped[:remappedAlways]) }
+
+// isOneOf finds a header's name in any spelling.
+func isOneOf(name string, list []string) bool {
 	for _, h := range list {
 		if len(h) == len(name) && strings.EqualFold(h, name) {
 			return true

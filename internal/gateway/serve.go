@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"millrace/internal/gateway/mapping"
 	"millrace/internal/restapi"
 )
 
@@ -28,18 +29,18 @@ func (x *exchange) serve(ctx context.Context) {
 	if known && v != verbANY {
 		x.method, x.path = t.stage.def.root.match(t.path, v, x.path[:0])
 	}
+	x.arrive(t)
 	if x.method == nil {
 		x.fail(errMissingToken, "")
 		return
 	}
 	x.resp.Resource = x.method.resourcePath
 	x.setting = t.stage.settings[x.method.index]
-	x.arrive(t)
 	if x.informs() {
 		x.logArrival()
 	}
 	if x.method.broken != "" {
-		x.misconfigured(x.method.broken)
+		x.brokenAPI(x.method.broken)
 		return
 	}
 	if bad := x.inflate(); bad != nil {
@@ -53,6 +54,7 @@ func (x *exchange) serve(ctx context.Context) {
 		x.respond()
 	}
 	x.logEnd()
+	x.compress()
 }
 
 func (x *exchange) tooLarge() *failure {
@@ -85,7 +87,7 @@ func (x *exchange) integrate(ctx context.Context) bool {
 	}
 	raw, err := x.convertRequest()
 	if err != nil {
-		return x.misconfigured("Unable to base64 decode the body: " + err.Error())
+		return x.brokenAPI("Unable to base64 decode the body: " + err.Error())
 	}
 	x.in.Body = text(x.body)
 	if len(m.parameters) > 0 && !x.mapParameters() {
@@ -237,11 +239,11 @@ func (x *exchange) callAction(ctx context.Context, request []byte) bool {
 		uri = x.substitute(uri)
 		t, ok := parseTarget(uri)
 		if !ok {
-			return x.misconfigured(errEndpoint.Error())
+			return x.brokenAPI(errEndpoint.Error())
 		}
 		var why string
 		if action, why = t.find(x.g.Actions); action == nil || t.byPath() {
-			return x.misconfigured(why)
+			return x.brokenAPI(why)
 		}
 	}
 	x.call = Call{Body: request, ContentType: x.req.Header.Get("Content-Type"), Out: x.answer[:0]}
@@ -310,30 +312,57 @@ func (x *exchange) substitute(uri string) string {
 	return b.String()
 }
 
-// misconfigured answers with the service's 500; why goes to the log. It returns false, so that callers can end with it.
+// misconfigured answers with the service's 500 for templates and headers that fail; why goes to the log. It returns
+// false, so that callers can end with it.
 func (x *exchange) misconfigured(why string) bool {
-	x.fail(errInternal, "Execution failed due to configuration error: "+why)
+	x.fail(errInternal, configurationError+why)
 	return false
 }
 
-// fail writes a default gateway response; why goes to the execution log when there is one.
+// brokenAPI is misconfigured of the cases that the service calls API_CONFIGURATION_ERROR: no such endpoint, no match for
+// the backend's status, text that is no base64.
+func (x *exchange) brokenAPI(why string) bool {
+	x.fail(errConfiguration, configurationError+why)
+	return false
+}
+
+const configurationError = "Execution failed due to configuration error: "
+
+// fail writes a gateway response, the API's own or the default; why goes to the execution log when there is one.
 func (x *exchange) fail(f *failure, why string) {
 	x.refused, x.masked = true, false
+	x.context.Error = mapping.ContextError{Message: f.message, Validation: f.validation}
 	r := x.resp
 	clear(r.Header)
 	r.Status, r.Header, r.Body = f.status, r.Header[:0], r.Body[:0]
+	if own := x.customised(f); own != nil {
+		own.answer(x, f)
+	} else {
+		r.Header = append(r.Header, Field{"Content-Type", typeJSON})
+		r.Body = f.appendBody(r.Body)
+	}
 	r.Header = append(r.Header,
-		Field{"Content-Type", typeJSON},
 		Field{"x-amzn-RequestId", x.requestID},
 		Field{"x-amz-apigw-id", x.extendedID},
 		Field{"x-amzn-ErrorType", f.errorType})
 	if f.retry {
-		r.Header = append(r.Header, Field{"Retry-After", retryAfterSeconds})
+		r.set("Retry-After", retryAfterSeconds)
 	}
-	r.Body = append(r.Body, f.body...)
 	if x.method != nil {
 		x.logFailure(why)
 	}
+}
+
+// customised gives what the stage's deployment has set for a failure. Before a stage is known there is nothing set.
+func (x *exchange) customised(f *failure) *gatewayResponse {
+	if f.kind >= kinds {
+		return nil
+	}
+	x.context.Error.ResponseType = restapi.ResponseTypes[f.kind].Name
+	if x.stage == nil {
+		return nil
+	}
+	return x.stage.def.customised[f.kind]
 }
 
 func (x *exchange) statusText() string { return strconv.Itoa(x.backendStatus) }

@@ -87,7 +87,8 @@ func (x *exchange) validate() bool {
 		}
 	}
 	if missing != nil {
-		x.fail(missingParameters(missing), "Missing required request parameters: ["+strings.Join(missing, ", ")+"]")
+		why := "Missing required request parameters: [" + strings.Join(missing, ", ") + "]"
+		x.fail(errBadParameters.because(why), why)
 		return false
 	}
 	if m := v.modelFor(x.contentTypeOrJSON()); m != nil {
@@ -95,8 +96,7 @@ func (x *exchange) validate() bool {
 			return x.misconfigured("Unable to validate the request body: " + m.broken)
 		}
 		if why := m.schema.Validate(text(x.body)); why != "" {
-			x.validationError = why
-			x.fail(errInvalidBody, "Request body does not match model schema for content type "+x.contentTypeOrJSON()+": "+why)
+			x.fail(errBadBody.detailed(why), "Request body does not match model schema for content type "+x.contentTypeOrJSON()+": "+why)
 			return false
 		}
 	}
@@ -128,13 +128,4 @@ func (x *exchange) given(r *requirement) bool {
 		value, _ = x.in.Header.GetFold(r.name)
 	}
 	return strings.TrimSpace(value) != ""
-}
-
-var errInvalidBody = &failure{status: 400, errorType: "BadRequestException", body: `{"message": "Invalid request body"}`}
-
-// missingParameters is the refusal of a request that lacks parameters. Their names are the definition's, whose
-// pattern leaves nothing to be escaped.
-func missingParameters(names []string) *failure {
-	return &failure{status: 400, errorType: "BadRequestException",
-		body: `{"message": "Missing required request parameters: [` + strings.Join(names, ", ") + `]"}`}
 }

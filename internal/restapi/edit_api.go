@@ -48,6 +48,7 @@ type NewAPI struct {
 	BinaryMediaTypes          []string
 	APIKeySource              string // default HEADER
 	Tags                      map[string]string
+	MinimumCompressionSize    *int // nil: nothing is compressed
 	// NoModels leaves out the models Empty and Error: an imported API has only those that its file brings.
 	NoModels bool
 }
@@ -89,6 +90,9 @@ func New(spec NewAPI, source *ids.Source, now time.Time) (*API, error) {
 	a.Resources = map[string]*Resource{root.ID: root}
 	a.APIKeySource = spec.APIKeySource
 	if err := a.SetBinaryMediaTypes(spec.BinaryMediaTypes); err != nil {
+		return nil, err
+	}
+	if err := a.SetMinimumCompressionSize(spec.MinimumCompressionSize); err != nil {
 		return nil, err
 	}
 	if !spec.NoModels {
@@ -235,7 +239,11 @@ func (a *API) patch(p Patch) error {
 		return a.patchBinaryMediaTypes(p, segments[1:])
 	case "endpointConfiguration":
 		return a.patchEndpoint(p, segments[1:])
-	case "policy", "minimumCompressionSize", "securityPolicy", "endpointAccessMode":
+	case "minimumCompressionSize":
+		if len(segments) == 1 {
+			return a.patchCompression(p)
+		}
+	case "policy", "securityPolicy", "endpointAccessMode":
 		if p.Value == "" {
 			return nil // cleared, as it is anyway
 		}

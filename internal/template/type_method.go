@@ -55,11 +55,25 @@ func (p *properties) methodResponses(api *restapi.API, id, verb string) {
 	for _, r := range p.list("MethodResponses") {
 		r.only("StatusCode", "ResponseParameters", "ResponseModels")
 		_, err := api.PutMethodResponse(id, verb, restapi.MethodResponse{
-			StatusCode: r.text("StatusCode"), ResponseParameters: r.boolMap("ResponseParameters"), ResponseModels: r.textMap("ResponseModels")})
+			StatusCode: r.text("StatusCode"), ResponseParameters: r.declared("ResponseParameters"), ResponseModels: r.textMap("ResponseModels")})
 		if err != nil {
 			p.b.tell(r.node, r.where, "%s", openapi.Reason(err))
 		}
 	}
+}
+
+// declared reads the headers that a method response declares. Generators write a value such as "'*'" where true
+// belongs, and the service takes all but false for it.
+func (p *properties) declared(name string) map[string]bool {
+	values := p.textMap(name)
+	if values == nil {
+		return nil
+	}
+	m := make(map[string]bool, len(values))
+	for key, value := range values {
+		m[key] = !strings.EqualFold(value, "false")
+	}
+	return m
 }
 
 func (p *properties) integration(api *restapi.API, id, verb string) {
@@ -118,7 +132,7 @@ var serverlessType = &resourceType{
 	note: "no stray stage named Stage is made, as SAM does without OpenApiVersion",
 	properties: map[string]string{
 		"Name": served, "Description": served, "StageName": served, "DefinitionBody": served, "BinaryMediaTypes": served, "MethodSettings": served,
-		"Variables": served, "Tags": served, "DisableExecuteApiEndpoint": served,
+		"Variables": served, "Tags": served, "DisableExecuteApiEndpoint": served, "MinimumCompressionSize": served, "GatewayResponses": served, "Cors": served,
 		"EndpointConfiguration": "kept and shown: the endpoint is this node",
 		"OpenApiVersion":        "the version of the document counts",
 		"TracingEnabled":        "kept and shown: traces are not collected",
@@ -141,7 +155,8 @@ func makeServerless(b *build, r *resource, p *properties) bool {
 	}
 	b.mergeGlobals(p)
 	title, _ := yamldoc.Text(yamldoc.Get(yamldoc.Get(body, "info"), "title"))
-	spec := restapi.NewAPI{Name: title, DisableExecuteAPIEndpoint: p.boolean("DisableExecuteApiEndpoint"), Tags: p.textMap("Tags"), NoModels: true}
+	spec := restapi.NewAPI{Name: title, DisableExecuteAPIEndpoint: p.boolean("DisableExecuteApiEndpoint"), Tags: p.textMap("Tags"), NoModels: true,
+		MinimumCompressionSize: p.compressionSize()}
 	if name := p.text("Name"); name != "" {
 		spec.Name = name
 	}
@@ -162,6 +177,8 @@ func makeServerless(b *build, r *resource, p *properties) bool {
 		return true
 	}
 	b.importBody(s, openapi.Document{Root: body, File: b.file, Where: p.at("DefinitionBody"), Source: b.source})
+	p.samGatewayResponses(s.api)
+	p.samCORS(s.api)
 	s.api.Name, s.deployed = spec.Name, true
 	s.deploys = append(s.deploys, r.logical)
 	if d := p.text("Description"); d != "" {

@@ -116,7 +116,7 @@ var restAPIType = &resourceType{
 	name: "AWS::ApiGateway::RestApi", phase: phaseAPI,
 	properties: map[string]string{
 		"Name": served, "Description": served, "Body": served, "BinaryMediaTypes": served, "ApiKeySourceType": served,
-		"DisableExecuteApiEndpoint": served, "Tags": served, "FailOnWarnings": served, "Mode": "a body always takes the place of the one before",
+		"DisableExecuteApiEndpoint": served, "Tags": served, "FailOnWarnings": served, "MinimumCompressionSize": served, "Mode": "a body always takes the place of the one before",
 		"EndpointConfiguration": "kept and shown: the endpoint is this node",
 	},
 	generate: func(b *build, _ *resource) string { return b.source.String(ids.LowerAlnum, apiIDLength) },
@@ -132,7 +132,7 @@ var restAPIType = &resourceType{
 		spec := restapi.NewAPI{
 			Name: p.text("Name"), Description: p.text("Description"), BinaryMediaTypes: p.texts("BinaryMediaTypes"),
 			APIKeySource: p.text("ApiKeySourceType"), DisableExecuteAPIEndpoint: p.boolean("DisableExecuteApiEndpoint"), Tags: p.tags("Tags"),
-			NoModels: p.has("Body"),
+			NoModels: p.has("Body"), MinimumCompressionSize: p.compressionSize(),
 		}
 		if e := p.nested("EndpointConfiguration"); e != nil {
 			e.only("Types", "IpAddressType")

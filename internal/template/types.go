@@ -46,6 +46,7 @@ func init() { // the types refer to functions that look types up
 	types = []*resourceType{
 		streamType, bucketType, deliveryType,
 		restAPIType, apiResourceType, methodType, modelType, validatorType, deploymentType, stageType, accountType, serverlessType,
+		gatewayResponseType,
 	}
 	types = append(types, recordedTypes...)
 }

@@ -9,7 +9,7 @@
 // durably when it answers with success, or nothing; the gateway that follows the
 // catalog serves it from then on.
 //
-// What belongs to later parts (API keys, usage plans, authorizers, gateway responses,
+// What belongs to later parts (API keys, usage plans, authorizers,
 // domain names, export, TestInvokeMethod, …) is answered with a
 // BadRequestException that names the operation or the member; [Support] lists both
 // kinds.

@@ -68,6 +68,12 @@ var operations = map[string]operation{
 	"GetRequestValidators":   answers((*Service).getRequestValidators),
 	"UpdateRequestValidator": answers((*Service).updateRequestValidator),
 
+	"DeleteGatewayResponse": done((*Service).deleteGatewayResponse),
+	"GetGatewayResponse":    answers((*Service).getGatewayResponse),
+	"GetGatewayResponses":   answers((*Service).getGatewayResponses),
+	"PutGatewayResponse":    answers((*Service).putGatewayResponse),
+	"UpdateGatewayResponse": answers((*Service).updateGatewayResponse),
+
 	"GetAccount":    answers((*Service).getAccount),
 	"GetTags":       answers((*Service).getTags),
 	"TagResource":   done((*Service).tagResource),
@@ -89,6 +95,7 @@ var notes = map[string]string{
 	"CreateStage":                "tracingEnabled and the metricsEnabled of method settings are kept and shown, without effect",
 	"PutIntegration":             "types AWS (kinesis, firehose, s3), HTTP, HTTP_PROXY and MOCK; no VPC links; answers are buffered; a caller can't fill in the host of a uri; credentials are checked for their form and not evaluated; cache members are kept and shown, without effect",
 	"CreateModel":                "JSON Schema draft 4; a pattern that looks around or refers back is refused",
+	"PutGatewayResponse":         "three types are kept and shown, and never answered with: REQUEST_TOO_LARGE, which the service does not customise, RESOURCE_NOT_FOUND, for unknown paths are MISSING_AUTHENTICATION_TOKEN, and WAF_FILTERED",
 	"UpdateAccount":              "cloudwatchRoleArn is kept and shown; execution logs need no role here",
 }
 

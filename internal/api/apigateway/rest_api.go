@@ -16,7 +16,6 @@ func (s *Service) createRestAPI(ctx context.Context, in *wire.CreateRestApiReque
 	}
 	if err := refuse(
 		member{"cloneFrom", in.CloneFrom != nil},
-		member{"minimumCompressionSize", in.MinimumCompressionSize != nil},
 		member{"policy", awswire.Value(in.Policy) != ""},
 		member{"securityPolicy", in.SecurityPolicy != ""},
 		member{"endpointAccessMode", in.EndpointAccessMode != ""},
@@ -31,6 +30,7 @@ func (s *Service) createRestAPI(ctx context.Context, in *wire.CreateRestApiReque
 		BinaryMediaTypes:          in.BinaryMediaTypes,
 		APIKeySource:              in.ApiKeySource,
 		Tags:                      in.Tags,
+		MinimumCompressionSize:    in.MinimumCompressionSize,
 	}
 	if e := in.EndpointConfiguration; e != nil {
 		if err := refuse(member{"vpcEndpointIds", len(e.VpcEndpointIds) > 0}); err != nil {
@@ -139,6 +139,7 @@ func restAPIView(api *restapi.API, rule tagRule) *wire.RestApi {
 		Tags:                      api.Tags,
 		DisableExecuteApiEndpoint: &api.DisableExecuteAPIEndpoint,
 		RootResourceId:            &api.RootResourceID,
+		MinimumCompressionSize:    api.MinimumCompressionSize,
 	}
 	if rule == tagsAlways && v.Tags == nil {
 		v.Tags = map[string]string{}

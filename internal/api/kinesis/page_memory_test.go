@@ -30,7 +30,7 @@ func TestPageMemory(t *testing.T) {
 		}
 		held = append(held, n)
 	}
-	if held[0] != maxReadBytes || held[len(held)-1] != leastPage || len(held) < 20 {
+	if held[0] != maxReadBytes || held[len(held)-1] > 2*leastPage || len(held) < 20 {
 		t.Errorf("%d pages, from %d to %d bytes", len(held), held[0], held[len(held)-1])
 	}
 	if _, err := m.fit(leastPage, maxReadBytes); err == nil || !strings.Contains(err.Error(), "ProvisionedThroughputExceeded") {

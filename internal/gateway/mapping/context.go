@@ -1,6 +1,9 @@
 package mapping
 
-import "millrace/vtl"
+import (
+	"millrace/internal/awswire"
+	"millrace/vtl"
+)
 
 // Context is $context of one request. The strings that don't apply are empty.
 type Context struct {
@@ -21,9 +24,33 @@ type Context struct {
 	Stage             string
 	SourceIP          string // identity.sourceIp
 	UserAgent         string // identity.userAgent
+	// Error is why the gateway itself answers; templates of an integration never see one.
+	Error ContextError
 
 	// Given replaces all of the above: for cases that bring a context of their own.
 	Given *vtl.Map
+}
+
+// ContextError is $context.error.
+type ContextError struct {
+	Message      string
+	ResponseType string // "BAD_REQUEST_BODY"
+	Validation   string // validationErrorString
+}
+
+// AppendMessage appends a message as $context.error.messageString shows it: in JSON's quotes, no message as null.
+func AppendMessage(dst []byte, message string) []byte {
+	if message == "" {
+		return append(dst, "null"...)
+	}
+	return awswire.AppendString(dst, message)
+}
+
+// AppendEscaped appends a text as it stands between the quotes of a JSON string.
+func AppendEscaped(dst []byte, s string) []byte {
+	at := len(dst)
+	dst = awswire.AppendString(dst, s)
+	return append(dst[:at], dst[at+1:len(dst)-1]...)
 }
 
 // field gives a member by its name in templates.
@@ -71,6 +98,14 @@ func (c *Context) Lookup(name string) (string, bool) {
 		return c.SourceIP, true
 	case "identity.userAgent":
 		return c.UserAgent, true
+	case "error.message":
+		return c.Error.Message, true
+	case "error.messageString":
+		return string(AppendMessage(nil, c.Error.Message)), true
+	case "error.responseType":
+		return c.Error.ResponseType, true
+	case "error.validationErrorString":
+		return c.Error.Validation, true
 	}
 	return c.field(name)
 }

@@ -184,6 +184,7 @@ func (im *importer) clear() {
 	im.api.Resources = map[string]*restapi.Resource{root.ID: root}
 	im.api.Validators = nil
 	im.api.Models, im.api.BinaryMediaTypes, im.api.APIKeySource = nil, nil, ""
+	im.api.GatewayResponses, im.api.MinimumCompressionSize = nil, nil
 }
 
 // passedOver lists the members of a document that mean nothing to the service, or are read elsewhere.
@@ -208,9 +209,9 @@ func (im *importer) member(key, value *yaml.Node) {
 	case name == "x-amazon-apigateway-request-validators":
 		im.validators(value, name)
 	case name == "x-amazon-apigateway-gateway-responses":
-		im.later(key, name, "customizing gateway responses")
+		im.gatewayResponses(value, name)
 	case name == "x-amazon-apigateway-minimum-compression-size":
-		im.later(key, name, "compression of responses")
+		im.minimumCompressionSize(value, name)
 	case name == "x-amazon-apigateway-policy":
 		im.later(key, name, "a resource policy")
 	case name == "x-amazon-apigateway-endpoint-configuration":

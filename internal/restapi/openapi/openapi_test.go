@@ -86,6 +86,13 @@ func describe(b *strings.Builder, api *restapi.API) {
 	for _, v := range slices.SortedFunc(maps.Values(api.Validators), func(a, b *restapi.Validator) int { return strings.Compare(a.Name, b.Name) }) {
 		fmt.Fprintf(b, "validator %s body %v parameters %v\n", v.Name, v.Body, v.Parameters)
 	}
+	if size := api.MinimumCompressionSize; size != nil {
+		fmt.Fprintf(b, "compresses from %d bytes\n", *size)
+	}
+	for _, name := range slices.Sorted(maps.Keys(api.GatewayResponses)) {
+		r := api.GatewayResponses[name]
+		fmt.Fprintf(b, "gateway response %s %s parameters %v templates %q\n", name, r.StatusCode, r.Parameters, r.Templates)
+	}
 	for _, r := range api.Definition.Sorted() {
 		fmt.Fprintf(b, "%s\n", r.Path)
 		for _, verb := range slices.Sorted(maps.Keys(r.Methods)) {
