@@ -1,7 +1,7 @@
 // Package app wires a node: it is the only place that names concrete backends,
 // and it owns the order in which they start and stop.
 //
-//	data folder ─ stores (log, meta) ─ catalog ─ streams ─ objects ─ delivery ─ gateway ─ services ─ listeners
+//	data folder ─ stores (log, meta) ─ catalog ─ streams ─ objects ─ delivery ─ logs ─ gateway ─ services ─ listeners
 //	     └───────────── opened from left to right, closed from right to left ─────────────┘
 //
 // A node that has started serves; [Node.Run] returns when it is told to stop or
@@ -14,6 +14,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -53,6 +54,7 @@ type Options struct {
 	Config  config.Node
 	Version string
 	Log     *slog.Logger
+	Stdout  io.Writer // for logs of stages, where the configuration wants them there; default: the process's
 	// Failpoint is called at the named steps of delivery and of the object store; for crash tests.
 	Failpoint func(name string)
 }
@@ -97,6 +99,7 @@ type Node struct {
 
 	objects object.Store
 	engine  *delivery.Engine
+	logs    *stageLogs
 	gateway *gateway.Gateway
 	s3      *s3.Service
 	server  *front.Server
@@ -140,7 +143,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 // open opens the rooms, each on those before it.
 func (n *Node) open(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		n.openFolder, n.openMeta, n.openEngine, n.openLimits, n.openObjects, n.openDelivery, n.openGateway,
+		n.openFolder, n.openMeta, n.openEngine, n.openLimits, n.openObjects, n.openDelivery, n.openLogs, n.openGateway,
 	}
 	for _, step := range steps {
 		if err := ctx.Err(); err != nil {
@@ -216,6 +219,7 @@ func (n *Node) openDelivery(ctx context.Context) error {
 func (n *Node) services(credentials awswire.Lookup, kin *kinesis.Service, fire *firehose.Service) (map[front.Service]http.Handler, error) {
 	gw, err := apigateway.New(apigateway.Options{
 		Catalog: n.catalog, Account: n.account, IDs: n.ids, Now: time.Now, Credentials: credentials, Log: n.log, Import: importOpenAPI,
+		Tester: tester{n},
 	})
 	if err != nil {
 		return nil, err
@@ -246,7 +250,7 @@ func (n *Node) openGateway(ctx context.Context) error {
 	n.gateway, err = gateway.New(gateway.Options{
 		Actions: actions{kin, fire, n.s3}, Sender: sender, Account: n.account, IDs: n.ids, Now: time.Now,
 		TrustedProxies: n.opts.Config.TrustedProxies, ExactResponses: n.opts.Config.ExactResponses,
-		Budget: n.budget, Answers: n.budget.Answers(), Log: gateway.NewSlogSink(n.log, time.Now), Logger: n.log,
+		Budget: n.budget, Answers: n.budget.Answers(), Log: n.logs, AccessLogs: n.logs, Logger: n.log,
 	})
 	if err != nil {
 		return err

@@ -39,7 +39,13 @@ func start(t *testing.T, folder string, change func(*config.Node)) *running {
 	if change != nil {
 		change(&c)
 	}
-	n, err := Start(t.Context(), Options{Config: c, Version: "test", Log: slog.New(slog.DiscardHandler)})
+	return startWith(t, Options{Config: c})
+}
+
+func startWith(t *testing.T, o Options) *running {
+	t.Helper()
+	o.Version, o.Log = "test", slog.New(slog.DiscardHandler)
+	n, err := Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

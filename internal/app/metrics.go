@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 
+	"millrace/internal/gateway"
 	"millrace/internal/telemetry"
 )
 
@@ -16,6 +17,13 @@ func (n *Node) collect(emit telemetry.Emit) {
 		fn(emit)
 	}
 	n.collectLimits(emit)
+	n.gateway.Counts(func(c gateway.MethodCounts) {
+		emit(telemetry.MethodRequests, float64(c.Requests), c.API, c.Stage, c.Verb, c.Path)
+		emit(telemetry.MethodErrors, float64(c.ClientErrors), c.API, c.Stage, c.Verb, c.Path, "4XX")
+		emit(telemetry.MethodErrors, float64(c.ServerErrors), c.API, c.Stage, c.Verb, c.Path, "5XX")
+		emit(telemetry.MethodSeconds, c.Latency.Seconds(), c.API, c.Stage, c.Verb, c.Path)
+		emit(telemetry.MethodIntegrationSeconds, c.IntegrationLatency.Seconds(), c.API, c.Stage, c.Verb, c.Path)
+	})
 	n.collectDelivery(emit)
 	emit(telemetry.SpaceFree, float64(n.space.Free()))
 	emit(telemetry.SpaceLow, truth(n.space.Low()))

@@ -58,7 +58,8 @@ func (APIs) Deployment(view View, api *restapi.API, id string) (*restapi.Deploym
 	return d, nil
 }
 
-// Deployed reads all APIs with what the deployments froze that stages point to: what the gateway serves.
+// Deployed reads all APIs with what the deployments froze that stages and their canaries point to: what the gateway
+// serves.
 func (c APIs) Deployed(view View) ([]*restapi.API, error) {
 	all, err := c.All(view)
 	if err != nil {
@@ -66,7 +67,14 @@ func (c APIs) Deployed(view View) ([]*restapi.API, error) {
 	}
 	for _, api := range all {
 		for _, name := range slices.Sorted(maps.Keys(api.Stages)) {
-			if _, err := c.Deployment(view, api, api.Stages[name].DeploymentID); err != nil {
+			s := api.Stages[name]
+			if _, err := c.Deployment(view, api, s.DeploymentID); err != nil {
+				return nil, err
+			}
+			if s.Canary == nil {
+				continue
+			}
+			if _, err := c.Deployment(view, api, s.Canary.DeploymentID); err != nil {
 				return nil, err
 			}
 		}

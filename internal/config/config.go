@@ -20,8 +20,8 @@ import (
 // Off turns a listener off.
 const Off = "off"
 
-// Node says how a node runs. The names in a configuration file are those of the flags; kafka, kinesis, objects and
-// encryption have no flags.
+// Node says how a node runs. The names in a configuration file are those of the flags; kafka, kinesis, objects,
+// encryption and logs have no flags.
 type Node struct {
 	Data   string `yaml:"data"`   // folder; "./millrace-data"
 	Listen string `yaml:"listen"` // the AWS endpoint; "127.0.0.1:4566", or "off"
@@ -36,6 +36,8 @@ type Node struct {
 	Objects Objects `yaml:"objects"`
 	// Encryption of records at rest, for streams that ask for it (StartStreamEncryption).
 	Encryption Encryption `yaml:"encryption"`
+	// Logs of stages: access logs and execution logs.
+	Logs Logs `yaml:"logs"`
 
 	TLSCert       string `yaml:"tls-cert"` // of the AWS endpoint
 	TLSKey        string `yaml:"tls-key"`
@@ -119,6 +121,7 @@ func (n *Node) Check() error {
 	n.checkEngine(bad)
 	n.Objects.check(bad)
 	n.Encryption.check(bad)
+	n.Logs.check(bad)
 	return errors.Join(problems...)
 }
 

@@ -37,6 +37,7 @@ func (x *exchange) arrive(t target) {
 		Stage:             x.stage.name,
 		SourceIP:          x.g.sourceIP(req),
 		UserAgent:         req.Header.Get("User-Agent"),
+		IsCanaryRequest:   x.stage.isCanary,
 	}
 	if m := x.method; m != nil {
 		x.context.ResourceID, x.context.ResourcePath = m.resourceID, m.resourcePath

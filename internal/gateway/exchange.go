@@ -55,8 +55,12 @@ type exchange struct {
 
 	backendStatus int
 	latency       time.Duration // of the backend; measured when it is logged
+	integration   time.Duration // from the integration request to its answer; measured for access logs and counters
+	total         time.Duration // likewise, from the request's arrival to its answer
+	line          []byte        // of the access log
 	masked        bool          // a default response would have hidden the backend's failure
 	refused       bool          // answered with a default gateway response
+	test          *test         // of a method that is tested; else nil
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
@@ -95,6 +99,7 @@ func (x *exchange) finish() {
 		path: x.path[:0], query: x.query[:0], header: x.header[:0], mapped: x.mapped[:0],
 		inflated: x.inflated[:0], rendered: x.rendered[:0], answer: x.answer[:0], ids: x.ids[:0],
 		sent: x.sent[:0], received: x.received[:0], sentQuery: x.sentQuery[:0], uri: x.uri[:0],
+		line: x.line[:0],
 	}
 	exchanges.Put(x)
 }

@@ -27,7 +27,6 @@ import (
 	"time"
 
 	"millrace/internal/fault"
-	"millrace/internal/gateway/mapping"
 	"millrace/internal/ids"
 	"millrace/internal/restapi"
 )
@@ -50,9 +49,10 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	// ExactResponses lets a default response of 2xx hide a backend's failure, as the service does.
 	ExactResponses bool
-	Budget         Budget  // default: none
-	Answers        Budget  // the same, for what backends answer; default: Budget
-	Log            LogSink // execution logs; default: errors to Logger
+	Budget         Budget     // default: none
+	Answers        Budget     // the same, for what backends answer; default: Budget
+	Log            LogSink    // execution logs; default: errors to Logger
+	AccessLogs     AccessLogs // default: none, which is told of stages that want one
 	Logger         *slog.Logger
 }
 
@@ -64,6 +64,7 @@ type Gateway struct {
 
 	publishing sync.Mutex
 	compiled   map[deploymentKey]*definition // of the current snapshot
+	counters   map[methodKey]*methodCounter  // likewise
 }
 
 type deploymentKey struct{ api, deployment string }
@@ -100,14 +101,6 @@ type api struct {
 	stages   map[string]*stage
 }
 
-type stage struct {
-	name         string
-	deploymentID string
-	def          *definition
-	variables    mapping.Params
-	settings     []restapi.MethodSetting // by method.index
-}
-
 // FirstCreated gives the id of the oldest API that has a stage, "" when none has: the one to give the short address
 // to when nothing is configured. Keep the answer, so that the address never moves by itself.
 func FirstCreated(apis []*restapi.API) string {
@@ -133,52 +126,70 @@ func (g *Gateway) Publish(apis []*restapi.API, short string) []error {
 	g.publishing.Lock()
 	defer g.publishing.Unlock()
 	next := &snapshot{apis: make(map[string]*api, len(apis))}
-	compiled := map[deploymentKey]*definition{}
-	var warnings []error
+	p := publication{g: g, compiled: map[deploymentKey]*definition{}, counters: map[methodKey]*methodCounter{}}
 	for _, src := range apis {
 		a := &api{id: src.ID, name: src.Name, disabled: src.DisableExecuteAPIEndpoint, stages: map[string]*stage{}}
 		next.apis[src.ID] = a
 		for _, name := range slices.Sorted(maps.Keys(src.Stages)) {
-			s := src.Stages[name]
-			key := deploymentKey{src.ID, s.DeploymentID}
-			def, fresh := compiled[key], false
-			if def == nil {
-				d := src.Deployments[s.DeploymentID]
-				if d == nil || d.Definition.Resources == nil {
-					warnings = append(warnings, &Warning{src.ID, src.Name, name, "/", "ANY", "deploymentId",
-						fault.New(fault.NotFound, "gateway.Publish", s.DeploymentID, "the stage points to a deployment that is not there")})
-					continue
-				}
-				if def = g.compiled[key]; def == nil {
-					def, fresh = compileDefinition(src.ID, &d.Definition, g.Actions, g.Sender), true
-				}
-				compiled[key] = def
+			if s := p.stage(src, src.Stages[name]); s != nil {
+				a.stages[name] = s
 			}
-			if fresh {
-				for _, w := range def.warnings {
-					w.API, w.APIName, w.Stage = src.ID, src.Name, name
-					warnings = append(warnings, &w)
-				}
-			}
-			a.stages[name] = newStage(s, def)
 		}
 	}
 	next.short = next.apis[short]
 	next.list = endpoints(next)
-	g.compiled = compiled
+	g.compiled, g.counters = p.compiled, p.counters
 	g.current.Store(next)
-	return warnings
+	return p.warnings
 }
 
-func newStage(s *restapi.Stage, def *definition) *stage {
-	out := &stage{name: s.Name, deploymentID: s.DeploymentID, def: def, settings: make([]restapi.MethodSetting, len(def.methods))}
-	for _, name := range slices.Sorted(maps.Keys(s.Variables)) {
-		out.variables = append(out.variables, mapping.Param{Name: name, Value: s.Variables[name]})
+// publication is what one Publish gathers.
+type publication struct {
+	g        *Gateway
+	compiled map[deploymentKey]*definition
+	counters map[methodKey]*methodCounter
+	warnings []error
+}
+
+// stage gives what is served of a stage; nil: nothing.
+func (p *publication) stage(src *restapi.API, s *restapi.Stage) *stage {
+	def := p.deployment(src, s, s.DeploymentID)
+	if def == nil {
+		return nil
 	}
-	for i, m := range def.methods {
-		out.settings[i] = s.SettingFor(m.resourcePath, m.verb)
+	var canary *definition
+	if s.Canary != nil {
+		canary = p.deployment(src, s, s.Canary.DeploymentID)
+	}
+	out, problems := p.g.newStage(src.ID, s, def, canary, p.counters)
+	for _, err := range problems {
+		p.warnings = append(p.warnings, &Warning{src.ID, src.Name, s.Name, "/", "ANY", "settings of the stage", err})
 	}
 	return out
+}
+
+// deployment compiles a deployment, unless it is compiled.
+func (p *publication) deployment(src *restapi.API, s *restapi.Stage, id string) *definition {
+	key := deploymentKey{src.ID, id}
+	if def := p.compiled[key]; def != nil {
+		return def
+	}
+	d := src.Deployments[id]
+	if d == nil || d.Definition.Resources == nil {
+		p.warnings = append(p.warnings, &Warning{src.ID, src.Name, s.Name, "/", "ANY", "deploymentId",
+			fault.New(fault.NotFound, "gateway.Publish", id, "the stage points to a deployment that is not there")})
+		return nil
+	}
+	def := p.g.compiled[key]
+	if def == nil {
+		def = compileDefinition(src.ID, &d.Definition, p.g.Actions, p.g.Sender)
+		for _, w := range def.warnings {
+			w.API, w.APIName, w.Stage = src.ID, src.Name, s.Name
+			p.warnings = append(p.warnings, &w)
+		}
+	}
+	p.compiled[key] = def
+	return def
 }
 
 // Endpoint is a method that can be called.
@@ -224,4 +235,5 @@ func (g *Gateway) Serve(ctx context.Context, req *Request, resp *Response) {
 	defer x.finish() // also when an action panics: the budget gets back what was taken of it
 	x.begin(g, req, resp)
 	x.serve(ctx)
+	x.account()
 }

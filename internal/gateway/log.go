@@ -14,10 +14,20 @@ import (
 // Line is a line of a stage's execution log.
 type Line struct {
 	API, Stage string
+	Group      string // the log group that the service would write it to, see [ExecutionLogGroup]
 	RequestID  string
 	Time       time.Time
 	Error      bool   // written at level ERROR, too
 	Text       string // in the service's words, without the request id
+}
+
+// Append appends the line as it stands in a file: the time, which the service keeps beside it, and the service's form.
+func (l *Line) Append(dst []byte) []byte {
+	dst = l.Time.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z07:00")
+	dst = append(dst, " ("...)
+	dst = append(dst, l.RequestID...)
+	dst = append(dst, ") "...)
+	return append(dst, l.Text...)
 }
 
 // LogSink takes execution logs. It must not block: the caller of the API waits meanwhile.
@@ -84,14 +94,20 @@ func (x *exchange) informs() bool { return x.setting.LoggingLevel == restapi.Log
 func (x *exchange) traces() bool  { return x.informs() && x.setting.DataTraceEnabled }
 
 func (x *exchange) log(isError bool, text string) {
+	if x.test != nil {
+		x.test.add(x.g.Now(), text)
+		return
+	}
 	if len(text) > maxLineBytes {
 		text = strings.ToValidUTF8(text[:maxLineBytes], "")
 	}
-	x.g.Log.Log(Line{x.api.id, x.stage.name, x.requestID, x.g.Now(), isError, strings.Clone(text)})
+	x.g.Log.Log(Line{x.api.id, x.stage.name, x.stage.group, x.requestID, x.g.Now(), isError, strings.Clone(text)})
 }
 
 func (x *exchange) logArrival() {
-	x.log(false, "Extended Request Id: "+x.extendedID)
+	if x.test == nil {
+		x.log(false, "Extended Request Id: "+x.extendedID)
+	}
 	x.log(false, "Starting execution for request: "+x.requestID)
 	path := strings.TrimPrefix(x.context.Path, "/"+x.stage.name)
 	x.log(false, "HTTP Method: "+x.context.HTTPMethod+", Resource Path: "+path)
@@ -152,26 +168,40 @@ func (x *exchange) logEnd() {
 		x.log(false, "Received response. Status: "+x.statusText()+", Integration latency: "+
 			strconv.FormatInt(x.latency.Milliseconds(), 10)+" ms")
 		if x.traces() {
-			if x.method.answersHeaders() {
-				var headers mapping.Params
-				for _, f := range x.call.Answer {
-					headers = append(headers, mapping.Param(f))
-				}
-				x.log(false, "Endpoint response headers: "+printed(headers))
-			}
+			x.log(false, "Endpoint response headers: "+printed(x.endpointHeaders()))
 			x.log(false, "Endpoint response body before transformations: "+text(x.answer))
 		}
 	}
 	if x.traces() {
 		x.log(false, "Method response body after transformations: "+text(x.resp.Body))
 		var headers mapping.Params
-		for _, f := range x.resp.Header {
+		answered := x.resp.Header
+		if x.test != nil {
+			answered = x.testedHeader()
+		}
+		for _, f := range answered {
 			headers = append(headers, mapping.Param(f))
 		}
 		x.log(false, "Method response headers: "+printed(headers))
 	}
 	x.log(false, "Successfully completed execution")
 	x.log(false, "Method completed with status: "+strconv.Itoa(x.resp.Status))
+}
+
+// endpointHeaders are the headers of the backend's answer.
+func (x *exchange) endpointHeaders() (all mapping.Params) {
+	if x.method.answersHeaders() {
+		for _, f := range x.call.Answer {
+			all = append(all, mapping.Param(f))
+		}
+		return all
+	}
+	for _, name := range [...]string{"x-amzn-RequestId", "Date", "Content-Type", "Content-Length"} {
+		if v, ok := x.backendHeader(name); ok {
+			all = append(all, mapping.Param{Name: name, Value: v})
+		}
+	}
+	return all
 }
 
 // logFailure writes the lines of a request that ended in a default gateway response. What the caller did wrong is
@@ -189,7 +219,7 @@ func (x *exchange) logFailure(why string) {
 // maxPrintedMap is where the service cuts the headers of a line.
 const maxPrintedMap = 1000
 
-// printed shows parameters as the service does: {k=v, k2=v2}. Of an Authorization only its end is shown.
+// printed shows parameters as the service does: {k=v, k2=v2}. Of secrets only the end is shown.
 func printed(params mapping.Params) string {
 	var b strings.Builder
 	b.WriteByte('{')
@@ -198,7 +228,7 @@ func printed(params mapping.Params) string {
 			b.WriteString(", ")
 		}
 		value := p.Value
-		if strings.EqualFold(p.Name, "Authorization") {
+		if secret(p.Name) {
 			value = starred(value)
 		}
 		b.WriteString(p.Name + "=" + value)
@@ -208,6 +238,16 @@ func printed(params mapping.Params) string {
 	}
 	b.WriteByte('}')
 	return b.String()
+}
+
+// secret reports whether a header lets whoever reads it act as the caller.
+func secret(name string) bool {
+	for _, s := range [...]string{"Authorization", "x-api-key", "X-Amz-Security-Token", "Cookie", "Set-Cookie"} {
+		if len(s) == len(name) && strings.EqualFold(s, name) {
+			return true
+		}
+	}
+	return false
 }
 
 func starred(secret string) string {

@@ -23,6 +23,7 @@ func (x *exchange) serve(ctx context.Context) {
 		x.fail(bad, "")
 		return
 	}
+	t.stage = x.drawn(t.stage)
 	x.api, x.stage = t.api, t.stage
 	x.resp.API, x.resp.Stage = t.api.id, t.stage.name
 	v, known := verbOf(x.verb())
@@ -39,6 +40,11 @@ func (x *exchange) serve(ctx context.Context) {
 	if x.informs() {
 		x.logArrival()
 	}
+	x.execute(ctx)
+}
+
+// execute is the way of a request that has found its method and may call it. A test of a method begins here.
+func (x *exchange) execute(ctx context.Context) {
 	if x.method.broken != "" {
 		x.brokenAPI(x.method.broken)
 		return
@@ -50,7 +56,7 @@ func (x *exchange) serve(ctx context.Context) {
 	if x.method.validation != nil && !x.validate() {
 		return
 	}
-	if x.integrate(ctx) {
+	if x.integrateMeasured(ctx) {
 		x.respond()
 	}
 	x.logEnd()
@@ -109,6 +115,16 @@ func (x *exchange) integrate(ctx context.Context) bool {
 		return x.callHTTP(ctx, request)
 	}
 	return x.callAction(ctx, request)
+}
+
+func (x *exchange) integrateMeasured(ctx context.Context) bool {
+	if !x.measured() {
+		return x.integrate(ctx)
+	}
+	begun := x.g.Now()
+	ok := x.integrate(ctx)
+	x.integration = x.g.Now().Sub(begun)
+	return ok
 }
 
 // chooseTemplate picks by media type. pass: the payload goes on as it is.

@@ -77,6 +77,7 @@ var floors = []struct {
 	{"internal/awswire", 20, "leaf: protocols"},
 	{"internal/config", 20, "leaf"},
 	{"internal/telemetry", 20, "leaf"},
+	{"internal/logfile", 20, "leaf: logs as files"},
 	{"internal/store", 20, "leaf: opens Pebble"},
 	{"internal/kafka", 20, "leaf: opens clients of Kafka"},
 	{"internal/space", 20, "leaf: watches the disk"},

@@ -220,7 +220,8 @@ type MethodSetting struct {
 	DataTraceEnabled bool   `json:"dataTraceEnabled,omitempty"`
 	MetricsEnabled   bool   `json:"metricsEnabled,omitempty"`
 	// Throttle is the method's own; nil: the account's, which applies only with --aws-exact=limits.
-	Throttle *Throttle `json:"throttle,omitempty"`
+	Throttle *Throttle    `json:"throttle,omitempty"`
+	Cache    CacheSetting `json:"cache,omitzero"`
 }
 
 // Throttle is a bucket of tokens: Burst of them at most, Rate new ones a second.

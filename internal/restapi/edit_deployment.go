@@ -16,14 +16,20 @@ type NewDeployment struct {
 	// StageName, when not empty, names a stage that is made, or moved to the new deployment. What is below goes
 	// to that stage.
 	StageName        string
+	HasStageName     bool // an empty name was given: it is told apart from none
 	StageDescription string
 	Variables        map[string]string
 	TracingEnabled   *bool // nil leaves an existing stage as it is
+	// Canary, when given, makes the new deployment the canary of the stage, whose own deployment stays.
+	Canary *NewCanary
 }
 
 // CreateDeployment freezes the working copy. Later edits do not show until the next deployment.
 func (a *API) CreateDeployment(spec NewDeployment, source *ids.Source, now time.Time) (*Deployment, error) {
 	const op = "restapi.CreateDeployment"
+	if err := a.checkCanaryStage(op, &spec); err != nil {
+		return nil, err
+	}
 	if err := checkDeployable(op, &a.Definition); err != nil {
 		return nil, err
 	}
@@ -61,7 +67,11 @@ func (a *API) deployTo(spec NewDeployment, deploymentID string, now time.Time) e
 	if err := checkVariables("restapi.CreateDeployment", spec.Variables); err != nil {
 		return err
 	}
-	s.DeploymentID = deploymentID
+	if spec.Canary == nil {
+		s.DeploymentID = deploymentID
+	} else if err := a.deployCanary("restapi.CreateDeployment", s, deploymentID, *spec.Canary); err != nil {
+		return err
+	}
 	if spec.StageDescription != "" {
 		s.Description = spec.StageDescription
 	}
@@ -125,13 +135,13 @@ func (a *API) Deployment(id string) (*Deployment, error) {
 	return nil, notFound("restapi.Deployment", "Invalid Deployment identifier specified")
 }
 
-// DeleteDeployment removes a deployment that no stage points to.
+// DeleteDeployment removes a deployment that no stage points to, itself or by its canary.
 func (a *API) DeleteDeployment(id string) error {
 	if _, err := a.Deployment(id); err != nil {
 		return err
 	}
 	for _, s := range a.Stages {
-		if s.DeploymentID == id {
+		if s.Uses(id) {
 			return invalid("restapi.DeleteDeployment", "Active stages pointing to this deployment must be moved or deleted")
 		}
 	}
@@ -140,6 +150,11 @@ func (a *API) DeleteDeployment(id string) error {
 		a.Deployments = nil
 	}
 	return nil
+}
+
+// Uses reports whether a stage serves a deployment, as its own or as its canary's.
+func (s *Stage) Uses(deploymentID string) bool {
+	return s.DeploymentID == deploymentID || s.Canary != nil && s.Canary.DeploymentID == deploymentID
 }
 
 // PatchDeployment changes a deployment's description; what it froze never changes.

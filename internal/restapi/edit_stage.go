@@ -18,6 +18,8 @@ type NewStage struct {
 	Tags           map[string]string
 	// MethodSettings by "*/*" or "v1/{stream-name}/POST", see [SettingKey].
 	MethodSettings map[string]*MethodSetting
+	AccessLog      *AccessLog // nil: none
+	Canary         *NewCanary // nil: none
 }
 
 // The bounds of stage variables, as the service documents them.
@@ -54,6 +56,9 @@ func (a *API) CreateStage(spec NewStage, now time.Time) (*Stage, error) {
 	if err := CheckTags(spec.Tags); err != nil {
 		return nil, err
 	}
+	if err := spec.AccessLog.check(op); err != nil {
+		return nil, err
+	}
 	created := wholeSecond(now)
 	s := &Stage{
 		Name:           spec.Name,
@@ -64,6 +69,20 @@ func (a *API) CreateStage(spec NewStage, now time.Time) (*Stage, error) {
 		Variables:      maps.Clone(spec.Variables),
 		TracingEnabled: spec.TracingEnabled,
 		Tags:           maps.Clone(spec.Tags),
+	}
+	if spec.AccessLog != nil {
+		own := *spec.AccessLog
+		s.AccessLog = &own
+	}
+	if spec.Canary != nil {
+		canary := *spec.Canary
+		if canary.DeploymentID == "" {
+			canary.DeploymentID = s.DeploymentID
+		}
+		var err error
+		if s.Canary, err = a.canary(op, canary); err != nil {
+			return nil, err
+		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(spec.MethodSettings)) {
 		if err := s.Set(key, *spec.MethodSettings[key]); err != nil {
@@ -102,6 +121,9 @@ func (s *Stage) Set(key string, setting MethodSetting) error {
 	if err := checkLoggingLevel("restapi.Set", setting.LoggingLevel); err != nil {
 		return err
 	}
+	if err := setting.Cache.check("restapi.Set"); err != nil {
+		return err
+	}
 	if s.MethodSettings == nil {
 		s.MethodSettings = map[string]*MethodSetting{}
 	}
@@ -110,8 +132,11 @@ func (s *Stage) Set(key string, setting MethodSetting) error {
 }
 
 // SettingKey gives the key of a method's settings. Both a path of a definition file ("/v1/{stream-name}", also in
-// its escaped form "~1v1") and "/*" are taken; "/*" with "*" is every method.
+// its escaped forms "~1v1" and "/~1v1") and "/*" are taken; "/*" with "*" is every method.
 func SettingKey(resourcePath, verb string) string {
+	if rest, ok := strings.CutPrefix(resourcePath, "/~1"); ok {
+		resourcePath = rest
+	}
 	return strings.TrimPrefix(unescapePointer(resourcePath), "/") + "/" + verb
 }
 

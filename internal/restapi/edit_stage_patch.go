@@ -32,13 +32,25 @@ var settings = map[string]func(op string, m *MethodSetting, value string) error{
 		m.LoggingLevel = value
 		return checkLoggingLevel(op, value)
 	},
-	"throttling/burstLimit":                          onlyDefault("throttlingBurstLimit", "methods are not throttled", "5000"),
-	"throttling/rateLimit":                           onlyDefault("throttlingRateLimit", "methods are not throttled", "10000", "10000.0"),
-	"caching/ttlInSeconds":                           onlyDefault("cacheTtlInSeconds", noCache, "300"),
-	"caching/enabled":                                onlyDefault("cachingEnabled", noCache, "true"),
-	"caching/dataEncrypted":                          onlyDefault("cacheDataEncrypted", noCache, "false"),
-	"caching/requireAuthorizationForCacheControl":    onlyDefault("requireAuthorizationForCacheControl", noCache, "true"),
-	"caching/unauthorizedCacheControlHeaderStrategy": onlyDefault("unauthorizedCacheControlHeaderStrategy", noCache, DefaultCacheControlDenied),
+	"throttling/burstLimit": onlyDefault("throttlingBurstLimit", "methods are not throttled", "5000"),
+	"throttling/rateLimit":  onlyDefault("throttlingRateLimit", "methods are not throttled", "10000", "10000.0"),
+	"caching/ttlInSeconds":  cachePatch(setCacheTTL),
+	"caching/enabled": cachePatch(func(_ string, c *CacheSetting, value string) error {
+		c.Disabled = value != "true"
+		return nil
+	}),
+	"caching/dataEncrypted": cachePatch(func(_ string, c *CacheSetting, value string) error {
+		c.Encrypted = value == "true"
+		return nil
+	}),
+	"caching/requireAuthorizationForCacheControl": cachePatch(func(_ string, c *CacheSetting, value string) error {
+		c.OpenControl = value != "true"
+		return nil
+	}),
+	"caching/unauthorizedCacheControlHeaderStrategy": cachePatch(func(op string, c *CacheSetting, value string) error {
+		c.UnauthorizedStrategy = value
+		return c.check(op)
+	}),
 }
 
 const noCache = "there is no response cache"
@@ -74,13 +86,16 @@ func (a *API) patchStage(s *Stage, p Patch) error {
 	if !ok {
 		return invalid(op, invalidStagePath, p.Path)
 	}
+	if p.Op == OpCopy {
+		return promote(op, s, p)
+	}
 	switch segments[0] {
 	case "variables":
 		return patchVariable(op, s, p, segments[1:])
 	case "accessLogSettings":
-		return unsupported(op, "accessLogSettings", "access logs come later; execution logs are written")
+		return patchAccessLog(op, s, p, segments[1:])
 	case "canarySettings":
-		return unsupported(op, "canarySettings", "canary releases come later")
+		return a.patchCanary(op, s, p, segments[1:])
 	}
 	if len(segments) == 1 {
 		return a.patchStageMember(op, s, p, segments[0])
@@ -89,9 +104,6 @@ func (a *API) patchStage(s *Stage, p Patch) error {
 }
 
 func (a *API) patchStageMember(op string, s *Stage, p Patch, member string) error {
-	if p.Op == OpCopy && (member == "deploymentId" || member == "variables") {
-		return invalid(op, "Promotion not available. Canary does not exist.")
-	}
 	if p.Op != OpReplace && !(p.Op == OpRemove && member == "description") {
 		return invalid(op, "Invalid patch operation specified. Must be one of: [replace]")
 	}
@@ -120,9 +132,6 @@ func (a *API) patchStageMember(op string, s *Stage, p Patch, member string) erro
 }
 
 func patchVariable(op string, s *Stage, p Patch, rest []string) error {
-	if p.Op == OpCopy {
-		return invalid(op, "Promotion not available. Canary does not exist.")
-	}
 	if len(rest) != 1 || rest[0] == "" {
 		return invalid(op, invalidStagePath, p.Path)
 	}

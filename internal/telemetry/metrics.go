@@ -47,6 +47,19 @@ var (
 	APIRequestBytes = declare(counter, "millrace_api_request_bytes_total",
 		"Payload bytes of requests to deployed APIs, as received, before decompression; headers left out.", "api", "stage")
 
+	MethodRequests = declare(counter, "millrace_api_method_requests_total",
+		"Requests of a method since this process started, where its settings say metricsEnabled: the service's Count. At most 5000 methods are counted.", "api", "stage", "method", "resource")
+	MethodErrors = declare(counter, "millrace_api_method_errors_total",
+		"Those of them that were answered with an error, by class: 4XX or 5XX.", "api", "stage", "method", "resource", "class")
+	MethodSeconds = declare(counter, "millrace_api_method_seconds_total",
+		"Time that they took, from their arrival to their answer: the sum of the service's Latency.", "api", "stage", "method", "resource")
+	MethodIntegrationSeconds = declare(counter, "millrace_api_method_integration_seconds_total",
+		"Time of it that integrations took, mapping of the request included: the sum of the service's IntegrationLatency.", "api", "stage", "method", "resource")
+	StageLogLines = declare(counter, "millrace_stage_log_lines_total",
+		"Lines of access and execution logs since this process started: written; dropped, because too many waited in memory; failed, because a file or a delivery stream did not take them or space was low.", "what")
+	StageLogPending = declare(gauge, "millrace_stage_log_pending_bytes",
+		"Bytes of such lines that wait to be written; a kill loses them.")
+
 	ServiceRequests = declare(counter, "millrace_service_requests_total",
 		"Calls to the AWS endpoint, by service. Calls that deployed APIs make in process are not among them.", "service")
 

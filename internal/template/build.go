@@ -118,8 +118,8 @@ func (b *build) make(r *resource) bool {
 	return r.kind.make(b, r, p)
 }
 
-// readByToken are the properties that name a part of an API, and are read by its token.
-var readByToken = []string{"RestApiId", "ResourceId", "ParentId", "DeploymentId", "RequestValidatorId"}
+// readByToken are the properties that name a part of an API, or hold one that does, and are read by its token.
+var readByToken = []string{"RestApiId", "ResourceId", "ParentId", "DeploymentId", "RequestValidatorId", "CanarySetting"}
 
 // refuseTokens refuses the id of a part of an API where it would have to be known before the node has given it.
 func (b *build) refuseTokens(n *yaml.Node, where string) {

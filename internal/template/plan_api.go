@@ -166,6 +166,7 @@ func (p *planner) stages(s *apiSpec, next *restapi.API, what *[]string) (deploym
 	if len(s.stages) == 0 {
 		return "", true
 	}
+	s.joinCanaries()
 	deployment = p.deploymentOf(next)
 	if deployment == "" {
 		d, err := next.CreateDeployment(restapi.NewDeployment{Description: deployedBy}, p.b.source, p.target.Now())
@@ -176,6 +177,13 @@ func (p *planner) stages(s *apiSpec, next *restapi.API, what *[]string) (deploym
 		deployment = d.ID
 	}
 	for _, spec := range s.stages {
+		if spec.canaryOnly {
+			if err := p.deployCanary(s, next, spec, deployment, what); err != nil {
+				p.refuse(s.resource, "", "stage %s: %s", spec.name, openapi.Reason(err))
+				return "", false
+			}
+			continue
+		}
 		p.record.Resources[spec.logical] = &RecordEntry{Type: stageType.name, Physical: s.id + "/" + spec.name, Named: true, Retain: spec.retain}
 		if err := p.stage(next, spec, deployment, what); err != nil {
 			r := s.resource
@@ -189,7 +197,7 @@ func (p *planner) stages(s *apiSpec, next *restapi.API, what *[]string) (deploym
 	for _, id := range slices.Sorted(maps.Keys(next.Deployments)) {
 		used := false
 		for _, st := range next.Stages {
-			used = used || st.DeploymentID == id
+			used = used || st.Uses(id)
 		}
 		if !used && next.Deployments[id].Description == deployedBy {
 			delete(next.Deployments, id)
@@ -201,37 +209,84 @@ func (p *planner) stages(s *apiSpec, next *restapi.API, what *[]string) (deploym
 // deploymentOf finds a deployment in use that is what the working copy is.
 func (p *planner) deploymentOf(next *restapi.API) string {
 	for _, name := range slices.Sorted(maps.Keys(next.Stages)) {
-		id := next.Stages[name].DeploymentID
-		d, err := catalog.APIs{}.Deployment(p.view, next, id)
-		if err == nil && equalJSON(&d.Definition, &next.Definition) {
-			return id
+		ids := []string{next.Stages[name].DeploymentID}
+		if c := next.Stages[name].Canary; c != nil {
+			ids = append(ids, c.DeploymentID)
+		}
+		for _, id := range ids {
+			d, err := catalog.APIs{}.Deployment(p.view, next, id)
+			if err == nil && equalJSON(&d.Definition, &next.Definition) {
+				return id
+			}
 		}
 	}
 	return ""
 }
 
-func (p *planner) stage(next *restapi.API, spec *stageSpec, deployment string, what *[]string) error {
+// deployCanary makes a deployment the canary of a stage that the file does not make itself: one that does takes the
+// canary into its own (see joinCanaries).
+func (p *planner) deployCanary(s *apiSpec, next *restapi.API, spec *stageSpec, deployment string, what *[]string) error {
 	have := next.Stages[spec.name]
 	if have == nil {
+		return fault.New(fault.Invalid, "template.Plan", spec.name, "it must already be there before a canary is deployed to it")
+	}
+	made := *have
+	made.Canary = &restapi.Canary{DeploymentID: deployment, Percent: spec.canary.Percent, Overrides: spec.canary.Overrides, UseCache: spec.canary.UseCache}
+	if equalJSON(&made, have) {
+		return nil
+	}
+	*what = append(*what, "deploys to the canary of the stage "+spec.name)
+	next.Stages[spec.name] = &made
+	return nil
+}
+
+// joinCanaries gives stages that the file makes the canaries that its deployments make for them.
+func (s *apiSpec) joinCanaries() {
+	var left []*stageSpec
+	for _, c := range s.stages {
+		if c.canaryOnly {
+			i := slices.IndexFunc(s.stages, func(o *stageSpec) bool { return o.name == c.name && !o.canaryOnly })
+			if i >= 0 {
+				s.stages[i].canary = c.canary
+				continue
+			}
+		}
+		left = append(left, c)
+	}
+	s.stages = left
+}
+
+func (p *planner) stage(next *restapi.API, spec *stageSpec, deployment string, what *[]string) error {
+	have := next.Stages[spec.name]
+	want := restapi.NewStage{
+		Name: spec.name, DeploymentID: deployment, Description: spec.description, Variables: spec.variables,
+		TracingEnabled: spec.tracing, Tags: spec.tags, MethodSettings: spec.settings, AccessLog: spec.access,
+	}
+	if c := spec.canary; c != nil {
+		canary := c.NewCanary
+		canary.DeploymentID, want.Canary = deployment, &canary
+		if c.keepMain && have != nil {
+			want.DeploymentID = have.DeploymentID
+		}
+	}
+	if have == nil {
 		*what = append(*what, "deploys to the new stage "+spec.name)
-		_, err := next.CreateStage(restapi.NewStage{
-			Name: spec.name, DeploymentID: deployment, Description: spec.description, Variables: spec.variables,
-			TracingEnabled: spec.tracing, Tags: spec.tags, MethodSettings: spec.settings,
-		}, p.target.Now())
+		_, err := next.CreateStage(want, p.target.Now())
 		return err
 	}
 	// The rules of a stage are CreateStage's: one is made on the side, and takes the old one's place.
 	delete(next.Stages, spec.name)
-	made, err := next.CreateStage(restapi.NewStage{
-		Name: spec.name, DeploymentID: deployment, Description: spec.description, Variables: spec.variables,
-		TracingEnabled: spec.tracing, Tags: spec.tags, MethodSettings: spec.settings,
-	}, p.target.Now())
+	made, err := next.CreateStage(want, p.target.Now())
 	if err != nil {
 		return err
 	}
 	made.Created = have.Created
-	if have.DeploymentID != deployment {
+	if made.DeploymentID != have.DeploymentID {
 		*what = append(*what, "deploys to the stage "+spec.name)
+		return nil
+	}
+	if made.Canary != nil && (have.Canary == nil || made.Canary.DeploymentID != have.Canary.DeploymentID) {
+		*what = append(*what, "deploys to the canary of the stage "+spec.name)
 		return nil
 	}
 	updated := made.Updated

@@ -132,6 +132,7 @@ var serverlessType = &resourceType{
 	note: "no stray stage named Stage is made, as SAM does without OpenApiVersion",
 	properties: map[string]string{
 		"Name": served, "Description": served, "StageName": served, "DefinitionBody": served, "BinaryMediaTypes": served, "MethodSettings": served,
+		"AccessLogSetting": served, "CanarySetting": served, "CacheClusterEnabled": "false alone: there is no response cache",
 		"Variables": served, "Tags": served, "DisableExecuteApiEndpoint": served, "MinimumCompressionSize": served, "GatewayResponses": served, "Cors": served,
 		"EndpointConfiguration": "kept and shown: the endpoint is this node",
 		"OpenApiVersion":        "the version of the document counts",
@@ -184,8 +185,9 @@ func makeServerless(b *build, r *resource, p *properties) bool {
 	if d := p.text("Description"); d != "" {
 		s.api.Description = d
 	}
+	p.noCacheCluster()
 	s.stages = append(s.stages, &stageSpec{
-		logical: r.logical + "Stage", name: p.text("StageName"), variables: p.textMap("Variables"), settings: p.methodSettings(),
+		access: p.accessLog(), canary: p.canary("CanarySetting", r.logical), logical: r.logical + "Stage", name: p.text("StageName"), variables: p.textMap("Variables"), settings: p.methodSettings(),
 		tracing: p.boolean("TracingEnabled"), tags: p.textMap("Tags"), retain: r.retain,
 	})
 	return true

@@ -5,6 +5,11 @@ import (
 	"encoding/base32"
 )
 
+const (
+	logsNote      = "access logs that name the group go to a file of its name (docs/logs.md)"
+	retentionNote = "files are rotated by size and count (logs.max-size, logs.keep)"
+)
+
 // recordedTypes are checked and kept in the stack's record; the node does nothing with them.
 var recordedTypes = []*resourceType{
 	{
@@ -40,17 +45,17 @@ var recordedTypes = []*resourceType{
 		make: keepRecord,
 	},
 	{
-		name: "AWS::Logs::LogGroup", nameProperty: "LogGroupName", note: "- logs go to the node's own log",
-		properties: map[string]string{"LogGroupName": served, "RetentionInDays": "logs go to the node's own log",
-			"KmsKeyId": "logs go to the node's own log", "LogGroupClass": "logs go to the node's own log", "Tags": "logs go to the node's own log"},
+		name: "AWS::Logs::LogGroup", nameProperty: "LogGroupName", note: "- " + logsNote,
+		properties: map[string]string{"LogGroupName": served, "RetentionInDays": retentionNote,
+			"KmsKeyId": logsNote, "LogGroupClass": logsNote, "Tags": logsNote},
 		attributes: map[string]func(*build, *resource, string) string{
 			"Arn": func(b *build, _ *resource, name string) string { return b.t.opts.Account.LogGroup(name) + ":*" },
 		},
 		make: keepRecord,
 	},
 	{
-		name: "AWS::Logs::LogStream", nameProperty: "LogStreamName", note: "- logs go to the node's own log",
-		properties: map[string]string{"LogStreamName": served, "LogGroupName": "logs go to the node's own log"},
+		name: "AWS::Logs::LogStream", nameProperty: "LogStreamName", note: "- " + logsNote,
+		properties: map[string]string{"LogStreamName": served, "LogGroupName": logsNote},
 		make:       keepRecord,
 	},
 	{

@@ -42,6 +42,9 @@ type stageSpec struct {
 	settings                   map[string]*restapi.MethodSetting
 	tracing                    bool
 	tags                       map[string]string
+	access                     *restapi.AccessLog
+	canary                     *canarySpec
+	canaryOnly                 bool // a deployment's canary: the stage is another's to make
 	retain                     bool
 }
 
@@ -249,7 +252,7 @@ func (b *build) modelNames(s *apiSpec) (names []string) {
 
 var accountType = &resourceType{
 	name:       "AWS::ApiGateway::Account",
-	properties: map[string]string{"CloudWatchRoleArn": "kept and shown: logs go to the node's own log"},
+	properties: map[string]string{"CloudWatchRoleArn": "kept and shown: logs need no role here"},
 	attributes: map[string]func(*build, *resource, string) string{"Id": func(_ *build, _ *resource, id string) string { return id }},
 	make: func(b *build, r *resource, p *properties) bool {
 		b.account = &restapi.Account{CloudWatchRoleARN: p.text("CloudWatchRoleArn")}
@@ -259,8 +262,9 @@ var accountType = &resourceType{
 
 var deploymentType = &resourceType{
 	name: "AWS::ApiGateway::Deployment", phase: phaseDeployment,
-	note:       "a change of the API is deployed at the next up, also when the logical id has not changed",
-	properties: map[string]string{"RestApiId": served, "StageName": served, "StageDescription": served, "Description": "the node words its own"},
+	note: "a change of the API is deployed at the next up, also when the logical id has not changed",
+	properties: map[string]string{"RestApiId": served, "StageName": served, "StageDescription": served, "Description": "the node words its own",
+		"DeploymentCanarySettings": "the changed definition is the canary's, and the stage stays at its own, until these settings leave the file"},
 	required:   []string{"RestApiId"},
 	generate:   func(_ *build, r *resource) string { return token("deployment", r.logical) },
 	attributes: map[string]func(*build, *resource, string) string{"DeploymentId": func(_ *build, _ *resource, id string) string { return id }},
@@ -270,42 +274,26 @@ var deploymentType = &resourceType{
 			return true
 		}
 		s.deployed, s.deploys = true, append(s.deploys, r.logical)
-		if name := p.text("StageName"); name != "" {
-			spec := &stageSpec{logical: r.logical, name: name, retain: r.retain}
-			if d := p.nested("StageDescription"); d != nil {
-				d.stageDescription(spec)
+		spec := &stageSpec{logical: r.logical, name: p.text("StageName"), retain: r.retain}
+		p.stageDescription(spec)
+		if c := p.canary("DeploymentCanarySettings", ""); c != nil {
+			spec.canary, spec.canaryOnly = c, true
+			if spec.name == "" {
+				p.tell("DeploymentCanarySettings", "needs a StageName")
 			}
+		}
+		if spec.name != "" {
 			s.stages = append(s.stages, spec)
-		} else if p.has("StageDescription") {
-			p.tell("StageDescription", "needs a StageName")
 		}
 		return true
 	},
-}
-
-// stageDescription reads what a deployment says of the stage that it makes. Its own logging members are those of all
-// methods.
-func (p *properties) stageDescription(spec *stageSpec) {
-	p.only("Description", "Variables", "MethodSettings", "TracingEnabled", "Tags", "LoggingLevel", "DataTraceEnabled", "MetricsEnabled")
-	spec.description, spec.variables, spec.tags = p.text("Description"), p.textMap("Variables"), p.tags("Tags")
-	spec.tracing, spec.settings = p.boolean("TracingEnabled"), p.methodSettings()
-	if !p.has("LoggingLevel") && !p.has("DataTraceEnabled") && !p.has("MetricsEnabled") {
-		return
-	}
-	const everyMethod = "*/*"
-	if spec.settings == nil {
-		spec.settings = map[string]*restapi.MethodSetting{}
-	}
-	if spec.settings[everyMethod] == nil {
-		spec.settings[everyMethod] = &restapi.MethodSetting{
-			LoggingLevel: p.text("LoggingLevel"), DataTraceEnabled: p.boolean("DataTraceEnabled"), MetricsEnabled: p.boolean("MetricsEnabled")}
-	}
 }
 
 var stageType = &resourceType{
 	name: "AWS::ApiGateway::Stage", phase: phaseStage, nameProperty: "StageName",
 	properties: map[string]string{
 		"RestApiId": served, "DeploymentId": served, "StageName": served, "Description": served, "Variables": served, "MethodSettings": served,
+		"AccessLogSetting": served, "CanarySetting": served, "CacheClusterEnabled": "false alone: there is no response cache",
 		"Tags": served, "TracingEnabled": "kept and shown: traces are not collected",
 	},
 	required: []string{"RestApiId", "StageName", "DeploymentId"},
@@ -314,11 +302,13 @@ var stageType = &resourceType{
 		if s == nil {
 			return true
 		}
-		if _, ok := fromToken("deployment", p.text("DeploymentId")); !ok && p.has("DeploymentId") {
+		own, ok := fromToken("deployment", p.text("DeploymentId"))
+		if !ok && p.has("DeploymentId") {
 			p.tell("DeploymentId", "%q is no deployment of this file", p.text("DeploymentId"))
 		}
+		p.noCacheCluster()
 		s.stages = append(s.stages, &stageSpec{
-			logical: r.logical, name: p.text("StageName"), description: p.text("Description"), variables: p.textMap("Variables"),
+			access: p.accessLog(), canary: p.canary("CanarySetting", own), logical: r.logical, name: p.text("StageName"), description: p.text("Description"), variables: p.textMap("Variables"),
 			settings: p.methodSettings(), tracing: p.boolean("TracingEnabled"), tags: p.tags("Tags"), retain: r.retain,
 		})
 		return true
@@ -328,13 +318,11 @@ var stageType = &resourceType{
 func (p *properties) methodSettings() map[string]*restapi.MethodSetting {
 	var all map[string]*restapi.MethodSetting
 	for _, m := range p.list("MethodSettings") {
-		m.only("ResourcePath", "HttpMethod", "LoggingLevel", "DataTraceEnabled", "MetricsEnabled")
+		m.only(append([]string{"ResourcePath", "HttpMethod"}, settingMembers...)...)
 		if all == nil {
 			all = map[string]*restapi.MethodSetting{}
 		}
-		all[restapi.SettingKey(strings.ReplaceAll(m.text("ResourcePath"), "/*", "*"), m.text("HttpMethod"))] = &restapi.MethodSetting{
-			LoggingLevel: m.text("LoggingLevel"), DataTraceEnabled: m.boolean("DataTraceEnabled"), MetricsEnabled: m.boolean("MetricsEnabled"),
-		}
+		all[restapi.SettingKey(strings.ReplaceAll(m.text("ResourcePath"), "/*", "*"), m.text("HttpMethod"))] = m.methodSetting()
 	}
 	return all
 }

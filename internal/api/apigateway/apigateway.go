@@ -9,8 +9,8 @@
 // durably when it answers with success, or nothing; the gateway that follows the
 // catalog serves it from then on.
 //
-// What belongs to later parts (API keys, usage plans, authorizers,
-// domain names, export, TestInvokeMethod, …) is answered with a
+// What belongs to later parts (API keys, usage plans, authorizers, domain names,
+// export, …) is answered with a
 // BadRequestException that names the operation or the member; [Support] lists both
 // kinds.
 package apigateway
@@ -44,6 +44,8 @@ type Options struct {
 	Log         *slog.Logger // default: discard
 	// Import reads OpenAPI files for ImportRestApi and PutRestApi; nil refuses both by name.
 	Import Importer
+	// Tester runs methods for TestInvokeMethod; nil refuses it by name.
+	Tester Tester
 }
 
 // Service answers the control plane. It is safe for concurrent use.

@@ -11,7 +11,6 @@ import (
 
 func (s *Service) createDeployment(ctx context.Context, in *wire.CreateDeploymentRequest) (out *wire.Deployment, err error) {
 	if err := refuse(
-		member{"canarySettings", in.CanarySettings != nil},
 		member{"cacheClusterEnabled", awswire.Value(in.CacheClusterEnabled)},
 		member{"cacheClusterSize", in.CacheClusterSize != ""},
 	); err != nil {
@@ -22,9 +21,11 @@ func (s *Service) createDeployment(ctx context.Context, in *wire.CreateDeploymen
 		d, err := api.CreateDeployment(restapi.NewDeployment{
 			Description:      awswire.Value(in.Description),
 			StageName:        awswire.Value(in.StageName),
+			HasStageName:     in.StageName != nil,
 			StageDescription: awswire.Value(in.StageDescription),
 			Variables:        in.Variables,
 			TracingEnabled:   in.TracingEnabled,
+			Canary:           deploymentCanary(in.CanarySettings),
 		}, s.IDs, s.Now())
 		if err == nil {
 			out = deploymentView(d)
@@ -32,6 +33,15 @@ func (s *Service) createDeployment(ctx context.Context, in *wire.CreateDeploymen
 		return err
 	})
 	return out, err
+}
+
+func deploymentCanary(in *wire.DeploymentCanarySettings) *restapi.NewCanary {
+	if in == nil {
+		return nil
+	}
+	return &restapi.NewCanary{
+		Percent: awswire.Value(in.PercentTraffic), Overrides: in.StageVariableOverrides, UseCache: awswire.Value(in.UseStageCache),
+	}
 }
 
 func (s *Service) getDeployment(_ context.Context, in *wire.GetDeploymentRequest) (*wire.Deployment, error) {

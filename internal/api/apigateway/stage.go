@@ -1,6 +1,7 @@
 package apigateway
 
 import (
+	"cmp"
 	"context"
 
 	wire "millrace/internal/awsmodel/apigatewaywire"
@@ -10,7 +11,6 @@ import (
 
 func (s *Service) createStage(ctx context.Context, in *wire.CreateStageRequest) (out *wire.Stage, err error) {
 	if err := refuse(
-		member{"canarySettings", in.CanarySettings != nil},
 		member{"cacheClusterEnabled", awswire.Value(in.CacheClusterEnabled)},
 		member{"cacheClusterSize", in.CacheClusterSize != ""},
 		member{"documentationVersion", awswire.Value(in.DocumentationVersion) != ""},
@@ -26,6 +26,7 @@ func (s *Service) createStage(ctx context.Context, in *wire.CreateStageRequest) 
 			Variables:      in.Variables,
 			TracingEnabled: awswire.Value(in.TracingEnabled),
 			Tags:           in.Tags,
+			Canary:         stageCanary(in.CanarySettings),
 		}, s.Now())
 		if err == nil {
 			out = stageView(stage)
@@ -33,6 +34,16 @@ func (s *Service) createStage(ctx context.Context, in *wire.CreateStageRequest) 
 		return err
 	})
 	return out, err
+}
+
+func stageCanary(in *wire.CanarySettings) *restapi.NewCanary {
+	if in == nil {
+		return nil
+	}
+	return &restapi.NewCanary{
+		DeploymentID: awswire.Value(in.DeploymentId), Percent: awswire.Value(in.PercentTraffic),
+		Overrides: in.StageVariableOverrides, UseCache: awswire.Value(in.UseStageCache),
+	}
 }
 
 // stageOf reads a stage.
@@ -114,31 +125,43 @@ func stageView(stage *restapi.Stage) *wire.Stage {
 		CreatedDate:         stage.Created,
 		LastUpdatedDate:     stage.Updated,
 	}
+	if l := stage.AccessLog; l != nil {
+		v.AccessLogSettings = &wire.AccessLogSettings{DestinationArn: text(l.DestinationARN), Format: text(l.Format)}
+	}
+	if c := stage.Canary; c != nil {
+		v.CanarySettings = &wire.CanarySettings{
+			DeploymentId: &c.DeploymentID, PercentTraffic: &c.Percent, StageVariableOverrides: someOf(c.Overrides), UseStageCache: &c.UseCache,
+		}
+	}
 	for key, m := range stage.MethodSettings {
 		v.MethodSettings[key] = settingView(m)
 	}
 	return v
 }
 
-// settingView shows all members of a method's settings, as the service does from the first touch of a key on. What
-// Millrace has no use for shows its default.
+// settingView shows all members of a method's settings, as the service does from the first touch of a key on. What has
+// not been set shows its default.
 func settingView(m *restapi.MethodSetting) wire.MethodSetting {
 	var (
-		yes, no = true, false
 		burst   = restapi.DefaultThrottlingBurst
 		rate    = restapi.DefaultThrottlingRate
 		ttl     = restapi.DefaultCacheTTLSeconds
+		cached  = !m.Cache.Disabled
+		control = !m.Cache.OpenControl
 	)
+	if m.Cache.TTLSeconds != nil {
+		ttl = *m.Cache.TTLSeconds
+	}
 	return wire.MethodSetting{
 		MetricsEnabled:                         &m.MetricsEnabled,
 		LoggingLevel:                           text(m.LoggingLevel),
 		DataTraceEnabled:                       &m.DataTraceEnabled,
 		ThrottlingBurstLimit:                   &burst,
 		ThrottlingRateLimit:                    &rate,
-		CachingEnabled:                         &yes,
+		CachingEnabled:                         &cached,
 		CacheTtlInSeconds:                      &ttl,
-		CacheDataEncrypted:                     &no,
-		RequireAuthorizationForCacheControl:    &yes,
-		UnauthorizedCacheControlHeaderStrategy: restapi.DefaultCacheControlDenied,
+		CacheDataEncrypted:                     &m.Cache.Encrypted,
+		RequireAuthorizationForCacheControl:    &control,
+		UnauthorizedCacheControlHeaderStrategy: cmp.Or(m.Cache.UnauthorizedStrategy, restapi.DefaultCacheControlDenied),
 	}
 }

@@ -22,6 +22,7 @@ type Context struct {
 	ResourceID        string
 	ResourcePath      string
 	Stage             string
+	IsCanaryRequest   string // "true", "false"; empty when the stage has no canary
 	SourceIP          string // identity.sourceIp
 	UserAgent         string // identity.userAgent
 	// Error is why the gateway itself answers; templates of an integration never see one.
@@ -86,6 +87,8 @@ func (c *Context) field(name string) (string, bool) {
 		return c.ResourcePath, true
 	case "stage":
 		return c.Stage, true
+	case "isCanaryRequest":
+		return c.IsCanaryRequest, c.IsCanaryRequest != ""
 	}
 	return "", false
 }
@@ -185,6 +188,9 @@ func (o *contextObject) mapped() *vtl.Map {
 				v, _ := c.field(name)
 				m.Put(vtl.String(name), vtl.String(v))
 			}
+		}
+		if c.IsCanaryRequest != "" {
+			m.Put(vtl.String("isCanaryRequest"), vtl.String(c.IsCanaryRequest))
 		}
 		m.Put(vtl.String("authorizer"), vtl.FromMap(&vtl.Map{Silent: true}))
 	}
