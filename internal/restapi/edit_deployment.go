@@ -22,7 +22,7 @@ type NewDeployment struct {
 	TracingEnabled   *bool // nil leaves an existing stage as it is
 	// Canary, when given, makes the new deployment the canary of the stage, whose own deployment stays.
 	Canary *NewCanary
-	Gate             Gate  // of the node that is to serve it
+	Gate   Gate // of the node that is to serve it
 }
 
 // CreateDeployment freezes the working copy. Later edits do not show until the next deployment.

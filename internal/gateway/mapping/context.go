@@ -1,6 +1,8 @@
 package mapping
 
 import (
+	"strings"
+
 	"millrace/internal/awswire"
 	"millrace/vtl"
 )
@@ -25,6 +27,8 @@ type Context struct {
 	IsCanaryRequest   string // "true", "false"; empty when the stage has no canary
 	SourceIP          string // identity.sourceIp
 	UserAgent         string // identity.userAgent
+	Signer            Signer
+	Authorizer        Params // of an authorizer's answer, by its names; principalId is the first
 	// Error is why the gateway itself answers; templates of an integration never see one.
 	Error ContextError
 
@@ -52,6 +56,13 @@ func AppendEscaped(dst []byte, s string) []byte {
 	at := len(dst)
 	dst = awswire.AppendString(dst, s)
 	return append(dst[:at], dst[at+1:len(dst)-1]...)
+}
+
+// Signer is who signed a request; empty when nobody did.
+type Signer struct {
+	AccessKey string // identity.accessKey, and as the name of a user: identity.caller, identity.user
+	AccountID string // identity.accountId
+	UserARN   string // identity.userArn
 }
 
 // field gives a member by its name in templates.
@@ -96,11 +107,14 @@ func (c *Context) field(name string) (string, bool) {
 // Lookup gives a member by its dotted name behind "context.", as parameter mappings and log formats write it:
 // "requestId", "identity.sourceIp".
 func (c *Context) Lookup(name string) (string, bool) {
+	if of, ok := strings.CutPrefix(name, "identity."); ok {
+		v := c.identityField(of)
+		return v, v != ""
+	}
+	if of, ok := strings.CutPrefix(name, "authorizer."); ok {
+		return c.Authorizer.Get(of)
+	}
 	switch name {
-	case "identity.sourceIp":
-		return c.SourceIP, true
-	case "identity.userAgent":
-		return c.UserAgent, true
 	case "error.message":
 		return c.Error.Message, true
 	case "error.messageString":
@@ -127,6 +141,8 @@ type contextObject struct {
 	s        *scope
 	m        *vtl.Map // made when a template does more than look a name up
 	identity *vtl.Map
+
+	authorizer *vtl.Map
 }
 
 var noContext Context
@@ -151,8 +167,13 @@ func (o *contextObject) Property(_ *vtl.Runtime, name string) (vtl.Value, error)
 		if v, ok := c.field(name); ok {
 			return vtl.String(v), nil
 		}
-		if name == "identity" {
+		switch name {
+		case "identity":
 			return vtl.FromObject((*identityObject)(o)), nil
+		case "authorizer":
+			if len(c.Authorizer) > 0 {
+				return vtl.FromMap(o.authorizerMap()), nil
+			}
 		}
 		return vtl.Value{}, nil
 	}
@@ -192,7 +213,7 @@ func (o *contextObject) mapped() *vtl.Map {
 		if c.IsCanaryRequest != "" {
 			m.Put(vtl.String("isCanaryRequest"), vtl.String(c.IsCanaryRequest))
 		}
-		m.Put(vtl.String("authorizer"), vtl.FromMap(&vtl.Map{Silent: true}))
+		m.Put(vtl.String("authorizer"), vtl.FromMap(o.authorizerMap()))
 	}
 	o.m = m
 	return m
@@ -209,6 +230,17 @@ func silent(v vtl.Value) vtl.Value {
 		quiet.Put(e.Key, silent(e.Value))
 	}
 	return vtl.FromMap(quiet)
+}
+
+// authorizerMap is what an authorizer answered: empty when there is none.
+func (o *contextObject) authorizerMap() *vtl.Map {
+	if o.authorizer == nil {
+		o.authorizer = &vtl.Map{Silent: true}
+		for _, p := range o.ctx().Authorizer {
+			o.authorizer.Put(vtl.String(p.Name), vtl.String(p.Value))
+		}
+	}
+	return o.authorizer
 }
 
 func (o *contextObject) identityMap() *vtl.Map {
@@ -228,6 +260,12 @@ func (c *Context) identityField(name string) string {
 		return c.SourceIP
 	case "userAgent":
 		return c.UserAgent
+	case "accountId":
+		return c.Signer.AccountID
+	case "accessKey", "caller", "user":
+		return c.Signer.AccessKey
+	case "userArn":
+		return c.Signer.UserARN
 	}
 	return ""
 }
