@@ -49,6 +49,7 @@ type method struct {
 	resourcePath string
 	verb         string
 	broken       string // why every call is answered with 500; empty when it can run
+	guard        *guard // checks who calls; nil: everybody may
 	mock         bool
 	kind         string // the integration's type
 	passthrough  string

@@ -24,6 +24,8 @@ type exchange struct {
 	method  *method
 	setting restapi.MethodSetting
 
+	usageKey string // usageIdentifierKey of the authorizer's answer: the API key where apiKeySource is AUTHORIZER
+
 	requestID   string
 	extendedID  string
 	epoch       string // milliseconds

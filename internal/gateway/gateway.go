@@ -46,9 +46,11 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	// ExactResponses lets a default response of 2xx hide a backend's failure, as the service does.
 	ExactResponses bool
-	Budget         Budget     // default: none
-	Log            LogSink    // execution logs; default: errors to Logger
-	AccessLogs     AccessLogs // default: none, which is told of stages that want one
+	Gate           restapi.Gate // what callers can be checked with; default: nothing, so that only methods of type NONE serve
+	Gatekeeper     Gatekeeper   // required when Gate is set
+	Budget         Budget       // default: none
+	Log            LogSink      // execution logs; default: errors to Logger
+	AccessLogs     AccessLogs   // default: none, which is told of stages that want one
 	Logger         *slog.Logger
 }
 
@@ -57,6 +59,8 @@ type Gateway struct {
 	Options
 	current atomic.Pointer[snapshot]
 	clock   clock
+
+	decisions decisions // of authorizers
 
 	publishing sync.Mutex
 	compiled   map[deploymentKey]*definition // of the current snapshot
@@ -69,6 +73,9 @@ type deploymentKey struct{ api, deployment string }
 func New(o Options) (*Gateway, error) {
 	if o.Actions == nil || o.IDs == nil || o.Now == nil {
 		return nil, fault.New(fault.Internal, "gateway.New", "", "Actions, IDs and Now are required")
+	}
+	if o.Gatekeeper == nil && (o.Gate.Signatures || len(o.Gate.Functions) > 0) {
+		return nil, fault.New(fault.Internal, "gateway.New", "", "a Gate needs a Gatekeeper")
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -176,6 +183,7 @@ func (p *publication) deployment(src *restapi.API, s *restapi.Stage, id string) 
 	def := p.g.compiled[key]
 	if def == nil {
 		def = compileDefinition(src.ID, &d.Definition, p.g.Actions)
+		p.g.guards(def, &d.Definition, src.ID)
 		for _, w := range def.warnings {
 			w.API, w.APIName, w.Stage = src.ID, src.Name, s.Name
 			p.warnings = append(p.warnings, &w)
@@ -209,7 +217,7 @@ func endpoints(s *snapshot) []Endpoint {
 		}
 		for _, name := range slices.Sorted(maps.Keys(a.stages)) {
 			for _, m := range a.stages[name].def.methods {
-				e := Endpoint{API: id, APIName: a.name, Stage: name, Method: m.verb, Path: m.resourcePath, Broken: m.broken}
+				e := Endpoint{API: id, APIName: a.name, Stage: name, Method: m.verb, Path: m.resourcePath, Broken: m.cannot()}
 				path := "/" + name + strings.TrimSuffix(m.resourcePath, "/")
 				e.LongPath = "/" + id + path
 				if a == s.short && s.apis[name] == nil {
