@@ -218,6 +218,7 @@ func (n *Node) services(credentials awswire.Lookup, kin *kinesis.Service, fire *
 	gw, err := apigateway.New(apigateway.Options{
 		Catalog: n.catalog, Account: n.account, IDs: n.ids, Now: time.Now, Credentials: credentials, Log: n.log, Import: importOpenAPI,
 		Tester: tester{n},
+		Gate:   n.gate(), Authorizers: authorizers{n},
 	})
 	if err != nil {
 		return nil, err
@@ -245,6 +246,7 @@ func (n *Node) openGateway(ctx context.Context) error {
 	}
 	n.gateway, err = gateway.New(gateway.Options{
 		Actions: actions{kin, fire}, Account: n.account, IDs: n.ids, Now: time.Now,
+		Gate: n.gate(), Gatekeeper: n.newGatekeeper(credentials),
 		TrustedProxies: n.opts.Config.TrustedProxies, ExactResponses: n.opts.Config.ExactResponses,
 		Budget: n.budget, Log: n.logs, AccessLogs: n.logs, Logger: n.log,
 	})

@@ -144,6 +144,15 @@ func checkKeySource(op, path, source string) error {
 	return oneOf(op, source, path, "HEADER", "AUTHORIZER")
 }
 
+// SetAPIKeySource says where callers' API keys come from.
+func (a *API) SetAPIKeySource(source string) error {
+	err := checkKeySource("restapi.SetAPIKeySource", "apiKeySource", source)
+	if err == nil {
+		a.APIKeySource = source
+	}
+	return err
+}
+
 // SetBinaryMediaTypes replaces the media types whose bodies are bytes, not text.
 func (a *API) SetBinaryMediaTypes(types []string) error {
 	for _, t := range types {
@@ -272,10 +281,7 @@ func (a *API) patch(p Patch) error {
 	case "version":
 		a.Version = p.Value
 	case "apiKeySource":
-		if err := checkKeySource(op, "apiKeySource", p.Value); err != nil {
-			return err
-		}
-		a.APIKeySource = p.Value
+		return a.SetAPIKeySource(p.Value)
 	case "disableExecuteApiEndpoint":
 		a.DisableExecuteAPIEndpoint = p.Value == "true"
 	default:

@@ -140,7 +140,7 @@ func (a *API) DeleteAuthorizer(id string) error {
 	for _, r := range a.Sorted() {
 		for _, verb := range slices.Sorted(maps.Keys(r.Methods)) {
 			if r.Methods[verb].AuthorizerID == id {
-				return conflict("restapi.DeleteAuthorizer", "Cannot delete authorizer '%s', is referenced in method: %s/%s", id, r.Path, verb)
+				return conflict("restapi.DeleteAuthorizer", "Cannot delete authorizer '%s', is referenced in method: %s/%s", id, strings.TrimSuffix(r.Path, "/"), verb)
 			}
 		}
 	}

@@ -9,7 +9,7 @@
 // durably when it answers with success, or nothing; the gateway that follows the
 // catalog serves it from then on.
 //
-// What belongs to later parts (API keys, usage plans, authorizers, domain names,
+// What belongs to later parts (API keys, usage plans, domain names,
 // export, …) is answered with a
 // BadRequestException that names the operation or the member; [Support] lists both
 // kinds.
@@ -30,6 +30,7 @@ import (
 	"millrace/internal/catalog"
 	"millrace/internal/fault"
 	"millrace/internal/ids"
+	"millrace/internal/restapi"
 )
 
 // Options make a [Service]. Fields without a default are required.
@@ -46,6 +47,10 @@ type Options struct {
 	Import Importer
 	// Tester runs methods for TestInvokeMethod; nil refuses it by name.
 	Tester Tester
+	// Gate is what the node can check callers of deployed APIs with; a deployment that needs more is refused.
+	Gate restapi.Gate
+	// Authorizers of the gateway; nil refuses TestInvokeAuthorizer by name.
+	Authorizers Authorizers
 }
 
 // Service answers the control plane. It is safe for concurrent use.
