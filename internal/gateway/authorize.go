@@ -64,7 +64,7 @@ func (g *Gateway) guards(def *definition, d *restapi.Definition, apiID string) {
 	var rules *policy.Policy
 	var bad error
 	if d.Policy != "" {
-		rules, bad = policy.ParseResource(d.Policy, policy.Scope{Region: g.Account.Region, Account: g.Account.ID, API: apiID})
+		rules, bad = policy.ParseResource(d.Policy, policy.Scope{Partition: g.Account.Partition, Region: g.Account.Region, Account: g.Account.ID, API: apiID})
 	}
 	for _, m := range def.methods {
 		src := d.Resources[m.resourceID].Methods[m.verb]
@@ -196,7 +196,7 @@ func (x *exchange) methodARN(path string) string {
 }
 
 func (x *exchange) executeARN(account string) string {
-	return "arn:aws:execute-api:" + x.g.Account.Region + ":" + account + ":" + x.api.id + "/" + x.stage.name
+	return "arn:" + x.g.Account.Partition + ":execute-api:" + x.g.Account.Region + ":" + account + ":" + x.api.id + "/" + x.stage.name
 }
 
 // deny answers as the service does where a resource policy does not let a caller in; of the account it shows the end.
@@ -222,7 +222,7 @@ func (x *exchange) signed() bool {
 	key, refused := x.g.Gatekeeper.Signer(x.req)
 	switch {
 	case refused == nil:
-		x.context.Signer = mapping.Signer{AccessKey: key, AccountID: x.g.Account.ID, UserARN: "arn:aws:iam::" + x.g.Account.ID + ":user/" + key}
+		x.context.Signer = mapping.Signer{AccessKey: key, AccountID: x.g.Account.ID, UserARN: "arn:" + x.g.Account.Partition + ":iam::" + x.g.Account.ID + ":user/" + key}
 		return true
 	case refused.Missing:
 		x.fail(errMissingToken, "")

@@ -7,7 +7,7 @@ import (
 
 const method = "arn:aws:execute-api:us-east-1:000000000000:abcdefghij/prod/GET/v1/orders"
 
-var scope = Scope{"us-east-1", "000000000000", "abcdefghij"}
+var scope = Scope{"aws", "us-east-1", "000000000000", "abcdefghij"}
 
 func answer(statements string) []byte {
 	return []byte(`{"Version":"2012-10-17","Statement":[` + statements + `]}`)

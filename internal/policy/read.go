@@ -77,11 +77,11 @@ func value(d *json.Decoder, depth int) (any, error) {
 }
 
 // Scope is the API that a resource policy is for: it completes resources of the form execute-api:/stage/verb/path.
-type Scope struct{ Region, Account, API string }
+type Scope struct{ Partition, Region, Account, API string }
 
 func (s Scope) complete(resource string) string {
 	if rest, ok := strings.CutPrefix(resource, "execute-api:/"); ok {
-		return "arn:aws:execute-api:" + s.Region + ":" + s.Account + ":" + s.API + "/" + rest
+		return "arn:" + s.Partition + ":execute-api:" + s.Region + ":" + s.Account + ":" + s.API + "/" + rest
 	}
 	return resource
 }
