@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -130,14 +131,14 @@ func compileAuthorizer(src *restapi.Authorizer) (*authorizer, error) {
 }
 
 // authorize decides whether the caller gets through to the method. When it returns false the response is written.
-// path is what follows the stage.
-func (x *exchange) authorize(ctx context.Context, path string) bool {
+// rest is what follows the stage in the path.
+func (x *exchange) authorize(ctx context.Context, rest string) bool {
 	z := x.method.guard
 	if z.broken != "" {
 		x.fail(errAuthorizerConfiguration, "Execution failed due to configuration error: "+z.broken)
 		return false
 	}
-	in := policy.Invocation{ARN: x.methodARN(path), SourceIP: x.context.SourceIP}
+	in := policy.Invocation{ARN: x.methodARN(rest), SourceIP: x.context.SourceIP}
 	said := policy.Silent
 	if z.policy != nil {
 		said = evaluate(z.policy, in)
@@ -160,19 +161,37 @@ func (x *exchange) authorize(ctx context.Context, path string) bool {
 	return true
 }
 
-// evaluate asks a policy about a path as it was sent and, where that is another one, as a backend will read it: what
-// is denied in one spelling is in the other, and what is to be allowed must be in both.
+// evaluate asks a policy about a path as it was sent and, where that is another one, as a backend may read it: decoded,
+// and with the dots gone that lead upwards. What is denied in one spelling is in all. That a decoded path is allowed is
+// not asked for, as most authorizers allow the very ARN that they were asked about; but a path whose dots lead out of
+// what is allowed is not.
 func evaluate(p *policy.Policy, in policy.Invocation) policy.Effect {
 	said := p.Evaluate(in)
-	if said == policy.Denied || strings.IndexByte(in.ARN, '%') < 0 {
+	if said == policy.Denied {
 		return said
 	}
-	in.ARN = decodePath(in.ARN)
-	switch decoded := p.Evaluate(in); decoded {
-	case policy.Denied, policy.Silent:
-		return decoded
+	if strings.IndexByte(in.ARN, '%') >= 0 {
+		in.ARN = decodePath(in.ARN)
+		if p.Evaluate(in) == policy.Denied {
+			return policy.Denied
+		}
+	}
+	if strings.Contains(in.ARN, "/.") {
+		in.ARN = withoutDots(in.ARN)
+		if flat := p.Evaluate(in); flat == policy.Denied || said == policy.Allowed {
+			return flat
+		}
 	}
 	return said
+}
+
+// withoutDots cleans the path of a method's ARN, which begins behind the third slash.
+func withoutDots(arn string) string {
+	at := 0
+	for range 3 {
+		at += strings.IndexByte(arn[at:], '/') + 1
+	}
+	return arn[:at] + strings.TrimPrefix(path.Clean("/"+arn[at:]), "/")
 }
 
 // decodePath undoes percent-encoding; what can't be decoded stays.
@@ -191,8 +210,8 @@ func decodePath(s string) string {
 
 // methodARN names what the caller asks for. The path is written as it is matched: slashes in front count as one, one
 // at the end does not count.
-func (x *exchange) methodARN(path string) string {
-	return x.executeARN(x.g.Account.ID) + "/" + x.verb() + "/" + strings.TrimSuffix(strings.TrimLeft(path, "/"), "/")
+func (x *exchange) methodARN(rest string) string {
+	return x.executeARN(x.g.Account.ID) + "/" + x.verb() + "/" + strings.TrimSuffix(strings.TrimLeft(rest, "/"), "/")
 }
 
 func (x *exchange) executeARN(account string) string {

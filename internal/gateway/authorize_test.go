@@ -387,13 +387,19 @@ func TestAnEncodedPathEvadesNoPolicy(t *testing.T) {
 	s := guarding(t, says(only), guarded("", 0))
 	for path, status := range map[string]int{
 		"/prod/any/secret": 403, "/prod/any/%73ecret": 403, "/prod/any/secret/": 403, "//prod//any/secret": 403, "/prod/any/public": 200, "/prod/any/%zz": 200,
+		"/prod/any/x/../secret": 403, "/prod/any/x/%2e%2E/secret": 403, "/prod/any/x/.well-known": 200,
 	} {
 		if resp := s.do(get(path, "Authorization", "Bearer abc")); resp.Status != status {
 			t.Errorf("%s: %d, want %d", path, resp.Status, status)
 		}
 	}
-	s = guarding(t, says(letting("Allow", "arn:aws:execute-api:*:*:*/prod/GET/any/public%2F*", "")), guarded("", 0))
-	s.expect(t, get("/prod/any/public%2Fx", "Authorization", "Bearer abc"), 403, "AccessDeniedException", "")
+	// An authorizer allows the very path that it was asked about; dots lead nowhere else.
+	s = guarding(t, says(letting("Allow", "arn:aws:execute-api:*:*:*/prod/GET/any/public%20*", "")), guarded("", 0))
+	s.expect(t, get("/prod/any/public%20x", "Authorization", "Bearer abc"), 200, "", "")
+	s = guarding(t, says(letting("Allow", "arn:aws:execute-api:*:*:*/prod/GET/any/public/*", "")), guarded("", 0))
+	s.expect(t, get("/prod/any/public/x", "Authorization", "Bearer abc"), 200, "", "")
+	s.expect(t, get("/prod/any/public/../secret", "Authorization", "Bearer abc"), 403, "AccessDeniedException", "")
+	s.expect(t, get("/prod/any/public/..%2fsecret", "Authorization", "Bearer abc"), 403, "AccessDeniedException", "")
 }
 
 // What the node can't check is closed, whatever was deployed.
