@@ -26,8 +26,8 @@ import (
 )
 
 const (
-	key, secret = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
-	function    = "arn:aws:lambda:us-east-1:000000000000:function:my-auth"
+	guardKey, guardSecret = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+	function              = "arn:aws:lambda:us-east-1:000000000000:function:my-auth"
 )
 
 // guardedFile is an API each of whose methods has another guard; it shows who called.
@@ -94,7 +94,7 @@ func guardedNode(t *testing.T, config, file string, args ...string) (*node.Node,
 	if config != "" {
 		args = append(args, "--config", write("millrace.yaml", config))
 	}
-	args = append(args, "--credentials", write("credentials", "[default]\naws_access_key_id = "+key+"\naws_secret_access_key = "+secret+"\n"))
+	args = append(args, "--credentials", write("credentials", "[default]\naws_access_key_id = "+guardKey+"\naws_secret_access_key = "+guardSecret+"\n"))
 	opts := node.Options{File: write("api.yaml", file), Args: args, Data: filepath.Join(folder, "data")}
 	if testing.Short() {
 		t.Skip("the node is another process: a short run, as with the race detector, learns nothing here")
@@ -118,7 +118,7 @@ func signed(t *testing.T, method, url, body, service string, at time.Time, presi
 		r.Header.Set("Content-Type", "application/json")
 	}
 	sum := sha256.Sum256([]byte(body))
-	who := aws.Credentials{AccessKeyID: key, SecretAccessKey: secret}
+	who := aws.Credentials{AccessKeyID: guardKey, SecretAccessKey: guardSecret}
 	if !presigned {
 		if err := v4.NewSigner().SignHTTP(t.Context(), who, r, hex.EncodeToString(sum[:]), service, "us-east-1", at); err != nil {
 			t.Fatal(err)
@@ -170,7 +170,7 @@ func TestGuardedMethods(t *testing.T) {
 			t.Errorf("%s %s: %d %s %s\nwant %d %s %s", r.Method, r.URL, gotStatus, gotType, gotBody, status, errorType, body)
 		}
 	}
-	const service, user = "execute-api", "arn:aws:iam::000000000000:user/" + key
+	const service, user = "execute-api", "arn:aws:iam::000000000000:user/" + guardKey
 	url, now := n.Ingest+"/prod/v1/a%20b%2Fc", time.Now()
 	f(signed(t, "POST", url, `{"a": "ü"}`, service, now, false), 200, "", user)
 	f(signed(t, "POST", url+"?b=2&a=x%20y&a=%2B", `{}`, service, now, false), 200, "", user)
@@ -213,7 +213,7 @@ func TestGuardedMethods(t *testing.T) {
 func controls(t *testing.T, n *node.Node, calls *atomic.Int32, again func()) {
 	t.Helper()
 	ctx := t.Context()
-	c := clientsOf(n, key, secret).apigateway
+	c := clientsOf(n, guardKey, guardSecret).apigateway
 	apis, err := c.GetRestApis(ctx, &apigateway.GetRestApisInput{})
 	if err != nil || len(apis.Items) != 1 {
 		t.Fatal(apis, err)

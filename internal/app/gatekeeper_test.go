@@ -42,7 +42,9 @@ func TestAuthorizersAreCalledByHTTP(t *testing.T) {
 		_, _ = io.Copy(w, r.Body)
 	})
 	mux.HandleFunc("/failing", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusInternalServerError) })
-	mux.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/good", http.StatusTemporaryRedirect) })
+	mux.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/good", http.StatusTemporaryRedirect)
+	})
 	mux.HandleFunc("/huge", func(w http.ResponseWriter, _ *http.Request) {
 		for range 2 * gateway.MaxAuthorizerAnswer / 1024 {
 			if _, err := io.WriteString(w, strings.Repeat("x", 1024)); err != nil {

@@ -93,7 +93,7 @@ func TestWhatIsNotEvaluatedIsRefusedByName(t *testing.T) {
 	}
 	f(``, "well-formed")
 	f(`[]`, "is no JSON object")
-	f(`{}`, "Statement is required")
+	f(`{}`, "Statement: is required")
 	f(`{"Statement":[]}`, "there are 0 statements")
 	f(`{"Statement":[]} x`, "follows")
 	f(`{"Statement":[],"Statement":[]}`, `holds "Statement" twice`)

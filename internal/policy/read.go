@@ -103,6 +103,11 @@ func ParseAnswer(text []byte) (*Policy, error) {
 	return parse(text, reader{})
 }
 
+// at words what is wrong with an element.
+func at(element, format string, args ...any) error {
+	return fmt.Errorf("%s: "+format, append([]any{element}, args...)...)
+}
+
 type reader struct {
 	scope    Scope
 	resource bool
@@ -123,7 +128,7 @@ func parse(text []byte, r reader) (*Policy, error) {
 		switch m.name {
 		case "Version":
 			if m.value != "2012-10-17" && m.value != "2008-10-17" {
-				return nil, fmt.Errorf("Version: %v is not supported; it is 2012-10-17", m.value)
+				return nil, at("Version", "%v is not supported; it is 2012-10-17", m.value)
 			}
 		case "Id":
 		case "Statement":
@@ -136,7 +141,7 @@ func parse(text []byte, r reader) (*Policy, error) {
 		}
 	}
 	if !found {
-		return nil, errors.New("Statement is required")
+		return nil, at("Statement", "is required")
 	}
 	return p, nil
 }
@@ -147,16 +152,16 @@ func (r *reader) statements(p *Policy, v any) error {
 		list = []any{v}
 	}
 	if len(list) == 0 || len(list) > maxStatements {
-		return fmt.Errorf("Statement: there are %d statements; a policy has 1 to %d", len(list), maxStatements)
+		return at("Statement", "there are %d statements; a policy has 1 to %d", len(list), maxStatements)
 	}
 	for i, one := range list {
 		object, ok := one.([]member)
 		if !ok {
-			return fmt.Errorf("Statement[%d]: is no JSON object", i)
+			return at(fmt.Sprintf("Statement[%d]", i), "is no JSON object")
 		}
 		s, on, err := r.statement(object)
 		if err != nil {
-			return fmt.Errorf("Statement[%d].%w", i, err)
+			return fmt.Errorf("%s.%w", fmt.Sprintf("Statement[%d]", i), err)
 		}
 		if on {
 			p.statements = append(p.statements, s)
@@ -174,7 +179,7 @@ func (r *reader) statement(object []member) (s statement, on bool, err error) {
 		case "Sid":
 		case "Effect":
 			if m.value != "Allow" && m.value != "Deny" {
-				return s, false, fmt.Errorf("Effect: is Allow or Deny, not %v", m.value)
+				return s, false, at("Effect", "is Allow or Deny, not %v", m.value)
 			}
 			s.deny = m.value == "Deny"
 		case "Action":
@@ -185,7 +190,7 @@ func (r *reader) statement(object []member) (s statement, on bool, err error) {
 			s.conditions, err = r.conditions(m.value)
 		case "Principal":
 			if !r.resource {
-				return s, false, errors.New("Principal: stands in resource policies alone")
+				return s, false, at("Principal", "stands in resource policies alone")
 			}
 			err = everyone(m.value)
 		default:

@@ -229,7 +229,7 @@ func TestFaults(t *testing.T) {
 		{"binary types without a member", func(w *workshop) error { return w.api.Patch(patch(OpAdd, "/binaryMediaTypes", "x/y")) },
 			fault.Invalid, "Invalid patch path /binaryMediaTypes"},
 		{"a policy", func(w *workshop) error { return w.api.Patch(patch(OpReplace, "/policy", "{}")) },
-			fault.Invalid, "Invalid policy document. Please check the policy syntax and ensure that Principals are valid. policy: Statement is required"},
+			fault.Invalid, "Invalid policy document. Please check the policy syntax and ensure that Principals are valid. policy: Statement: is required"},
 
 		{"unknown parent", func(w *workshop) error { return drop(w.api.AddResource("nope", "x", w.ids)) }, fault.NotFound, unknownResource},
 		{"same name", func(w *workshop) error { return drop(w.api.AddResource(w.api.RootResourceID, "v1", w.ids)) },
