@@ -18,17 +18,16 @@ type handshakes struct {
 	net.Listener
 	config *tls.Config
 	ready  chan net.Conn
+	failed chan error      // of the listener, each of which is told once
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	start  sync.Once
 	all    sync.WaitGroup
-	failed chan struct{} // closed when err is set
-	err    error         // of the listener
 }
 
 func handshaking(l net.Listener, config *tls.Config) *handshakes {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &handshakes{Listener: l, config: config, ready: make(chan net.Conn), ctx: ctx, cancel: cancel, failed: make(chan struct{})}
+	return &handshakes{Listener: l, config: config, ready: make(chan net.Conn), failed: make(chan error), ctx: ctx, cancel: cancel}
 }
 
 func (h *handshakes) Accept() (net.Conn, error) {
@@ -36,19 +35,25 @@ func (h *handshakes) Accept() (net.Conn, error) {
 	select {
 	case c := <-h.ready:
 		return c, nil
-	case <-h.failed:
-		return nil, h.err
+	case err := <-h.failed:
+		return nil, err
+	case <-h.ctx.Done():
+		return nil, net.ErrClosed
 	}
 }
 
-// accept takes connections until the listener fails or is closed.
+// accept takes connections until the listener is closed. Whether it goes on after an error is net/http's to decide, which
+// waits for file descriptors to come back: by the next Accept.
 func (h *handshakes) accept() {
 	for {
 		c, err := h.Listener.Accept()
 		if err != nil {
-			h.err = err
-			close(h.failed)
-			return
+			select {
+			case h.failed <- err:
+				continue
+			case <-h.ctx.Done():
+				return
+			}
 		}
 		h.all.Go(func() { h.shake(tls.Server(c, h.config)) })
 	}

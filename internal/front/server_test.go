@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -320,6 +321,45 @@ func TestTLSWithoutNegotiation(t *testing.T) {
 		transport.CloseIdleConnections()
 	}
 	n.stop() // nor does it keep the server
+}
+
+// A listener that fails for a while, as it does when the process has no more file descriptors, goes on afterwards, with
+// TLS and without.
+func TestListenersRecover(t *testing.T) {
+	cert, key := keyPair(t, t.TempDir(), 1)
+	f := func(l Listener) {
+		t.Helper()
+		n := serve(t, Options{Ingest: l, AWS: Listener{Addr: Off}, listen: func(_ context.Context, network, addr string) (net.Listener, error) {
+			ln, err := net.Listen(network, addr)
+			return &faltering{Listener: ln}, err
+		}})
+		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+		defer transport.CloseIdleConnections()
+		resp, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Get(n.IngestURL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		n.stop()
+		if !strings.Contains(n.log.String(), "too many open files") {
+			t.Errorf("nobody is told:\n%s", n.log)
+		}
+	}
+	f(Listener{Addr: "127.0.0.1:0"})
+	f(Listener{Addr: "127.0.0.1:0", TLSCert: cert, TLSKey: key})
+}
+
+// faltering is a listener that fails twice.
+type faltering struct {
+	net.Listener
+	accepts int
+}
+
+func (l *faltering) Accept() (net.Conn, error) {
+	if l.accepts++; l.accepts <= 2 {
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return l.Listener.Accept()
 }
 
 // A renewed certificate is taken up while the server runs; a broken renewal keeps the old one.

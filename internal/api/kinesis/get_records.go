@@ -53,7 +53,7 @@ var getRecords = operation{name: "GetRecords", pages: true, run: func(s *Service
 	req := stream.ReadRequest{
 		Shard:      stream.ShardRef{Stream: st.Name, ID: st.ID, Shard: sh.Index},
 		From:       t.from,
-		MaxRecords: limit,
+		MaxRecords: min(limit, int(room/recordFrame)), // so that a page of tiny records fits too
 		MaxBytes:   int(room),
 	}
 	batch := pages.Get().(*stream.Batch)

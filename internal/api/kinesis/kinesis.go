@@ -10,8 +10,9 @@
 //
 // Bounds: a body [MaxBodyBytes], an answer of records maxReadBytes; lists of shards,
 // streams and tags by the service's limits (limits.go). Its rates of calls apply where
-// Options.ExactRates says so (rates.go). Subscriptions to shards: maxSubscriptions, and
-// eventMemory for what they send (subscribe.go).
+// Options.ExactRates says so (rates.go). Pages of GetRecords share maxPageMemory
+// (page_memory.go). Subscriptions to shards: maxSubscriptions, and eventMemory for
+// what they send (subscribe.go).
 package kinesis
 
 import (

@@ -11,8 +11,8 @@ import (
 	"millrace/internal/stream"
 )
 
-// pageMemory bounds the pages of GetRecords that are being read, encoded, or taken by their callers: the bytes of their
-// data and keys, which in JSON are held twice and a half for as long as an answer is on its way. When many callers want
+// pageMemory bounds the pages of GetRecords that are being read, encoded, or taken by their callers: their pageBytes,
+// which in JSON are held twice and a half for as long as an answer is on its way. When many callers want
 // large pages, or take them slowly, pages get smaller; a page may always be.
 type pageMemory struct {
 	room *semaphore.Weighted
@@ -63,9 +63,10 @@ func (m *pageMemory) fit(reserved, bytes int64) (int64, error) {
 	return bytes, nil
 }
 
+// pageBytes is what a page counts as: its data and keys or, where these are tiny, what stands around them.
 func pageBytes(batch *stream.Batch) (n int64) {
 	for i := range batch.Records {
 		n += int64(len(batch.Records[i].Data) + len(batch.Records[i].PartitionKey))
 	}
-	return n
+	return max(n, int64(len(batch.Records))*recordFrame)
 }

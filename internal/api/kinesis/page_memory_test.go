@@ -60,6 +60,35 @@ func TestGetRecordsGivesMemoryBack(t *testing.T) {
 	}
 }
 
+// Records without data take memory too: pages of them count, and are short when memory is.
+func TestTinyRecordsTakePageMemory(t *testing.T) {
+	w := newWorld(t)
+	w.invoke(t, "CreateStream", `{"StreamName":"s","ShardCount":1}`)
+	const all = 500
+	if r := w.invoke(t, "PutRecords", `{"StreamName":"s","Records":[`+strings.Repeat(`{"Data":"","PartitionKey":"k"},`, all-1)+`{"Data":"","PartitionKey":"k"}]}`); r.Status != 200 {
+		t.Fatalf("%s", r.Body)
+	}
+	var start struct{ ShardIterator string }
+	w.invokeInto(t, &start, "GetShardIterator", `{"StreamName":"s","ShardId":"0","ShardIteratorType":"TRIM_HORIZON"}`)
+	f := func(want int) {
+		t.Helper()
+		r := w.run(t.Context(), find("GetRecords"), asJSON, false, fmt.Appendf(nil, `{"ShardIterator":%q}`, start.ShardIterator), nil)
+		defer w.pages.give(r.held)
+		if got := strings.Count(string(r.Body), "PartitionKey"); got != want {
+			t.Errorf("%d records, want %d", got, want)
+		}
+		if r.held < int64(len(r.Body))*3/4 {
+			t.Errorf("a page of %d bytes counts as %d", len(r.Body), r.held)
+		}
+	}
+	f(all)
+	for w.pages.room.TryAcquire(leastPage) {
+		w.pages.used.Add(leastPage)
+	}
+	w.pages.give(leastPage)
+	f(leastPage / recordFrame)
+}
+
 func (w *world) invoke(t *testing.T, operation, body string) Result {
 	t.Helper()
 	return w.Invoke(t.Context(), operation, []byte(body), nil)

@@ -92,7 +92,7 @@ func (s *Service) subscribe(ctx context.Context, st *stream.Stream, con *stream.
 	u := &subscription{
 		s: s, ref: stream.ShardRef{Stream: st.Name, ID: st.ID, Shard: sh.Index}, arn: s.consumerARN(st, con),
 		key:  subscriptionKey{st.ID, keyOf(con), sh.Index},
-		next: from, first: sh.First,
+		next: from, first: sh.First, behind: 1,
 	}
 	u.ctx, u.cancel = context.WithCancelCause(ctx)
 	if err := s.subscriptions.enter(u); err != nil {

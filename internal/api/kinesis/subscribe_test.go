@@ -369,6 +369,28 @@ func TestForeignContinuation(t *testing.T) {
 	f(stream.SequenceNumber{}, stream.SequenceNumber{}, "1009843200000")
 }
 
+// Where numbers are another service's, a shard that could not be read yet does not name the number that the caller began
+// with: who went on behind it would miss its record.
+func TestForeignStartIsNotPassedOver(t *testing.T) {
+	inTime(t, func(t *testing.T, w *world, consumer string) {
+		w.backend.foreign = true
+		number := w.put(t, "b2xk")
+		w.backend.failReads(fault.New(fault.Throttled, "", "", "too fast"))
+		f := w.follow(consumer, shard0, `{"Type":"AT_SEQUENCE_NUMBER","SequenceNumber":"`+number+`"}`)
+		time.Sleep(2 * idlePeriod)
+		if got := f.messages(t); len(got) != 1 {
+			t.Errorf("%v", got)
+		}
+		w.backend.failReads(nil)
+		time.Sleep(readPause)
+		if got := f.messages(t); len(got) != 2 || len(eventOf(t, got[1]).Records) != 1 {
+			t.Errorf("%v", got)
+		}
+		f.leave()
+		<-f.ended
+	})
+}
+
 // A second call within five seconds of the first is refused, a later one takes over; other consumers and shards do
 // not matter.
 func TestTakeOver(t *testing.T) {

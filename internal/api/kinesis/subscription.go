@@ -29,7 +29,7 @@ type subscription struct {
 	first     stream.SequenceNumber // the shard's
 	delivered stream.SequenceNumber // the last record's; zero: none
 	spoke     time.Time             // when the last event was sent
-	behind    int64                 // as the last read told
+	behind    int64                 // as the last read told; above 0 before the first, which may be throttled
 }
 
 var (

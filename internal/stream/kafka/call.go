@@ -90,9 +90,12 @@ func (c *call) fill(s *streamState, op string, entries []stream.Entry) error {
 		if len(e.PartitionKey) > maxKeyBytes {
 			return fault.New(fault.Invalid, op, s.def.Name, "entry %d: the partition key has %d bytes; at most %d", i, len(e.PartitionKey), maxKeyBytes)
 		}
-		n := len(e.Data) + len(e.PartitionKey)
-		if n > limit {
-			return fault.New(fault.Invalid, op, s.def.Name, "entry %d has %d bytes of data and key; the topic takes at most %d", i, n, limit)
+		n, most := len(e.Data)+len(e.PartitionKey), limit
+		if e.Sealed {
+			most += sealedRoom
+		}
+		if n > most {
+			return fault.New(fault.Invalid, op, s.def.Name, "entry %d has %d bytes of data and key; the topic takes at most %d", i, n, most)
 		}
 		total += n
 		if e.ExplicitHashKey != nil && !hidden {

@@ -25,8 +25,11 @@ const (
 	// maxKeyChars and maxKeyBytes bound a partition key: 256 characters of up to four bytes.
 	maxKeyChars = 256
 	maxKeyBytes = 4 * maxKeyChars
-	// recordOverhead is what a record takes in a batch beside key and data, at most: lengths, deltas, the header.
+	// recordOverhead is what a record takes in a batch beside key and data, at most: lengths, deltas, the headers.
 	recordOverhead = 128
+	// sealedRoom is how much longer the data of a sealed record may be. What is left of the overheads of a batch of one
+	// record has room for it, so that topics need no more.
+	sealedRoom = 64
 	// batchOverhead is what a batch takes beside its records.
 	batchOverhead = 128
 	// maxDataBytes is the largest record that a stream may be set to take.

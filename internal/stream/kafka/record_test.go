@@ -1,12 +1,30 @@
 package kafka
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/internal/stream"
+	"millrace/internal/stream/seal"
 )
+
+// The largest record that a stream takes fits its topic sealed too, with the longest keys.
+func TestLargestSealedRecord(t *testing.T) {
+	r := newRig(t)
+	b, _ := r.open(nil)
+	for _, size := range []int{stream.DefaultMaxRecordBytes, maxDataBytes} {
+		name := "s" + strings.Repeat("x", size>>20)
+		create(t, b, stream.CreateStream{Name: name, MaxRecordBytes: size})
+		key := stream.MaxHashKey
+		e := stream.Entry{PartitionKey: strings.Repeat("\U0001F600", maxKeyChars), ExplicitHashKey: &key, Data: make([]byte, size+seal.Overhead), Sealed: true}
+		results := make([]stream.Result, 1)
+		if err := b.Append(t.Context(), name, []stream.Entry{e}, results); err != nil || results[0].Err != nil {
+			t.Error(err, results[0].Err)
+		}
+	}
+}
 
 // Who reads a topic sees the hash key that a caller gave; records of hidden streams, that only we read, are without it. Each goes to
 // the shard that it names.

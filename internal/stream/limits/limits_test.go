@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -538,5 +539,35 @@ func TestAppendAllocatesNothing(t *testing.T) {
 	})
 	if n > 2 { // the pool may lose what it keeps: to a garbage collection, and to the race detector
 		t.Errorf("%v allocations a call", n)
+	}
+}
+
+// allClosed describes a stream none of whose shards takes writes, and refuses them.
+type allClosed struct{ stream.Backend }
+
+func (a allClosed) Stream(name string) (*stream.Stream, bool) {
+	def, ok := a.Backend.Stream(name)
+	if !ok {
+		return nil, false
+	}
+	closed := *def
+	closed.Shards = slices.Clone(def.Shards)
+	for i := range closed.Shards {
+		closed.Shards[i].Closed = &stream.ShardEnd{}
+	}
+	return &closed, true
+}
+
+func (allClosed) Append(context.Context, string, []stream.Entry, []stream.Result) error {
+	return fault.New(fault.Unavailable, "", "", "no shard is open")
+}
+
+// What is wrong with a stream without open shards is its engine's to say.
+func TestNoOpenShard(t *testing.T) {
+	w := newWorld(t, stream.CreateStream{Shards: 2})
+	w.Backend = Of(Options{Backend: allClosed{w.Backend.Backend}, Account: "000000000000", Now: w.clock})
+	err := w.Append(t.Context(), "s", []stream.Entry{{PartitionKey: "k"}}, make([]stream.Result, 1))
+	if !fault.Is(err, fault.Unavailable) {
+		t.Error(err)
 	}
 }

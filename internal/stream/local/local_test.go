@@ -431,6 +431,33 @@ func seeded() *ids.Source { return ids.Seeded(1) }
 
 func rng(seed int) *rand.Rand { return rand.New(rand.NewPCG(uint64(seed), 0)) }
 
+// A reader looks at the tip first and at the segments then. What has become durable between the two lies before the
+// newest segment, and must not be passed over.
+func TestReadStopsAtTheTipThatItSaw(t *testing.T) {
+	b := open(t, vfs.NewMem(), "log", newClock(), func(o *Options) { o.BucketBytes = 100 })
+	def, err := b.CreateStream(t.Context(), stream.CreateStream{Name: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, b, "s", "0")
+	put(t, b, "s", "1", strings.Repeat("1", 100)) // the bucket is full
+	put(t, b, "s", "3")
+	sh := b.state.Load().byName["s"].shards[0]
+	if len(sh.segments) != 2 {
+		t.Fatalf("%d segments", len(sh.segments))
+	}
+	durable := sh.durable.Swap(1) // as the reader saw it
+	var batch stream.Batch
+	req := stream.ReadRequest{Shard: stream.ShardRef{Stream: "s", ID: def.ID}, MaxRecords: 100, MaxBytes: 1 << 20}
+	if err := b.Read(t.Context(), req, &batch); err != nil {
+		t.Fatal(err)
+	}
+	sh.durable.Store(durable)
+	if len(batch.Records) != 1 || batch.Next != sh.sequence(1) {
+		t.Errorf("%d records, next %s; the second is %s", len(batch.Records), batch.Next, sh.sequence(1))
+	}
+}
+
 // A read here fills what it may: who pages by number or size pays for no more rounds than it has to.
 func TestReadFillsItsBounds(t *testing.T) {
 	b := open(t, vfs.NewMem(), "log", newClock(), nil)

@@ -93,7 +93,8 @@ func (r *reader) run() error {
 		}
 		before := r.pos
 		for i, seg := range list[:n] {
-			if err := r.segment(seg); err != nil || r.full {
+			// At the limit: of what has become durable since, some may lie in this segment, before the next one begins.
+			if err := r.segment(seg); err != nil || r.full || r.pos >= r.limit {
 				return err
 			}
 			if i+1 < n {
