@@ -61,7 +61,7 @@ var getRecords = operation{name: "GetRecords", pages: true, run: func(s *Service
 	if err := s.Backend.Read(c.ctx, req, batch); err != nil {
 		return worded(err, fault.NotFound, s.noShard(sh.ID(), st.Name))
 	}
-	if room, err = s.pages.fit(room, pageBytes(batch)); err != nil {
+	if room, err = s.pages.fit(c.ctx, room, pageBytes(batch)); err != nil {
 		return err
 	}
 	s.answerRecords(c, st, sh, batch)

@@ -3,6 +3,7 @@ package kinesis
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -26,6 +27,8 @@ const (
 	pageShare = 4
 	// leastPage is what a caller waits for when there is no room for more.
 	leastPage = 64 << 10
+	// fitWait is how long a page waits for room that it turned out to need. It holds some meanwhile, so that it must end.
+	fitWait = 2 * time.Second
 )
 
 func newPageMemory() *pageMemory { return &pageMemory{room: semaphore.NewWeighted(maxPageMemory)} }
@@ -48,14 +51,16 @@ func (m *pageMemory) give(n int64) {
 	m.room.Release(n)
 }
 
-// fit makes the reservation what a page of so many bytes needs. A single record may be larger than what was reserved;
-// when there is no room for it, its caller comes again.
-func (m *pageMemory) fit(reserved, bytes int64) (int64, error) {
+// fit makes the reservation what a page of so many bytes needs. A single record may be larger than what was reserved: it
+// waits for room in turn with the others, and when there is none for fitWait its caller comes again.
+func (m *pageMemory) fit(ctx context.Context, reserved, bytes int64) (int64, error) {
 	switch {
 	case bytes < reserved:
 		m.give(reserved - bytes)
 	case bytes > reserved:
-		if !m.room.TryAcquire(bytes - reserved) {
+		ctx, cancel := context.WithTimeout(ctx, fitWait)
+		defer cancel()
+		if m.room.Acquire(ctx, bytes-reserved) != nil {
 			return reserved, failure(kinesiswire.ErrProvisionedThroughputExceeded, "Rate exceeded: this node has no memory for a page of %d bytes now.", bytes)
 		}
 		m.used.Add(bytes - reserved)

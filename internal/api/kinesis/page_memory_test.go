@@ -33,7 +33,7 @@ func TestPageMemory(t *testing.T) {
 	if held[0] != maxReadBytes || held[len(held)-1] > 2*leastPage || len(held) < 20 {
 		t.Errorf("%d pages, from %d to %d bytes", len(held), held[0], held[len(held)-1])
 	}
-	if _, err := m.fit(leastPage, maxReadBytes); err == nil || !strings.Contains(err.Error(), "ProvisionedThroughputExceeded") {
+	if _, err := m.fit(gone(t), leastPage, maxReadBytes); err == nil || !strings.Contains(err.Error(), "ProvisionedThroughputExceeded") {
 		t.Errorf("a record that there is no room for: %v", err)
 	}
 	for _, n := range held {
@@ -103,4 +103,11 @@ func (w *world) invokeInto(t *testing.T, answer any, operation, body string) {
 	if err := json.Unmarshal(r.Body, answer); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// gone is the context of a caller who has left.
+func gone(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
 }
