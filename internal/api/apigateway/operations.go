@@ -98,7 +98,8 @@ var notes = map[string]string{
 	"PutIntegration":             "types AWS and MOCK; credentials are checked for their form and not evaluated; cache members are kept and shown, without effect",
 	"CreateModel":                "JSON Schema draft 4; a pattern that looks around or refers back is refused",
 	"PutGatewayResponse":         "three types are kept and shown, and never answered with: REQUEST_TOO_LARGE, which the service does not customise, RESOURCE_NOT_FOUND, for unknown paths are MISSING_AUTHENTICATION_TOKEN, and WAF_FILTERED",
-	"UpdateAccount":              "cloudwatchRoleArn is kept and shown; execution logs need no role here",
+	"UpdateAccount":              "cloudwatchRoleArn is kept and shown; logs need no role here",
+	"TestInvokeMethod":           "clientCertificateId is refused; the backend is the real one",
 }
 
 // Support lists all operations of the service's model.
