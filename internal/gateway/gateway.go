@@ -132,6 +132,11 @@ func (g *Gateway) Publish(apis []*restapi.API, short string) []error {
 	next.short = next.apis[short]
 	next.list = endpoints(next)
 	g.compiled, g.counters = p.compiled, p.counters
+	for _, a := range next.apis {
+		for _, s := range a.stages {
+			s.completeCanary()
+		}
+	}
 	g.current.Store(next)
 	return p.warnings
 }
