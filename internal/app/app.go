@@ -96,13 +96,15 @@ type Node struct {
 
 	directPutShards int // 0: the default, one
 
-	objects object.Store
-	engine  *delivery.Engine
-	logs    *stageLogs
-	gateway *gateway.Gateway
-	server  *front.Server
-	metrics *telemetry.Metrics
-	budget  *front.Budget
+	objects     object.Store
+	engine      *delivery.Engine
+	logs        *stageLogs
+	gateway     *gateway.Gateway
+	metered     *catalog.Snapshot // whose keys, plans and usage the gateway has; its follower's alone
+	savingUsage sync.Mutex        // one saveUsage at a time
+	server      *front.Server
+	metrics     *telemetry.Metrics
+	budget      *front.Budget
 
 	started  time.Time
 	checks   []check
@@ -217,7 +219,7 @@ func (n *Node) openDelivery(ctx context.Context) error {
 func (n *Node) services(credentials awswire.Lookup, kin *kinesis.Service, fire *firehose.Service) (map[front.Service]http.Handler, error) {
 	gw, err := apigateway.New(apigateway.Options{
 		Catalog: n.catalog, Account: n.account, IDs: n.ids, Now: time.Now, Credentials: credentials, Log: n.log, Import: importOpenAPI,
-		Tester: tester{n},
+		Tester: tester{n}, SaveUsage: n.saveUsage,
 	})
 	if err != nil {
 		return nil, err
@@ -246,12 +248,13 @@ func (n *Node) openGateway(ctx context.Context) error {
 	n.gateway, err = gateway.New(gateway.Options{
 		Actions: actions{kin, fire}, Account: n.account, IDs: n.ids, Now: time.Now,
 		TrustedProxies: n.opts.Config.TrustedProxies, ExactResponses: n.opts.Config.ExactResponses,
-		Budget: n.budget, Log: n.logs, AccessLogs: n.logs, Logger: n.log,
+		AccountThrottle: n.opts.Config.ExactLimits, Budget: n.budget, Log: n.logs, AccessLogs: n.logs, Logger: n.log,
 	})
 	if err != nil {
 		return err
 	}
 	n.followAPIs()
+	n.keepUsage()
 	return n.bind(ctx, handlers, credentials)
 }
 

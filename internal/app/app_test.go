@@ -235,7 +235,7 @@ func TestLimitsInForce(t *testing.T) {
 	}
 	eventually(t, "no object holds the events", func() bool { return r.delivered() != "" })
 	var h Health
-	if r.get("/_millrace/health", &h); h.Limits != limits.InForce {
+	if r.get("/_millrace/health", &h); h.Limits != limits.InForce+accountInForce {
 		t.Errorf("health tells of %q", h.Limits)
 	}
 	var page string

@@ -37,12 +37,15 @@ func (n *Node) source() delivery.Source {
 	return n.streams
 }
 
+// accountInForce is the limit of deployed APIs: see gateway.Options.AccountThrottle.
+const accountInForce = ", all APIs together take 10,000 requests a second"
+
 // Limits tells in a line which of the service's limits are in force.
 func (n *Node) Limits() string {
 	if n.limits == nil {
 		return "none: as fast as the machine"
 	}
-	return limits.InForce
+	return limits.InForce + accountInForce
 }
 
 // collectLimits tells whether limits are in force, and what they refused.

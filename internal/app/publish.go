@@ -48,6 +48,13 @@ func (n *Node) followAPIs() {
 }
 
 func (n *Node) publish(s *catalog.Snapshot) {
+	was := n.metered
+	if err := n.meter(s); err != nil {
+		n.log.Error("the API keys and usage plans can't be read; those that were served stay", "error", err)
+	}
+	if s.SameBesideUsage(was) {
+		return // a node has saved what it counted, which each does all the time
+	}
 	apis, err := catalog.APIs{}.Deployed(s)
 	if err != nil {
 		n.log.Error("the REST APIs can't be read; what was served stays", "error", err)

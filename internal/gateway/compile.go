@@ -39,6 +39,8 @@ type definition struct {
 	compressFrom int
 	// customised are the gateway responses that the API has set, itself or for their class; the others are nil.
 	customised [kinds]*gatewayResponse
+	// keyOfAuthorizer: a caller's API key is what its authorizer tells, not what it sends.
+	keyOfAuthorizer bool
 }
 
 // method is a verb of a resource, compiled.
@@ -50,6 +52,7 @@ type method struct {
 	verb         string
 	broken       string // why every call is answered with 500; empty when it can run
 	mock         bool
+	keyed        bool   // apiKeyRequired
 	kind         string // the integration's type
 	passthrough  string
 	handling     string      // contentHandling of the request
@@ -133,6 +136,7 @@ type compiler struct {
 
 func compileDefinition(apiID string, d *restapi.Definition, actions Actions) *definition {
 	c := &compiler{actions: actions, models: schema.NewSet(apiID, d.Schemas()), src: d, def: &definition{root: &node{}, binary: slices.Clone(d.BinaryMediaTypes)}}
+	c.def.keyOfAuthorizer = d.APIKeySource == "AUTHORIZER"
 	children := map[string][]*restapi.Resource{}
 	for _, r := range d.Sorted() {
 		if r.ID != d.RootResourceID {
@@ -169,6 +173,7 @@ func (c *compiler) warn(property string, err error) string {
 
 func (c *compiler) compile(r *restapi.Resource, verb string, src *restapi.Method) *method {
 	m := &method{index: len(c.def.methods), def: c.def, resourceID: r.ID, resourcePath: r.Path, verb: verb}
+	m.keyed = src.APIKeyRequired
 	c.method = m
 	c.def.methods = append(c.def.methods, m)
 	i := src.Integration

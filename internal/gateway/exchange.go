@@ -30,6 +30,7 @@ type exchange struct {
 	trace       string // X-Amzn-Trace-Id for the answer, with Parent and Sampled
 	rootLen     int    // of trace: the part that a request without one is given
 	contentType string // of the request, without parameters; empty when none was sent
+	usageKey    string // the API key that an authorizer told (usageIdentifierKey)
 
 	in        mapping.Input
 	context   mapping.Context

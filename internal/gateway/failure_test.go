@@ -121,7 +121,7 @@ func TestFailures(t *testing.T) {
 	f("mock-without-status", post("/prod/mock", "", "{}"), config+"Unable to parse statusCode. It should be an integer that is defined in the request template.")
 	f("no-integration", post("/prod/none", "", "{}"), config)
 	f("unsupported-type", post("/prod/proxy", "", "{}"), "AWS_PROXY is not supported")
-	f("unsupported-key", post("/prod/keyed", "", "{}"), "apiKeyRequired")
+	f("no-key", post("/prod/keyed", "", "{}"), "")
 	f("unsupported-action", post("/prod/unknown", "", "{}"), "sqs:action/SendMessage is not supported")
 }
 

@@ -46,10 +46,12 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	// ExactResponses lets a default response of 2xx hide a backend's failure, as the service does.
 	ExactResponses bool
-	Budget         Budget     // default: none
-	Log            LogSink    // execution logs; default: errors to Logger
-	AccessLogs     AccessLogs // default: none, which is told of stages that want one
-	Logger         *slog.Logger
+	// AccountThrottle sets the service's throttle of an account before all methods.
+	AccountThrottle bool
+	Budget          Budget     // default: none
+	Log             LogSink    // execution logs; default: errors to Logger
+	AccessLogs      AccessLogs // default: none, which is told of stages that want one
+	Logger          *slog.Logger
 }
 
 // Gateway serves deployed APIs. It is safe for concurrent use.
@@ -57,6 +59,8 @@ type Gateway struct {
 	Options
 	current atomic.Pointer[snapshot]
 	clock   clock
+
+	metering metering
 
 	publishing sync.Mutex
 	compiled   map[deploymentKey]*definition // of the current snapshot
@@ -77,6 +81,7 @@ func New(o Options) (*Gateway, error) {
 		o.Log = NewSlogSink(o.Logger, o.Now)
 	}
 	g := &Gateway{Options: o}
+	g.metering.open(o.Now())
 	g.current.Store(&snapshot{})
 	return g, nil
 }
@@ -132,11 +137,7 @@ func (g *Gateway) Publish(apis []*restapi.API, short string) []error {
 	next.short = next.apis[short]
 	next.list = endpoints(next)
 	g.compiled, g.counters = p.compiled, p.counters
-	for _, a := range next.apis {
-		for _, s := range a.stages {
-			s.completeCanary()
-		}
-	}
+	g.metering.attach(next)
 	g.current.Store(next)
 	return p.warnings
 }

@@ -40,6 +40,9 @@ func (x *exchange) serve(ctx context.Context) {
 	if x.informs() {
 		x.logArrival()
 	}
+	if !x.meter() {
+		return
+	}
 	x.execute(ctx)
 }
 

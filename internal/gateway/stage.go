@@ -18,6 +18,7 @@ type stage struct {
 	variables    mapping.Params
 	settings     []restapi.MethodSetting // by method.index
 	counters     []*methodCounter        // by method.index; nil: the method is not counted
+	meter        *stageMeter             // of keys, throttles and quotas; a canary's is its stage's
 	access       *accessLog              // nil: there is none
 	tracing      bool
 	group        string // the log group of its execution logs
@@ -54,22 +55,11 @@ func (g *Gateway) newStage(api string, s *restapi.Stage, def, canary *definition
 		variables = map[string]string{}
 	}
 	maps.Copy(variables, s.Canary.Overrides)
-	c := &stage{deploymentID: s.Canary.DeploymentID, variables: params(variables), group: out.group + "/Canary", isCanary: "true"}
-	g.settle(c, api, s, canary, counters)
-	out.isCanary, out.canary, out.percent = "false", c, s.Canary.Percent
+	c := *out
+	c.deploymentID, c.variables, c.group, c.isCanary = s.Canary.DeploymentID, params(variables), out.group+"/Canary", "true"
+	g.settle(&c, api, s, canary, counters)
+	out.isCanary, out.canary, out.percent = "false", &c, s.Canary.Percent
 	return out, problems
-}
-
-// completeCanary gives the canary of a stage all that is not its own: also what was hung on the stage after it was made.
-func (s *stage) completeCanary() {
-	own := s.canary
-	if own == nil {
-		return
-	}
-	c := *s
-	c.deploymentID, c.def, c.variables, c.group, c.isCanary = own.deploymentID, own.def, own.variables, own.group, own.isCanary
-	c.settings, c.counters, c.canary = own.settings, own.counters, nil
-	s.canary = &c
 }
 
 var errTooManyCounted = errors.New("metricsEnabled: so many methods are counted one by one that these are not")

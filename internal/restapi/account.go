@@ -4,7 +4,8 @@ import "time"
 
 // What follows belongs to an account and a region, not to one API.
 
-// APIKey tells callers apart.
+// APIKey tells callers apart. Its value is a secret: it leaves the node only where a call asks for it, and stands in no
+// log.
 type APIKey struct {
 	ID          string            `json:"id"`    // 10 of [a-z0-9]
 	Value       string            `json:"value"` // what callers send
@@ -28,7 +29,14 @@ type UsagePlan struct {
 	Throttle    *Throttle         `json:"throttle,omitempty"` // of each key
 	Quota       *Quota            `json:"quota,omitempty"`    // of each key
 	Keys        []string          `json:"keys,omitempty"`     // ids of API keys
+	Grants      map[string]Grant  `json:"grants,omitempty"`   // by id of an API key
 	Tags        map[string]string `json:"tags,omitempty"`
+}
+
+// Grant is what UpdateUsage gave a key beyond its quota, or took from it, for one period.
+type Grant struct {
+	Period   string `json:"period"` // the first day of it: "2026-11-01"
+	Requests int    `json:"requests"`
 }
 
 // PlanStage is a stage that a usage plan covers.
@@ -50,6 +58,8 @@ type Quota struct {
 	Limit  int    `json:"limit"`
 	Offset int    `json:"offset,omitempty"` // requests that count as made in the first period
 	Period string `json:"period"`
+	// Since is when the quota began: its period is the first one.
+	Since time.Time `json:"since,omitzero"`
 }
 
 // Domain is a custom domain name.

@@ -51,9 +51,6 @@ func checkOpen(m *Method, tell teller) {
 	if t := m.AuthorizationType; t != "" && t != "NONE" {
 		tell("authorizationType", "%s is not supported by this version of Millrace: every method is open; use NONE", t)
 	}
-	if m.APIKeyRequired {
-		tell("apiKeyRequired", "is not supported by this version of Millrace: there are no API keys")
-	}
 }
 
 func checkServed(i *Integration, tell teller) {

@@ -48,7 +48,7 @@ func TestCheckNamesWhatIsNotServed(t *testing.T) {
 	f(func(m *Method) { m.Integration = &Integration{Type: Mock} })
 	f(func(m *Method) { m.Integration = nil }) // the service's own fault, told when it is deployed
 	f(func(m *Method) { m.AuthorizationType = "AWS_IAM" }, "authorizationType: AWS_IAM is not supported")
-	f(func(m *Method) { m.APIKeyRequired = true }, "apiKeyRequired: ")
+	f(func(m *Method) { m.APIKeyRequired = true })
 	for _, kind := range []string{HTTP, HTTPProxy, AWSProxy} {
 		f(func(m *Method) { m.Integration.Type = kind }, "integration.type: "+kind+" is not supported")
 	}

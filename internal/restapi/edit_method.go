@@ -71,9 +71,6 @@ func (a *API) checkMethod(op string, m *Method) error {
 	default:
 		return invalid(op, "Invalid authorization type specified. Valid options are NONE,AWS_IAM,CUSTOM,COGNITO_USER_POOLS")
 	}
-	if m.APIKeyRequired {
-		return unsupported(op, "apiKeyRequired", "there are no API keys")
-	}
 	if err := checkRequestParameters(op, m.RequestParameters); err != nil {
 		return err
 	}

@@ -121,6 +121,9 @@ func (s *Stage) Set(key string, setting MethodSetting) error {
 	if err := checkLoggingLevel("restapi.Set", setting.LoggingLevel); err != nil {
 		return err
 	}
+	if err := setting.Throttle.check("restapi.Set"); err != nil {
+		return err
+	}
 	if err := setting.Cache.check("restapi.Set"); err != nil {
 		return err
 	}

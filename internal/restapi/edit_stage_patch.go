@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// The defaults of a method's settings that Millrace shows and does not act on: there is no cache to set up, and
-// no account-wide throttle, not with --aws-exact=limits either: that is about streams.
+// The defaults of a method's settings. Millrace shows those of the cache and has none to set up; the throttle is the
+// account's, which applies with --aws-exact=limits only.
 const (
 	DefaultThrottlingBurst    = 5000
 	DefaultThrottlingRate     = 10000.0
@@ -32,9 +32,13 @@ var settings = map[string]func(op string, m *MethodSetting, value string) error{
 		m.LoggingLevel = value
 		return checkLoggingLevel(op, value)
 	},
-	"throttling/burstLimit": onlyDefault("throttlingBurstLimit", "methods are not throttled", "5000"),
-	"throttling/rateLimit":  onlyDefault("throttlingRateLimit", "methods are not throttled", "10000", "10000.0"),
-	"caching/ttlInSeconds":  cachePatch(setCacheTTL),
+	"throttling/burstLimit": func(op string, m *MethodSetting, value string) error {
+		return m.throttle().patch(op, "burstLimit", value)
+	},
+	"throttling/rateLimit": func(op string, m *MethodSetting, value string) error {
+		return m.throttle().patch(op, "rateLimit", value)
+	},
+	"caching/ttlInSeconds": cachePatch(setCacheTTL),
 	"caching/enabled": cachePatch(func(_ string, c *CacheSetting, value string) error {
 		c.Disabled = value != "true"
 		return nil
@@ -179,6 +183,10 @@ func patchSetting(op string, s *Stage, p Patch, segments []string) error {
 	setting := MethodSetting{}
 	if old := s.MethodSettings[key]; old != nil {
 		setting = *old
+		if old.Throttle != nil {
+			own := *old.Throttle
+			setting.Throttle = &own
+		}
 	}
 	if err := set(op, &setting, p.Value); err != nil {
 		return err

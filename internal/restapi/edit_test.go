@@ -268,9 +268,6 @@ func TestFaults(t *testing.T) {
 		{"authorizer", func(w *workshop) error {
 			return drop(w.api.PutMethod(w.v1.ID, Method{HTTPMethod: "GET", AuthorizationType: "CUSTOM"}))
 		}, fault.Unsupported, "authorizationType CUSTOM is not supported by this version of Millrace: every method is open; use NONE"},
-		{"API key", func(w *workshop) error {
-			return drop(w.api.PutMethod(w.v1.ID, Method{HTTPMethod: "GET", AuthorizationType: "NONE", APIKeyRequired: true}))
-		}, fault.Unsupported, "apiKeyRequired is not supported by this version of Millrace: there are no API keys"},
 		{"one name twice", func(w *workshop) error {
 			return drop(w.api.PutMethod(w.v1.ID, Method{HTTPMethod: "GET", AuthorizationType: "NONE",
 				RequestParameters: map[string]bool{"method.request.path.a": true, "method.request.header.a": true}}))
@@ -383,8 +380,8 @@ func TestFaults(t *testing.T) {
 		{"no settings", onStage(OpRemove, "/*/*", ""), fault.Invalid,
 			"Cannot remove method setting */* because there is no method setting for this method "},
 		{"log level", onStage(OpReplace, "/*/*/logging/loglevel", "x"), fault.Invalid, "Invalid logging level specified. Valid options are OFF,ERROR,INFO"},
-		{"throttle", onStage(OpReplace, "/*/*/throttling/rateLimit", "5"), fault.Unsupported,
-			"throttlingRateLimit 5 is not supported by this version of Millrace: methods are not throttled"},
+		{"throttle", onStage(OpReplace, "/*/*/throttling/rateLimit", "fast"), fault.Invalid, "Invalid throttling rateLimit specified: fast"},
+		{"negative burst", onStage(OpReplace, "/*/*/throttling/burstLimit", "-1"), fault.Invalid, "Invalid throttling burstLimit specified: -1"},
 		{"deployment of stage", onStage(OpReplace, "/deploymentId", "x"), fault.Invalid, "Deployment id does not exist"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

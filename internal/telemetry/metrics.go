@@ -59,6 +59,8 @@ var (
 		"Lines of access and execution logs since this process started: written; dropped, because too many waited in memory; failed, because a file or a delivery stream did not take them or space was low.", "what")
 	StageLogPending = declare(gauge, "millrace_stage_log_pending_bytes",
 		"Bytes of such lines that wait to be written; a kill loses them.")
+	APITurnedAway = declare(counter, "millrace_api_turned_away_total",
+		"Requests to deployed APIs refused before their integration: for their API key (403), by a throttle or by a quota (429). Throttles of streams are not among them.", "why")
 
 	ServiceRequests = declare(counter, "millrace_service_requests_total",
 		"Calls to the AWS endpoint, by service. Calls that deployed APIs make in process are not among them.", "service")

@@ -27,6 +27,9 @@ type build struct {
 	buckets    []*bucketSpec
 	deliveries []*deliverySpec
 	apis       []*apiSpec
+	keys       []*keySpec
+	plans      []*planSpec
+	planKeys   []*planKeySpec
 	account    *restapi.Account
 	others     []*resource // kept in the record, without effect on the node
 	outputs    []Output
@@ -162,7 +165,7 @@ func (b *build) nameOf(r *resource) (string, bool) {
 			}
 		}
 	}
-	if had := b.record.Resources[r.logical]; had != nil && had.Type == r.kind.name && !had.Named {
+	if had := b.record.Resources[r.logical]; had != nil && had.Type == r.kind.name && !had.Named && !r.kind.made {
 		return had.Physical, true
 	}
 	if r.kind.generate != nil {

@@ -203,6 +203,15 @@ func (p *planner) plan() {
 	for _, s := range p.b.apis {
 		tokens = append(tokens, p.api(s)...)
 	}
+	for _, s := range p.b.keys {
+		p.key(s)
+	}
+	for _, s := range p.b.plans {
+		p.usagePlan(s)
+	}
+	for _, s := range p.b.planKeys {
+		p.planKey(s)
+	}
 	p.tokens = strings.NewReplacer(tokens...)
 	p.left()
 }
@@ -456,7 +465,8 @@ func (p *planner) delivery(s *deliverySpec) {
 }
 
 // removalOrder takes away readers before what they read.
-var removalOrder = []string{"AWS::KinesisFirehose::DeliveryStream", "AWS::ApiGateway::Stage", "AWS::ApiGateway::RestApi",
+var removalOrder = []string{"AWS::KinesisFirehose::DeliveryStream", "AWS::ApiGateway::UsagePlanKey",
+	"AWS::ApiGateway::UsagePlan", "AWS::ApiGateway::ApiKey", "AWS::ApiGateway::Stage", "AWS::ApiGateway::RestApi",
 	"AWS::Serverless::Api", "AWS::Kinesis::Stream", "AWS::S3::Bucket"}
 
 // left plans what becomes of resources that have left the file.
@@ -512,6 +522,8 @@ func (p *planner) remove(ctx context.Context, e *RecordEntry) error {
 		err = p.target.Buckets.DeleteBucket(ctx, e.Physical)
 	case "AWS::ApiGateway::Stage":
 		err = p.removeStage(ctx, e.Physical)
+	case apiKeyType.name, usagePlanType.name, usagePlanKeyType.name:
+		err = p.removeMetered(ctx, e)
 	default:
 		err = p.target.Catalog.Update(ctx, func(tx *catalog.Tx) error { catalog.APIs{}.Delete(tx, e.Physical); return nil })
 	}

@@ -1,6 +1,7 @@
 package template
 
 import (
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -75,6 +76,21 @@ func (p *properties) integer(name string, otherwise int) int {
 	v, ok := yamldoc.Int(n)
 	if !ok {
 		p.tell(name, "is a whole number")
+		return otherwise
+	}
+	return v
+}
+
+// number reads a number that may have a fraction.
+func (p *properties) number(name string, otherwise float64) float64 {
+	n := yamldoc.Get(p.node, name)
+	if n == nil {
+		return otherwise
+	}
+	text, _ := yamldoc.Text(n)
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		p.tell(name, "is a number")
 		return otherwise
 	}
 	return v

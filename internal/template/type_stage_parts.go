@@ -1,7 +1,6 @@
 package template
 
 import (
-	"strconv"
 	"strings"
 
 	"millrace/internal/restapi"
@@ -51,13 +50,8 @@ func (p *properties) canary(name, own string) *canarySpec {
 
 // percent reads a share of traffic.
 func (p *properties) percent(name string) float64 {
-	n := yamldoc.Get(p.node, name)
-	if n == nil {
-		return 0
-	}
-	text, _ := yamldoc.Text(n)
-	v, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(v >= 0 && v <= 100) {
+	v := p.number(name, 0)
+	if !(v >= 0 && v <= 100) {
 		p.tell(name, "is a number from 0 to 100")
 		return 0
 	}
@@ -95,13 +89,24 @@ func (p *properties) cacheSetting() (c restapi.CacheSetting) {
 }
 
 // settingMembers are those of a method's settings, which StageDescription has for all methods, too.
-var settingMembers = []string{"LoggingLevel", "DataTraceEnabled", "MetricsEnabled", "CachingEnabled", "CacheTtlInSeconds", "CacheDataEncrypted"}
+var settingMembers = []string{"LoggingLevel", "DataTraceEnabled", "MetricsEnabled", "CachingEnabled", "CacheTtlInSeconds", "CacheDataEncrypted",
+	"ThrottlingRateLimit", "ThrottlingBurstLimit"}
 
 // methodSetting reads the settings of a method.
 func (p *properties) methodSetting() *restapi.MethodSetting {
 	return &restapi.MethodSetting{
 		LoggingLevel: p.text("LoggingLevel"), DataTraceEnabled: p.boolean("DataTraceEnabled"), MetricsEnabled: p.boolean("MetricsEnabled"),
-		Cache: p.cacheSetting(),
+		Cache: p.cacheSetting(), Throttle: p.methodThrottle(),
+	}
+}
+
+// methodThrottle reads a method's throttle; nil: it says none.
+func (p *properties) methodThrottle() *restapi.Throttle {
+	if !p.has("ThrottlingRateLimit") && !p.has("ThrottlingBurstLimit") {
+		return nil
+	}
+	return &restapi.Throttle{
+		Rate: p.number("ThrottlingRateLimit", restapi.DefaultThrottlingRate), Burst: p.integer("ThrottlingBurstLimit", restapi.DefaultThrottlingBurst),
 	}
 }
 

@@ -19,6 +19,7 @@ type resourceType struct {
 	generate   func(b *build, r *resource) string                  // a physical name; default STACK-LOGICALID-RANDOM
 	ref        func(b *build, r *resource, physical string) string // the value of Ref; default the physical name
 	attributes map[string]func(b *build, r *resource, physical string) string
+	made       bool // generate tells the name from the properties, each time anew
 	make       func(b *build, r *resource, p *properties) (done bool)
 }
 
@@ -31,6 +32,7 @@ const (
 	phaseMethod
 	phaseDeployment
 	phaseStage
+	phasePlan
 	phases
 )
 
@@ -46,7 +48,7 @@ func init() { // the types refer to functions that look types up
 	types = []*resourceType{
 		streamType, bucketType, deliveryType,
 		restAPIType, apiResourceType, methodType, modelType, validatorType, deploymentType, stageType, accountType, serverlessType,
-		gatewayResponseType,
+		gatewayResponseType, apiKeyType, usagePlanType, usagePlanKeyType,
 	}
 	types = append(types, recordedTypes...)
 }

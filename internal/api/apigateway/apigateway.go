@@ -9,8 +9,7 @@
 // durably when it answers with success, or nothing; the gateway that follows the
 // catalog serves it from then on.
 //
-// What belongs to later parts (API keys, usage plans, authorizers, domain names,
-// export, …) is answered with a
+// What belongs to later parts (authorizers, domain names, export, …) is answered with a
 // BadRequestException that names the operation or the member; [Support] lists both
 // kinds.
 package apigateway
@@ -46,6 +45,9 @@ type Options struct {
 	Import Importer
 	// Tester runs methods for TestInvokeMethod; nil refuses it by name.
 	Tester Tester
+	// SaveUsage brings what the node has counted of usage plans into the catalog, where GetUsage reads it; nil: what lies
+	// there is all.
+	SaveUsage func(context.Context) error
 }
 
 // Service answers the control plane. It is safe for concurrent use.

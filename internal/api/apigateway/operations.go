@@ -76,6 +76,25 @@ var operations = map[string]operation{
 	"PutGatewayResponse":    answers((*Service).putGatewayResponse),
 	"UpdateGatewayResponse": answers((*Service).updateGatewayResponse),
 
+	"CreateApiKey":  answers((*Service).createAPIKey),
+	"DeleteApiKey":  done((*Service).deleteAPIKey),
+	"GetApiKey":     answers((*Service).getAPIKey),
+	"GetApiKeys":    answers((*Service).getAPIKeys),
+	"ImportApiKeys": answers((*Service).importAPIKeys),
+	"UpdateApiKey":  answers((*Service).updateAPIKey),
+
+	"CreateUsagePlan":    answers((*Service).createUsagePlan),
+	"CreateUsagePlanKey": answers((*Service).createUsagePlanKey),
+	"DeleteUsagePlan":    done((*Service).deleteUsagePlan),
+	"DeleteUsagePlanKey": done((*Service).deleteUsagePlanKey),
+	"GetUsage":           answers((*Service).getUsage),
+	"GetUsagePlan":       answers((*Service).getUsagePlan),
+	"GetUsagePlanKey":    answers((*Service).getUsagePlanKey),
+	"GetUsagePlanKeys":   answers((*Service).getUsagePlanKeys),
+	"GetUsagePlans":      answers((*Service).getUsagePlans),
+	"UpdateUsage":        answers((*Service).updateUsage),
+	"UpdateUsagePlan":    answers((*Service).updateUsagePlan),
+
 	"GetAccount":    answers((*Service).getAccount),
 	"GetTags":       answers((*Service).getTags),
 	"TagResource":   done((*Service).tagResource),
@@ -100,6 +119,9 @@ var notes = map[string]string{
 	"PutGatewayResponse":         "three types are kept and shown, and never answered with: REQUEST_TOO_LARGE, which the service does not customise, RESOURCE_NOT_FOUND, for unknown paths are MISSING_AUTHENTICATION_TOKEN, and WAF_FILTERED",
 	"UpdateAccount":              "cloudwatchRoleArn is kept and shown; logs need no role here",
 	"TestInvokeMethod":           "clientCertificateId is refused; the backend is the real one",
+	"CreateApiKey":               "stageKeys are kept and shown, without effect: usage plans say what a key may call; generateDistinctId false is refused",
+	"CreateUsagePlan":            "productCode is kept and shown, without effect; a quota counts in the periods of UTC, weeks from Sunday on",
+	"GetUsage":                   "of the last 92 days; in a cluster, what other nodes counted in the last 10 s is missing; without a quota 0 is left",
 }
 
 // Support lists all operations of the service's model.

@@ -152,6 +152,9 @@ func settingView(m *restapi.MethodSetting) wire.MethodSetting {
 	if m.Cache.TTLSeconds != nil {
 		ttl = *m.Cache.TTLSeconds
 	}
+	if m.Throttle != nil {
+		burst, rate = m.Throttle.Burst, m.Throttle.Rate
+	}
 	return wire.MethodSetting{
 		MetricsEnabled:                         &m.MetricsEnabled,
 		LoggingLevel:                           text(m.LoggingLevel),

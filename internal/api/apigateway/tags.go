@@ -5,15 +5,17 @@ import (
 	"strings"
 
 	wire "millrace/internal/awsmodel/apigatewaywire"
+	"millrace/internal/catalog"
 	"millrace/internal/fault"
 	"millrace/internal/ids"
 	"millrace/internal/restapi"
 )
 
-// tagged is what an ARN names: an API, or a stage of one.
-type tagged struct{ api, stage string }
+// tagged is what an ARN names: an API or a stage of one, an API key, or a usage plan.
+type tagged struct{ api, stage, key, plan string }
 
-// parseTagged reads arn:aws:apigateway:us-east-1::/restapis/abc and .../restapis/abc/stages/prod.
+// parseTagged reads arn:aws:apigateway:us-east-1::/restapis/abc, .../restapis/abc/stages/prod, .../apikeys/abc and
+// .../usageplans/abc.
 func parseTagged(arn string) (tagged, error) {
 	const op = "apigateway.Tags"
 	a, ok := ids.ParseARN(arn)
@@ -25,7 +27,11 @@ func parseTagged(arn string) (tagged, error) {
 	case len(parts) == 2 && parts[0] == "restapis":
 		return tagged{api: parts[1]}, nil
 	case len(parts) == 4 && parts[0] == "restapis" && parts[2] == "stages":
-		return tagged{parts[1], parts[3]}, nil
+		return tagged{api: parts[1], stage: parts[3]}, nil
+	case len(parts) == 2 && parts[0] == "apikeys":
+		return tagged{key: parts[1]}, nil
+	case len(parts) == 2 && parts[0] == "usageplans":
+		return tagged{plan: parts[1]}, nil
 	}
 	return tagged{}, fault.New(fault.NotFound, op, arn, "Invalid resource ARN specified: %s", arn)
 }
@@ -42,10 +48,22 @@ func (t tagged) in(api *restapi.API) (*map[string]string, error) {
 	return &s.Tags, nil
 }
 
-func (s *Service) getTags(_ context.Context, in *wire.GetTagsRequest) (*wire.Tags, error) {
-	t, err := parseTagged(in.ResourceArn)
-	if err != nil {
-		return nil, err
+// read gives the tags as they are now.
+func (t tagged) read(s *Service) (map[string]string, error) {
+	view := s.Catalog.Snapshot()
+	switch {
+	case t.key != "":
+		k, err := keys.Key(view, t.key)
+		if err != nil {
+			return nil, err
+		}
+		return k.Tags, nil
+	case t.plan != "":
+		p, err := keys.Plan(view, t.plan)
+		if err != nil {
+			return nil, err
+		}
+		return p.Tags, nil
 	}
 	api, err := s.read(t.api, s.noAPI(t.api))
 	if err != nil {
@@ -55,10 +73,39 @@ func (s *Service) getTags(_ context.Context, in *wire.GetTagsRequest) (*wire.Tag
 	if err != nil {
 		return nil, err
 	}
-	if *tags == nil {
-		return &wire.Tags{Tags: map[string]string{}}, nil
+	return *tags, nil
+}
+
+// edit changes the tags.
+func (t tagged) edit(ctx context.Context, s *Service, change func(*map[string]string) error) error {
+	switch {
+	case t.key != "":
+		return s.editKey(ctx, t.key, func(k *restapi.APIKey) error { return change(&k.Tags) })
+	case t.plan != "":
+		return s.editPlan(ctx, t.plan, func(_ *catalog.Tx, p *restapi.UsagePlan) error { return change(&p.Tags) })
 	}
-	return &wire.Tags{Tags: *tags}, nil
+	return s.edit(ctx, t.api, s.noAPI(t.api), func(api *restapi.API) error {
+		tags, err := t.in(api)
+		if err != nil {
+			return err
+		}
+		return change(tags)
+	})
+}
+
+func (s *Service) getTags(_ context.Context, in *wire.GetTagsRequest) (*wire.Tags, error) {
+	t, err := parseTagged(in.ResourceArn)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := t.read(s)
+	if err != nil {
+		return nil, err
+	}
+	if tags == nil {
+		tags = map[string]string{}
+	}
+	return &wire.Tags{Tags: tags}, nil
 }
 
 func (s *Service) tagResource(ctx context.Context, in *wire.TagResourceRequest) error {
@@ -79,11 +126,5 @@ func (s *Service) editTags(ctx context.Context, arn string, change func(*map[str
 	if err != nil {
 		return err
 	}
-	return s.edit(ctx, t.api, s.noAPI(t.api), func(api *restapi.API) error {
-		tags, err := t.in(api)
-		if err != nil {
-			return err
-		}
-		return change(tags)
-	})
+	return t.edit(ctx, s, change)
 }

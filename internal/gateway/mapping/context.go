@@ -25,6 +25,8 @@ type Context struct {
 	IsCanaryRequest   string // "true", "false"; empty when the stage has no canary
 	SourceIP          string // identity.sourceIp
 	UserAgent         string // identity.userAgent
+	APIKey            string // identity.apiKey, of methods that require one
+	APIKeyID          string // identity.apiKeyId
 	// Error is why the gateway itself answers; templates of an integration never see one.
 	Error ContextError
 
@@ -101,6 +103,10 @@ func (c *Context) Lookup(name string) (string, bool) {
 		return c.SourceIP, true
 	case "identity.userAgent":
 		return c.UserAgent, true
+	case "identity.apiKey":
+		return c.APIKey, c.APIKey != ""
+	case "identity.apiKeyId":
+		return c.APIKeyID, c.APIKeyID != ""
 	case "error.message":
 		return c.Error.Message, true
 	case "error.messageString":
@@ -218,6 +224,10 @@ func (o *contextObject) identityMap() *vtl.Map {
 		for _, name := range identityNames {
 			o.identity.Put(vtl.String(name), vtl.String(c.identityField(name)))
 		}
+		if c.APIKeyID != "" {
+			o.identity.Put(vtl.String("apiKey"), vtl.String(c.APIKey))
+			o.identity.Put(vtl.String("apiKeyId"), vtl.String(c.APIKeyID))
+		}
 	}
 	return o.identity
 }
@@ -257,6 +267,14 @@ func (o *identityObject) Property(_ *vtl.Runtime, name string) (vtl.Value, error
 		return vtl.String(c.ctx().SourceIP), nil
 	case "userAgent":
 		return vtl.String(c.ctx().UserAgent), nil
+	case "apiKey":
+		if key := c.ctx().APIKey; key != "" {
+			return vtl.String(key), nil
+		}
+	case "apiKeyId":
+		if id := c.ctx().APIKeyID; id != "" {
+			return vtl.String(id), nil
+		}
 	}
 	return c.identityMap().GetString(name), nil
 }

@@ -143,6 +143,10 @@ func (o *operation) run(shared *yaml.Node) {
 	}
 	m := restapi.Method{HTTPMethod: o.verb, AuthorizationType: "NONE", RequestParameters: map[string]bool{}, RequestModels: map[string]string{}}
 	m.OperationName, _ = yamldoc.Text(yamldoc.Get(o.node, "operationId"))
+	m.APIKeyRequired = im.keyed
+	if n := yamldoc.Get(o.node, "security"); n != nil {
+		m.APIKeyRequired = im.security(n, o.at("security")) // an empty list undoes the document's
+	}
 	// A plain variable of the path is a parameter, whether or not the document declares it.
 	for part := range strings.SplitSeq(o.res.Path, "/") {
 		if name, ok := strings.CutPrefix(part, "{"); ok && !strings.HasSuffix(part, "+}") {
@@ -176,9 +180,7 @@ func (o *operation) members() {
 		switch key.Value {
 		case "operationId", "parameters", "requestBody", "responses", "consumes", "produces", "x-amazon-apigateway-integration",
 			"x-amazon-apigateway-request-validator":
-		case "summary", "description", "tags", "deprecated", "externalDocs", "servers", "schemes", "callbacks":
-		case "security":
-			o.im.security(value, where)
+		case "summary", "description", "tags", "deprecated", "externalDocs", "servers", "schemes", "callbacks", "security":
 		case "x-amazon-apigateway-auth":
 			if t, _ := yamldoc.Text(yamldoc.Get(value, "type")); !strings.EqualFold(t, "none") {
 				o.im.later(key, where, fmt.Sprintf("the authorization type %q", t))

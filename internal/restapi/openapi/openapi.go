@@ -86,7 +86,9 @@ type importer struct {
 	consumes []string // of Swagger 2, for body parameters
 	produces []string
 	models   map[string]bool
-	coming   []string // models that are still to be made
+	coming   []string        // models that are still to be made
+	schemes  map[string]bool // of security: those that are API keys, and others
+	keyed    bool            // the document's own security asks for an API key
 	warnings []string
 	problems yamldoc.Problems
 }
@@ -141,6 +143,7 @@ func (im *importer) document(ctx context.Context) {
 	if im.doc.Overwrite {
 		im.clear()
 	}
+	im.readSchemes()
 	for key, value := range yamldoc.Pairs(root) {
 		if err := ctx.Err(); err != nil {
 			im.tell(key, key.Value, "%v", err)
@@ -201,7 +204,7 @@ func (im *importer) member(key, value *yaml.Node) {
 	case name == "components":
 		im.components(value)
 	case name == "security":
-		im.security(value, name)
+		im.keyed = im.security(value, name)
 	case name == "x-amazon-apigateway-binary-media-types":
 		im.binaryMediaTypes(value, name)
 	case name == "x-amazon-apigateway-api-key-source":
@@ -243,13 +246,6 @@ func (im *importer) components(n *yaml.Node) {
 		} else if strings.HasPrefix(key.Value, "x-amazon-") {
 			im.tell(key, "components."+key.Value, "an extension that Millrace does not know")
 		}
-	}
-}
-
-// security refuses whatever would make a method anything but open.
-func (im *importer) security(n *yaml.Node, where string) {
-	if n.Kind == yaml.SequenceNode && len(n.Content) > 0 {
-		im.later(n, where, "authorization (authorizers, API keys)")
 	}
 }
 

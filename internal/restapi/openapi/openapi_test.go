@@ -101,6 +101,9 @@ func describe(b *strings.Builder, api *restapi.API) {
 			if v := api.Validators[m.ValidatorID]; v != nil {
 				fmt.Fprintf(b, "    validator %s\n", v.Name)
 			}
+			if m.APIKeyRequired {
+				fmt.Fprintf(b, "    with an API key\n")
+			}
 			for _, code := range slices.Sorted(maps.Keys(m.Responses)) {
 				fmt.Fprintf(b, "    response %s %v %v\n", code, m.Responses[code].ResponseParameters, m.Responses[code].ResponseModels)
 			}
