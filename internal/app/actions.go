@@ -5,6 +5,7 @@ import (
 
 	"millrace/internal/api/firehose"
 	"millrace/internal/api/kinesis"
+	"millrace/internal/api/s3"
 	"millrace/internal/gateway"
 )
 
@@ -13,12 +14,14 @@ import (
 type actions struct {
 	kinesis  *kinesis.Service
 	firehose *firehose.Service
+	s3       *s3.Service
 }
 
 // offered lists what integrations may call: the actions that a definition is checked against, too (restapi.Actions).
 var offered = map[string][]string{
 	"kinesis":  {"PutRecord", "PutRecords"},
 	"firehose": {"PutRecord", "PutRecordBatch"},
+	"s3":       {gateway.ByPath, "GetObject", "HeadObject", "PutObject", "DeleteObject"},
 }
 
 // Action finds an action.
@@ -27,7 +30,10 @@ func (a actions) Action(service, name string) (gateway.Action, bool) {
 		if n != name {
 			continue
 		}
-		if service == "kinesis" {
+		switch service {
+		case "s3":
+			return a.objects(name), true
+		case "kinesis":
 			return func(ctx context.Context, c *gateway.Call) {
 				r := a.kinesis.Invoke(ctx, name, c.Body, c.Out)
 				c.Status, c.Out, c.Outcome = r.Status, r.Body, kinesisOutcome[r.Outcome]

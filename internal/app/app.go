@@ -37,6 +37,7 @@ import (
 	"millrace/internal/fault"
 	"millrace/internal/front"
 	"millrace/internal/gateway"
+	"millrace/internal/gateway/httpcall"
 	"millrace/internal/ids"
 	"millrace/internal/object"
 	"millrace/internal/space"
@@ -102,6 +103,7 @@ type Node struct {
 	gateway     *gateway.Gateway
 	metered     *catalog.Snapshot // whose keys, plans and usage the gateway has; its follower's alone
 	savingUsage sync.Mutex        // one saveUsage at a time
+	s3          *s3.Service
 	server      *front.Server
 	metrics     *telemetry.Metrics
 	budget      *front.Budget
@@ -224,7 +226,7 @@ func (n *Node) services(credentials awswire.Lookup, kin *kinesis.Service, fire *
 	if err != nil {
 		return nil, err
 	}
-	objects, err := s3.New(s3.Options{
+	n.s3, err = s3.New(s3.Options{
 		Store: n.objects, Account: n.account, IDs: n.ids, Now: time.Now, Credentials: credentials,
 		Hosts: n.opts.Config.AllowHosts, Budget: n.budget, Log: n.log,
 	})
@@ -232,7 +234,7 @@ func (n *Node) services(credentials awswire.Lookup, kin *kinesis.Service, fire *
 		return nil, err
 	}
 	return map[front.Service]http.Handler{
-		front.Kinesis: kin, front.Firehose: fire, front.APIGateway: gw, front.S3: objects,
+		front.Kinesis: kin, front.Firehose: fire, front.APIGateway: gw, front.S3: n.s3,
 	}, nil
 }
 
@@ -245,10 +247,12 @@ func (n *Node) openGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	sender := httpcall.New(nil)
+	n.onClose("connections of HTTP integrations", func(context.Context) error { sender.Close(); return nil })
 	n.gateway, err = gateway.New(gateway.Options{
-		Actions: actions{kin, fire}, Account: n.account, IDs: n.ids, Now: time.Now,
+		Actions: actions{kin, fire, n.s3}, Sender: sender, Account: n.account, IDs: n.ids, Now: time.Now,
 		TrustedProxies: n.opts.Config.TrustedProxies, ExactResponses: n.opts.Config.ExactResponses,
-		AccountThrottle: n.opts.Config.ExactLimits, Budget: n.budget, Log: n.logs, AccessLogs: n.logs, Logger: n.log,
+		AccountThrottle: n.opts.Config.ExactLimits, Budget: n.budget, Answers: n.budget.Answers(), Log: n.logs, AccessLogs: n.logs, Logger: n.log,
 	})
 	if err != nil {
 		return err

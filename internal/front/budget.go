@@ -49,6 +49,19 @@ func (b *Budget) Used() int64 { return b.used.Load() }
 // Max is the bound.
 func (b *Budget) Max() int64 { return b.max }
 
+// Answers is the budget for what backends answer: it counts among the large ones, so that slow readers of answers
+// leave room for ordinary events.
+func (b *Budget) Answers() *AnswerBudget { return (*AnswerBudget)(b) }
+
+// AnswerBudget is a [Budget], as seen by who takes answers.
+type AnswerBudget Budget
+
+// Take reserves n bytes, or reports that they are not to be had now.
+func (b *AnswerBudget) Take(n int64) bool { return (*Budget)(b).takeLarge(n) }
+
+// Give returns n bytes.
+func (b *AnswerBudget) Give(n int64) { (*Budget)(b).giveLarge(n) }
+
 func (b *Budget) takeLarge(n int64) bool {
 	if b.large.Add(n) > b.max/4*largeShare {
 		b.large.Add(-n)

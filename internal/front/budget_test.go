@@ -108,3 +108,19 @@ func TestManyLargeBodiesDoNotKillTheNode(t *testing.T) {
 		}
 	}
 }
+
+// Answers take from the share of large bodies, and leave the rest to events.
+func TestAnswersLeaveRoomForEvents(t *testing.T) {
+	b := NewBudget(MinBodyBudget)
+	answers := b.Answers()
+	if !answers.Take(MinBodyBudget/4*largeShare) || answers.Take(1) {
+		t.Error("answers may take their share, and no more")
+	}
+	if !b.Take(MinBodyBudget/4) || b.Take(1) {
+		t.Error("the rest is left to events")
+	}
+	answers.Give(MinBodyBudget / 4 * largeShare)
+	if b.Used() != MinBodyBudget/4 {
+		t.Errorf("%d bytes are out", b.Used())
+	}
+}

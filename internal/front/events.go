@@ -49,6 +49,7 @@ const (
 // release forgets the request, and keeps the memory when it is of ordinary size.
 func (e *event) release() {
 	e.body.release()
+	e.resp.Release()
 	if cap(e.req.Header) > keptFields || cap(e.resp.Header) > keptFields || cap(e.resp.Body) > keptAnswer {
 		return
 	}
@@ -67,6 +68,7 @@ func (h *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			e.release()
 			return
 		}
+		e.resp.Release()
 		e.body.release() // the rest is not for others: who knows what the panic left behind
 		h.faults.panicked(p, r, answering)
 		h.refuse(w, serverFault)

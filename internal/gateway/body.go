@@ -161,31 +161,53 @@ func mended(b []byte) []byte {
 }
 
 // convertResponse makes of the backend's answer what contentHandling and the caller's Accept say.
-func (x *exchange) convertResponse(b []byte, handling string) ([]byte, error) {
+// raw: the outcome is bytes, which a template can't read unless they happen to be text.
+func (x *exchange) convertResponse(b []byte, handling string) (out []byte, raw bool, err error) {
 	types := x.method.def.binary
 	if len(types) == 0 && handling == "" {
-		return b, nil
+		return x.mendedAnswer(b), false, nil
 	}
-	fromBinary := isBinary(types, typeAWSJSON)
-	accepted := x.accept()
-	wantsBinary := accepted != "" && isBinary(types, accepted)
-	asBinary := handling == toBinary || handling == "" && wantsBinary
+	fromBinary := isBinary(types, x.answerType())
+	asBinary := handling == toBinary || handling == "" && isBinary(types, x.accept())
 	switch {
 	case !fromBinary && asBinary:
-		return base64.StdEncoding.AppendDecode(nil, b)
+		out, err = base64.StdEncoding.AppendDecode(nil, b)
+		return out, true, err
 	case fromBinary && !asBinary:
-		return base64.StdEncoding.AppendEncode(nil, b), nil
+		return base64.StdEncoding.AppendEncode(nil, b), false, nil
+	case fromBinary:
+		return b, true, nil
 	}
-	return b, nil
+	return x.mendedAnswer(b), false, nil
+}
+
+// mendedAnswer makes text of an answer; an action of this house answers with nothing else.
+func (x *exchange) mendedAnswer(b []byte) []byte {
+	if !x.method.answersHeaders() {
+		return b
+	}
+	return mended(b)
+}
+
+// answerType is the media type of the backend's answer.
+func (x *exchange) answerType() string {
+	if !x.method.answersHeaders() {
+		return typeAWSJSON
+	}
+	contentType, _ := x.backendHeader("Content-Type")
+	return mediaType(contentType)
 }
 
 // typeAWSJSON is what the actions answer with.
 const typeAWSJSON = "application/x-amz-json-1.1"
 
-// accept is the first media type of the last Accept line.
+// accept is the first media type of the last Accept line; who sends none is taken to accept JSON.
 func (x *exchange) accept() string {
 	first, _, _ := strings.Cut(x.req.Header.Get("Accept"), ",")
-	return mediaType(first)
+	if first = mediaType(first); first == "" {
+		return typeJSON
+	}
+	return first
 }
 
 func (x *exchange) contentTypeOrJSON() string {

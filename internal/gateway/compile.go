@@ -53,6 +53,7 @@ type method struct {
 	broken       string // why every call is answered with 500; empty when it can run
 	mock         bool
 	keyed        bool   // apiKeyRequired
+	proxy        bool   // HTTP_PROXY: what comes goes on, both ways
 	kind         string // the integration's type
 	passthrough  string
 	handling     string      // contentHandling of the request
@@ -61,7 +62,10 @@ type method struct {
 	parameters   []parameter
 	templates    templates
 	uri          string
-	action       Action // nil when the uri has variables
+	action       Action      // nil when the uri's service or action has variables
+	address      uriTemplate // of HTTP integrations, and of calls by path
+	backendVerb  string      // the integration's method; empty: the caller's
+	insecure     bool        // tlsConfig.insecureSkipVerification
 	choice       *choice
 	responses    []*response
 }
@@ -130,12 +134,13 @@ type compiler struct {
 	actions Actions
 	models  *schema.Set
 	src     *restapi.Definition
+	sender  Sender // nil: HTTP integrations can't run
 	def     *definition
 	method  *method
 }
 
-func compileDefinition(apiID string, d *restapi.Definition, actions Actions) *definition {
-	c := &compiler{actions: actions, models: schema.NewSet(apiID, d.Schemas()), src: d, def: &definition{root: &node{}, binary: slices.Clone(d.BinaryMediaTypes)}}
+func compileDefinition(apiID string, d *restapi.Definition, actions Actions, sender Sender) *definition {
+	c := &compiler{actions: actions, sender: sender, models: schema.NewSet(apiID, d.Schemas()), src: d, def: &definition{root: &node{}, binary: slices.Clone(d.BinaryMediaTypes)}}
 	c.def.keyOfAuthorizer = d.APIKeySource == "AUTHORIZER"
 	children := map[string][]*restapi.Resource{}
 	for _, r := range d.Sorted() {
@@ -181,7 +186,7 @@ func (c *compiler) compile(r *restapi.Resource, verb string, src *restapi.Method
 		m.broken = c.warn("integration", errors.New("the method has none"))
 		return m
 	}
-	m.kind, m.mock = i.Type, i.Type == restapi.Mock
+	m.kind, m.mock, m.proxy = i.Type, i.Type == restapi.Mock, i.Type == restapi.HTTPProxy
 	m.passthrough, m.handling = strings.ToUpper(i.PassthroughBehavior), i.ContentHandling
 	m.timeout = i.TimeoutMillis
 	if m.timeout <= 0 {
@@ -190,10 +195,19 @@ func (c *compiler) compile(r *restapi.Resource, verb string, src *restapi.Method
 	c.refused(r, src)
 	c.validation(src)
 	c.parameters(i)
-	m.templates = c.templates("integration.requestTemplates", i.RequestTemplates)
-	if i.Type == restapi.AWS {
-		c.target(i)
+	if i.HTTPMethod != "ANY" {
+		m.backendVerb = i.HTTPMethod
 	}
+	switch i.Type {
+	case restapi.AWS:
+		c.target(i)
+	case restapi.HTTP, restapi.HTTPProxy:
+		c.endpoint(i)
+	}
+	if m.proxy {
+		return m // templates and responses are not for a proxy, on the service neither
+	}
+	m.templates = c.templates("integration.requestTemplates", i.RequestTemplates)
 	c.responses(src, i)
 	return m
 }
@@ -237,38 +251,6 @@ func (c *compiler) templates(property string, src map[string]string) templates {
 		t.list = append(t.list, entry)
 	}
 	return t
-}
-
-// target finds what an AWS integration calls, now when its uri is fixed.
-func (c *compiler) target(i *restapi.Integration) {
-	m := c.method
-	if m.broken != "" {
-		return
-	}
-	m.uri = i.URI
-	if strings.Contains(i.URI, "{") {
-		return // known when a request has filled in its variables
-	}
-	action, why := lookUp(c.actions, i.URI)
-	if action == nil {
-		m.broken = c.warn("integration.uri", errors.New(why))
-	}
-	m.action = action
-}
-
-// lookUp finds the action of arn:{partition}:apigateway:{region}:{service}:action/{name}.
-func lookUp(actions Actions, uri string) (action Action, why string) {
-	parts := strings.SplitN(uri, ":", 6)
-	if len(parts) != 6 || parts[0] != "arn" || parts[2] != "apigateway" {
-		return nil, "Invalid endpoint address"
-	}
-	name, ok := strings.CutPrefix(parts[5], "action/")
-	if ok && actions != nil {
-		if a, found := actions.Action(parts[4], name); found {
-			return a, ""
-		}
-	}
-	return nil, parts[4] + ":" + parts[5] + " is not supported by this version of Millrace"
 }
 
 func (c *compiler) responses(src *restapi.Method, i *restapi.Integration) {

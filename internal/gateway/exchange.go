@@ -40,14 +40,19 @@ type exchange struct {
 	header    mapping.Params
 	mapped    []mapped // parameters of the integration request
 
-	body     []byte // the payload, inflated
-	binary   bool   // the payload's type is one of binaryMediaTypes
-	inflated []byte
-	reserved int64 // of the budget
-	rendered []byte
-	answer   []byte // the backend's, when a template is to map it
-	ids      []byte
-	call     Call
+	body      []byte // the payload, inflated
+	binary    bool   // the payload's type is one of binaryMediaTypes
+	inflated  []byte
+	reserved  int64 // of the budget
+	held      int64 // of the budget for answers
+	rendered  []byte
+	answer    []byte // the backend's, when a template is to map it
+	ids       []byte
+	sent      Header // memory of the call's header, its answer's, its query and its path
+	received  Header
+	sentQuery []byte
+	uri       []byte
+	call      Call
 
 	backendStatus int
 	latency       time.Duration // of the backend; measured when it is logged
@@ -79,16 +84,22 @@ func (x *exchange) finish() {
 	if x.reserved > 0 {
 		x.g.Budget.Give(x.reserved)
 	}
-	if cap(x.inflated)+cap(x.rendered)+cap(x.answer) > keptBytes || cap(x.query)+cap(x.header) > keptParams {
+	if x.held > 0 {
+		x.g.Answers.Give(x.held)
+	}
+	if cap(x.inflated)+cap(x.rendered)+cap(x.answer)+cap(x.sentQuery)+cap(x.uri) > keptBytes || cap(x.query)+cap(x.header)+cap(x.sent)+cap(x.received) > keptParams {
 		return
 	}
 	clear(x.path)
 	clear(x.query)
 	clear(x.header)
 	clear(x.mapped)
+	clear(x.sent)
+	clear(x.received)
 	*x = exchange{
 		path: x.path[:0], query: x.query[:0], header: x.header[:0], mapped: x.mapped[:0],
 		inflated: x.inflated[:0], rendered: x.rendered[:0], answer: x.answer[:0], ids: x.ids[:0],
+		sent: x.sent[:0], received: x.received[:0], sentQuery: x.sentQuery[:0], uri: x.uri[:0],
 		line: x.line[:0],
 	}
 	exchanges.Put(x)

@@ -116,6 +116,10 @@ var (
 	errEncoding      = &failure{kind: kindDefault4XX, status: 400, errorType: "BadRequestException", form: inEngine, message: "Request body does not match its Content-Encoding"}
 	errURITooLong    = &failure{kind: kindFixed, status: 414, errorType: "RequestTooLargeException", message: "Request-URI Too Long"}
 	errHeadersTooBig = &failure{kind: kindFixed, status: 431, errorType: "RequestTooLargeException", message: "Request Header Fields Too Large"}
+	// The node's own: a parameter would climb out of an integration's path.
+	errBadPath = &failure{kind: kindDefault4XX, status: 400, errorType: "BadRequestException", form: inEngine, message: "Bad Request"}
+	// The node's own: a backend has as many requests under way as it may.
+	errBusy = &failure{kind: kindDefault5XX, status: 503, errorType: "ServiceUnavailableException", message: "Service Unavailable", retry: true}
 	// The node's own: its body memory is used up.
 	errOverBudget = &failure{kind: kindDefault5XX, status: 503, errorType: "ServiceUnavailableException", message: "Service Unavailable", retry: true}
 )

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -8,6 +9,24 @@ import (
 
 	"millrace/internal/restapi"
 )
+
+// strict sends nothing, and looks at what it was to send.
+type strict struct{ testing.TB }
+
+func (s strict) Send(_ context.Context, c *Call) error {
+	if !strings.HasPrefix(c.Target, "http://h/") || strings.ContainsAny(c.Target, " \r\n#\x00") {
+		s.Errorf("the request would go to %q", c.Target)
+	}
+	for _, f := range c.Header {
+		if !isToken(f.Name) || strings.ContainsAny(f.Value, "\r\n\x00") {
+			s.Errorf("header %q: %q", f.Name, f.Value)
+		}
+	}
+	c.Status = 200
+	c.Answer = append(c.Answer, c.Header...)
+	_, err := c.Write(c.Body)
+	return err
+}
 
 type deaf struct{}
 
@@ -21,19 +40,30 @@ func FuzzServe(f *testing.F) {
 	mapped.Integration.URI = "arn:aws:apigateway:us-east-1:kinesis:action/{op}"
 	over := mock(`{"statusCode": $input.params('status')}`, map[string]string{
 		"application/json": `#set($context.responseOverride.header[$input.params('name')] = $input.params('value'))$input.body`})
+	host := putRecord(nil)
+	host.Integration.Type, host.Integration.URI, host.Integration.PassthroughBehavior = restapi.HTTP, "http://h/{p}?{p}", restapi.WhenNoMatch
+	host.Integration.RequestParameters = map[string]string{"integration.request.path.p": "method.request.path.proxy"}
+	host.Integration.RequestTemplates = map[string]string{"$default": `#set($context.requestOverride.header[$input.params('name')] = $input.params('value'))$input.body`}
+	passing := putRecord(nil)
+	passing.Integration.Type, passing.Integration.URI = restapi.HTTPProxy, "http://h/{p}"
+	passing.Integration.RequestParameters = map[string]string{"integration.request.path.p": "method.request.path.proxy"}
 	a := define("abcde12345", map[string]*restapi.Method{
 		"POST /v1/{stream-name}": collector(f).Resources["/v1/{stream-name}"].Methods["POST"],
 		"POST /mapped/{op}":      mapped,
 		"ANY /over":              over,
+		"ANY /host/{proxy+}":     host,
+		"ANY /pass/{proxy+}":     passing,
 		"ANY /{proxy+}":          echo(),
 	})
 	a.BinaryMediaTypes = []string{"image/*"}
 	deploy(a, "dep001", "prod")
-	s := serving(f, &fakeActions{}, a)
+	s := servingWith(f, Options{Sender: strict{f}}, &fakeActions{}, a)
 	s.Actions, s.Log = quickActions{}, deaf{}
 	s.compiled = nil
 	s.Publish([]*restapi.API{a}, a.ID)
 
+	f.Add(uint8(0), "POST", "h", "/prod/host/a/b", "name=Host&value=evil", "Via", "x", "{}")
+	f.Add(uint8(0), "PUT", "h", "/prod/pass/%2e%2e/b", "%zz&a=1", "Connection", "x", "{}")
 	f.Add(uint8(0), "POST", "127.0.0.1", "/prod/v1/x", "a=b", "Content-Type", "application/json", `{"id":7}`)
 	f.Add(uint8(0), "POST", "127.0.0.1", "/prod/v1/x", "", "Content-Type", "application/x-www-form-urlencoded", `a=1&b=%2B`)
 	f.Add(uint8(0), "POST", "h", "/prod/mapped/PutRecord", "", "Accept", "text/html, */*", `{"a":[1,2]}`)

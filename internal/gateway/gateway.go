@@ -1,5 +1,6 @@
 // Package gateway serves deployed REST APIs: it takes a caller's event, maps it with
-// the definition's templates, runs an AWS action or a mock, and maps the answer.
+// the definition's templates, runs an AWS action, an HTTP request or a mock, and maps
+// the answer.
 //
 //	Request ─ address ─ tree ─ arrival ─ validation ─ templates, parameters ─ Action ─ choice ─ templates ─> Response
 //	            └────────── snapshot: immutable, swapped whole by Publish ──────────┘
@@ -10,7 +11,8 @@
 // what a deployment can't do is told when it is published and answered with 500.
 //
 // It knows neither net/http nor Kinesis: requests and responses are its own nouns
-// ([Request], [Response]), and actions come by name from [Actions].
+// ([Request], [Response]), actions come by name from [Actions], and HTTP integrations
+// are sent by a [Sender].
 package gateway
 
 import (
@@ -38,6 +40,7 @@ type Budget interface {
 // Options make a [Gateway]. Fields without a default are required.
 type Options struct {
 	Actions Actions
+	Sender  Sender // of HTTP integrations; default: none, and they answer 500
 	Account ids.Account
 	IDs     *ids.Source
 	Now     func() time.Time
@@ -49,6 +52,7 @@ type Options struct {
 	// AccountThrottle sets the service's throttle of an account before all methods.
 	AccountThrottle bool
 	Budget          Budget     // default: none
+	Answers         Budget     // the same, for what backends answer; default: Budget
 	Log             LogSink    // execution logs; default: errors to Logger
 	AccessLogs      AccessLogs // default: none, which is told of stages that want one
 	Logger          *slog.Logger
@@ -73,6 +77,9 @@ type deploymentKey struct{ api, deployment string }
 func New(o Options) (*Gateway, error) {
 	if o.Actions == nil || o.IDs == nil || o.Now == nil {
 		return nil, fault.New(fault.Internal, "gateway.New", "", "Actions, IDs and Now are required")
+	}
+	if o.Answers == nil {
+		o.Answers = o.Budget
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -181,7 +188,7 @@ func (p *publication) deployment(src *restapi.API, s *restapi.Stage, id string) 
 	}
 	def := p.g.compiled[key]
 	if def == nil {
-		def = compileDefinition(src.ID, &d.Definition, p.g.Actions)
+		def = compileDefinition(src.ID, &d.Definition, p.g.Actions, p.g.Sender)
 		for _, w := range def.warnings {
 			w.API, w.APIName, w.Stage = src.ID, src.Name, s.Name
 			p.warnings = append(p.warnings, &w)

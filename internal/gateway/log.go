@@ -122,7 +122,7 @@ func (x *exchange) logArrival() {
 
 // logRequest writes the integration request to an action; a MOCK has none.
 func (x *exchange) logRequest(uri string, request []byte) {
-	endpoint := endpointOf(uri)
+	endpoint := endpointOf(uri, "")
 	x.log(false, "Endpoint request URI: "+endpoint)
 	if x.traces() {
 		headers := mapping.Params{{Name: "Accept", Value: typeJSON}, {Name: "User-Agent", Value: "AmazonAPIGateway_" + x.api.id}}
@@ -141,13 +141,17 @@ func (x *exchange) logRequest(uri string, request []byte) {
 	x.log(false, "Sending request to "+endpoint)
 }
 
-// endpointOf shows where the service would send the request of an integration's uri.
-func endpointOf(uri string) string {
+// endpointOf shows where the service would send the request of an integration's uri: to an action, or by path.
+func endpointOf(uri, path string) string {
 	parts := strings.SplitN(uri, ":", 6) // arn:aws:apigateway:us-east-1:kinesis:action/PutRecord
 	if len(parts) != 6 {
 		return uri
 	}
-	return "https://" + parts[4] + "." + parts[3] + ".amazonaws.com/?Action=" + strings.TrimPrefix(parts[5], "action/")
+	host := "https://" + parts[4] + "." + parts[3] + ".amazonaws.com"
+	if path != "" {
+		return host + path
+	}
+	return host + "/?Action=" + strings.TrimPrefix(parts[5], "action/")
 }
 
 // logEnd writes what became of a request whose backend was called, and an error line when its failure would have
@@ -186,6 +190,12 @@ func (x *exchange) logEnd() {
 
 // endpointHeaders are the headers of the backend's answer.
 func (x *exchange) endpointHeaders() (all mapping.Params) {
+	if x.method.answersHeaders() {
+		for _, f := range x.call.Answer {
+			all = append(all, mapping.Param(f))
+		}
+		return all
+	}
 	for _, name := range [...]string{"x-amzn-RequestId", "Date", "Content-Type", "Content-Length"} {
 		if v, ok := x.backendHeader(name); ok {
 			all = append(all, mapping.Param{Name: name, Value: v})

@@ -34,6 +34,27 @@ func TestExecutionLog(t *testing.T) {
 	f("trace-masked", &restapi.MethodSetting{LoggingLevel: restapi.LogInfo, DataTraceEnabled: true}, refused, path)
 }
 
+// Requests to hosts and calls by path are logged with what was sent.
+func TestExecutionLogOfBackends(t *testing.T) {
+	for name, kind := range map[string]string{"http": restapi.HTTP, "proxy": restapi.HTTPProxy, "s3": restapi.AWS} {
+		backend := &fakeSender{answerType: "text/plain", answer: "said"}
+		m := putRecord(nil)
+		m.Integration.Type, m.Integration.PassthroughBehavior, m.Integration.URI = kind, restapi.WhenNoMatch, "http://backend/{id}"
+		if kind == restapi.AWS {
+			m.Integration.URI = "arn:aws:apigateway:us-east-1:s3:path/bucket/{id}"
+		}
+		m.Integration.RequestParameters = map[string]string{
+			"integration.request.path.id": "method.request.path.id", "integration.request.querystring.q": "'1'"}
+		a := define("abcde12345", map[string]*restapi.Method{"POST /v1/{id}": m})
+		a.Stages["prod"].MethodSettings = map[string]*restapi.MethodSetting{"*/*": {LoggingLevel: restapi.LogInfo, DataTraceEnabled: true}}
+		s := servingWith(t, Options{Sender: backend}, &fakeActions{}, a)
+		s.Actions, s.compiled = byPath{backend}, nil
+		s.Publish([]*restapi.API{a}, a.ID)
+		s.do(post("/prod/v1/7", "text/plain", "asked"))
+		golden(t, "logs/"+name+".txt", []byte(s.log.text()))
+	}
+}
+
 // A failure of the caller's is logged where the stage asks for it.
 func TestCallersFaultsInTheLog(t *testing.T) {
 	f := func(level string, want bool) {

@@ -21,6 +21,7 @@ const (
 	fromStage
 	fromContext
 	fromBackendHeader
+	fromBackendMultiHeader
 	fromBackendBody
 	fromBackendBodyPath
 )
@@ -55,7 +56,7 @@ var prefixes = []struct {
 	{"stageVariables.", fromStage},
 	{"context.", fromContext},
 	{"integration.response.header.", fromBackendHeader},
-	{"integration.response.multivalueheader.", fromBackendHeader},
+	{"integration.response.multivalueheader.", fromBackendMultiHeader},
 }
 
 // compileSource reads a source expression: "method.request.header.X", "'literal'".
@@ -107,9 +108,11 @@ func compileTarget(key string) (place, string, bool) {
 
 // mapped is a parameter of the integration request with its value.
 type mapped struct {
-	place place
-	name  string
-	value string
+	place   place
+	name    string
+	value   string
+	trusted bool // a literal or a stage variable: not a caller's word
+	escaped bool // may hold percent escapes: a path parameter, which stays as it was sent
 }
 
 // value evaluates a source over the request. What is missing is left out, it does not become empty; nor does an empty

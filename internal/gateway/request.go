@@ -54,10 +54,23 @@ type Response struct {
 
 	// Where the request went, for metrics: empty as far as it was not found.
 	API, Stage, Resource string
+
+	budget Budget // that held is of
+	held   int64  // what Body holds of it
+}
+
+// Release gives back what the body holds of the node's memory for bodies. Whoever called Serve calls it when the body is
+// sent: a caller who reads slowly holds it as long.
+func (r *Response) Release() {
+	if r.held > 0 {
+		r.budget.Give(r.held)
+		r.held = 0
+	}
 }
 
 // Reset empties the response and keeps its memory.
 func (r *Response) Reset() {
+	r.Release()
 	clear(r.Header)
 	*r = Response{Header: r.Header[:0], Body: r.Body[:0]}
 }

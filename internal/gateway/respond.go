@@ -9,6 +9,10 @@ import (
 // respond maps the backend's answer to the method's response.
 func (x *exchange) respond() {
 	m := x.method
+	if m.proxy {
+		x.pass()
+		return
+	}
 	i := m.choice.find(x.backendStatus)
 	if i == noResponse {
 		x.brokenAPI("No match for output mapping and no default output mapping configured. Endpoint Response Status Code: " + x.statusText())
@@ -19,7 +23,7 @@ func (x *exchange) respond() {
 		x.brokenAPI(r.broken)
 		return
 	}
-	answer, err := x.convertResponse(x.answer, r.handling)
+	answer, raw, err := x.convertResponse(x.answer, r.handling)
 	if err != nil {
 		x.brokenAPI("Unable to base64 decode the body: " + err.Error())
 		return
@@ -32,6 +36,10 @@ func (x *exchange) respond() {
 	contentType := typeJSON
 	if tmpl != nil && tmpl.mediaType != "" && tmpl.mediaType[0] != '$' {
 		contentType = tmpl.mediaType
+	}
+	if raw && tmpl != nil && tmpl.code != nil && !isText(answer) {
+		x.misconfigured("Unable to transform response: the payload is binary; a template reads text")
+		return
 	}
 	if !x.renderResponse(tmpl, answer) {
 		return
@@ -58,6 +66,10 @@ func (x *exchange) respond() {
 func (x *exchange) renderResponse(t *template, answer []byte) bool {
 	if t != nil && t.broken != "" {
 		return x.misconfigured("Unable to transform response: " + t.broken)
+	}
+	if (t == nil || t.code == nil) && x.method.answersHeaders() {
+		x.hand(answer)
+		return true
 	}
 	if t == nil || t.code == nil {
 		x.resp.Body = append(x.resp.Body[:0], answer...)
@@ -107,6 +119,10 @@ func (x *exchange) mapHeaders(r *response) bool {
 		if err != nil {
 			return x.misconfigured("Unable to map the response body to " + p.name + ": " + err.Error())
 		}
+		if p.source == fromBackendMultiHeader {
+			x.setEach(p)
+			continue
+		}
 		if p.source == fromBackendBody || p.source == fromBackendBodyPath {
 			value = strings.Clone(value) // it lies in the answer's memory, which the next request gets
 		}
@@ -153,7 +169,7 @@ func (x *exchange) complete(contentType string) {
 		resp.remove("x-amz-apigw-id")
 	}
 	resp.Header = append(resp.Header, Field{"x-amzn-RequestId", x.requestID}, Field{"x-amz-apigw-id", x.extendedID})
-	if !x.method.mock {
+	if !x.method.mock && !x.method.proxy {
 		if len(kept) > 0 {
 			resp.remove(headerTrace)
 		}
@@ -162,7 +178,7 @@ func (x *exchange) complete(contentType string) {
 }
 
 // The headers that a response bears under another name, for the front door writes them itself: the first four with
-// every integration, the others not with a MOCK.
+// every integration, the others not with a MOCK or HTTP_PROXY. HTTP_PROXY renames the backend's request id, too.
 var remapped = [...]string{
 	"Connection", "Content-Length", "Date", "Server",
 	"Authorization", "Content-MD5", "Expect", "Host", "Max-Forwards", "Proxy-Authenticate", "Trailer", "Upgrade",
@@ -175,8 +191,8 @@ const (
 )
 
 func (x *exchange) renamed(name string) bool {
-	if x.method.mock {
-		return renamedAlways(name)
+	if x.method.mock || x.method.proxy {
+		return renamedAlways(name) || x.method.proxy && strings.EqualFold(name, "x-amzn-RequestId")
 	}
 	return isOneOf(name, remapped[:])
 }
@@ -196,6 +212,14 @@ func isOneOf(name string, list []string) bool {
 // backendHeader gives a header of the action's answer: those that the service sends.
 func (x *exchange) backendHeader(name string) (string, bool) {
 	if x.method.mock {
+		return "", false
+	}
+	if x.method.answersHeaders() {
+		for i := len(x.call.Answer) - 1; i >= 0; i-- {
+			if f := &x.call.Answer[i]; len(f.Name) == len(name) && strings.EqualFold(f.Name, name) {
+				return f.Value, true
+			}
+		}
 		return "", false
 	}
 	switch {

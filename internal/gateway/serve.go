@@ -88,6 +88,9 @@ func (x *exchange) tooLarge() *failure {
 // integrate makes the integration request and calls the backend. When it returns false the response is written.
 func (x *exchange) integrate(ctx context.Context) bool {
 	m := x.method
+	if m.proxy {
+		return x.proxy(ctx)
+	}
 	tmpl, pass := x.chooseTemplate()
 	if tmpl == nil && !pass {
 		x.fail(errMediaType, "Unsupported Media Type: "+x.contentTypeOrJSON())
@@ -112,6 +115,9 @@ func (x *exchange) integrate(ctx context.Context) bool {
 	}
 	if m.mock {
 		return x.callMock(request)
+	}
+	if m.kind == restapi.HTTP {
+		return x.callHTTP(ctx, request)
 	}
 	return x.callAction(ctx, request)
 }
@@ -184,7 +190,12 @@ func (x *exchange) mapParameters() bool {
 		if p.place == toHeader && restapi.HeaderPresent(p.name, x.method.kind) {
 			return x.misconfigured(p.name + " header already present")
 		}
-		x.mapped = append(x.mapped, mapped{p.place, p.name, value})
+		if p.source == fromMultiQuery && p.place == toQuery {
+			x.repeat(p)
+			continue
+		}
+		x.mapped = append(x.mapped, mapped{p.place, p.name, value,
+			p.source == fromLiteral || p.source == fromStage, p.source == fromPath})
 	}
 	return true
 }
@@ -198,7 +209,7 @@ func (x *exchange) override() bool {
 		x.replace(toHeader, h.Name, strings.Join(h.Values, ","))
 	}
 	for _, q := range x.overrides.Query() {
-		x.replace(toQuery, q.Name, strings.Join(q.Values, ","))
+		x.repeatOverride(q)
 	}
 	for _, p := range x.overrides.Path() {
 		x.replace(toPath, p.Name, strings.Join(p.Values, ","))
@@ -209,21 +220,28 @@ func (x *exchange) override() bool {
 func (x *exchange) replace(to place, name, value string) {
 	for i := range x.mapped {
 		if m := &x.mapped[i]; m.place == to && (m.name == name || to == toHeader && strings.EqualFold(m.name, name)) {
-			m.value = value
+			m.value, m.trusted, m.escaped = value, false, true
 			return
 		}
 	}
-	x.mapped = append(x.mapped, mapped{to, name, value})
+	x.mapped = append(x.mapped, mapped{to, name, value, false, true})
 }
 
 // mappedValue gives a parameter of the integration request.
 func (x *exchange) mappedValue(to place, name string) (string, bool) {
-	for i := range x.mapped {
-		if m := &x.mapped[i]; m.place == to && (m.name == name || to == toHeader && strings.EqualFold(m.name, name)) {
-			return m.value, true
-		}
+	if m := x.mappedParameter(to, name); m != nil {
+		return m.value, true
 	}
 	return "", false
+}
+
+func (x *exchange) mappedParameter(to place, name string) *mapped {
+	for i := range x.mapped {
+		if m := &x.mapped[i]; m.place == to && (m.name == name || to == toHeader && strings.EqualFold(m.name, name)) {
+			return m
+		}
+	}
+	return nil
 }
 
 func (x *exchange) callMock(request []byte) bool {
@@ -240,8 +258,12 @@ func (x *exchange) callAction(ctx context.Context, request []byte) bool {
 	action, uri := m.action, m.uri
 	if action == nil {
 		uri = x.substitute(uri)
+		t, ok := parseTarget(uri)
+		if !ok {
+			return x.brokenAPI(errEndpoint.Error())
+		}
 		var why string
-		if action, why = lookUp(x.g.Actions, uri); action == nil {
+		if action, why = t.find(x.g.Actions); action == nil || t.byPath() {
 			return x.brokenAPI(why)
 		}
 	}
@@ -249,8 +271,15 @@ func (x *exchange) callAction(ctx context.Context, request []byte) bool {
 	if v, ok := x.mappedValue(toHeader, "Content-Type"); ok {
 		x.call.ContentType = v
 	}
+	if m.address != nil && !x.fillByPath() {
+		return false
+	}
 	if x.informs() {
-		x.logRequest(uri, request)
+		if m.address != nil {
+			x.logCall(endpointOf(uri, x.call.pathAndQuery()), request)
+		} else {
+			x.logRequest(uri, request)
+		}
 		begun := x.g.Now()
 		defer func() { x.latency = x.g.Now().Sub(begun) }()
 	}
@@ -258,6 +287,12 @@ func (x *exchange) callAction(ctx context.Context, request []byte) bool {
 	action(limited, &x.call)
 	late := errors.Is(limited.Err(), context.DeadlineExceeded) && ctx.Err() == nil
 	limited.release()
+	if m.address != nil {
+		x.keepCall()
+		if x.call.err != nil {
+			return x.untaken()
+		}
+	}
 	x.answer = x.call.Out
 	x.backendStatus = x.call.Status
 	if late && x.call.Outcome != OK {

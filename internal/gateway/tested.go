@@ -103,7 +103,7 @@ func (x *exchange) onTheSide(a *restapi.API, r *restapi.Resource, m *restapi.Met
 	one.Resources = map[string]*restapi.Resource{
 		r.ID: {ID: r.ID, Path: r.Path, PathPart: r.PathPart, Methods: map[string]*restapi.Method{m.HTTPMethod: &open}},
 	}
-	def := compileDefinition(a.ID, &one, x.g.Actions)
+	def := compileDefinition(a.ID, &one, x.g.Actions, x.g.Sender)
 	x.api = &api{id: a.ID, name: a.Name}
 	x.stage, _ = x.g.newStage(a.ID, &restapi.Stage{
 		Name: testStage, Variables: variables,

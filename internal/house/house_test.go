@@ -45,6 +45,7 @@ var floors = []struct {
 	{"internal/delivery/objectkey", 41, "part of the delivery engine"},
 	{"internal/delivery", 43, "engine"},
 	{"internal/mirror", 43, "engine: between two backends"},
+	{"internal/gateway/httpcall", 41, "leaf of the gateway: sends the requests of HTTP integrations"},
 	{"internal/gateway/mapping/lint", 38, "part of the gateway"},
 	{"internal/gateway/mapping/vtlcase", 38, "part of the gateway"},
 	{"internal/gateway/mapping/payload", 36, "part of the gateway"},

@@ -60,8 +60,16 @@ func checkServed(i *Integration, tell teller) {
 		if action := i.action(); action != "" && !canBeServed(action) {
 			tell("integration.uri", "%s is not supported by this version of Millrace: the actions are %s", action, strings.Join(Actions, ", "))
 		}
+	case HTTP, HTTPProxy:
+		if name := i.hostFromCaller(); name != "" {
+			tell("integration.uri", "its host holds {%s}, which a caller fills in: that is not supported by Millrace, for it lets callers choose where the node "+
+				"sends requests; take the host from a literal or a stage variable", name)
+		}
 	default:
-		tell("integration.type", "%s is not supported by this version of Millrace: the types are AWS (Kinesis and Firehose actions) and MOCK", i.Type)
+		tell("integration.type", "%s is not supported by this version of Millrace: the types are AWS (Kinesis, Firehose and S3), HTTP, HTTP_PROXY and MOCK", i.Type)
+	}
+	if i.Type == HTTPProxy {
+		return // its responses are not used
 	}
 	for _, code := range slices.Sorted(maps.Keys(i.Responses)) {
 		pattern := i.Responses[code].SelectionPattern
@@ -77,10 +85,26 @@ func checkServed(i *Integration, tell teller) {
 // canBeServed reports whether a uri's action is one of [Actions], or can become one when a request fills in its
 // variables: "kinesis:action/{op}".
 func canBeServed(action string) bool {
+	action = withoutSubdomain(action)
+	if path, ok := strings.CutPrefix(action, "s3:path/"); ok {
+		return strings.Trim(path, "/") != ""
+	}
+	if strings.HasPrefix(action, "s3:action/") {
+		action, _, _ = strings.Cut(action, "&") // its parameters
+	}
 	fixed, _, hasVariable := strings.Cut(action, "{")
 	return slices.ContainsFunc(Actions, func(served string) bool {
 		return served == action || hasVariable && strings.HasPrefix(served, fixed)
 	})
+}
+
+// withoutSubdomain turns "bucket.s3:path/key" into "s3:path/key".
+func withoutSubdomain(action string) string {
+	service, rest, ok := strings.Cut(action, ":")
+	if at := strings.LastIndexByte(service, '.'); ok && at >= 0 {
+		return service[at+1:] + ":" + rest
+	}
+	return action
 }
 
 // CompileSelectionPattern reads a selection pattern, which fits whole texts. What Java's expressions have beyond

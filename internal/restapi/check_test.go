@@ -49,13 +49,16 @@ func TestCheckNamesWhatIsNotServed(t *testing.T) {
 	f(func(m *Method) { m.Integration = nil }) // the service's own fault, told when it is deployed
 	f(func(m *Method) { m.AuthorizationType = "AWS_IAM" }, "authorizationType: AWS_IAM is not supported")
 	f(func(m *Method) { m.APIKeyRequired = true })
-	for _, kind := range []string{HTTP, HTTPProxy, AWSProxy} {
-		f(func(m *Method) { m.Integration.Type = kind }, "integration.type: "+kind+" is not supported")
-	}
+	f(func(m *Method) { m.Integration.Type = AWSProxy }, "integration.type: AWS_PROXY is not supported")
 	f(func(m *Method) { m.Integration.URI = "arn:aws:apigateway:us-east-1:sqs:action/SendMessage" },
 		"integration.uri: sqs:action/SendMessage is not supported by this version of Millrace: the actions are kinesis:action/PutRecord")
-	f(func(m *Method) { m.Integration.URI = "arn:aws:apigateway:us-east-1:s3:path/{bucket}/{key}" },
-		"integration.uri: s3:path/{bucket}/{key} is not supported")
+	for _, served := range []string{"s3:path/{bucket}/{key}", "s3:path//bucket", "bucket.s3:path/{key}", "s3:action/GetObject&Bucket={b}&Key={k}",
+		"s3:action/HeadObject"} {
+		f(func(m *Method) { m.Integration.URI = "arn:aws:apigateway:us-east-1:" + served })
+	}
+	for _, refused := range []string{"s3:path/", "s3:action/ListBuckets", "s3:action/GetObjectAcl&Bucket=b", "bucket.sqs:path/x"} {
+		f(func(m *Method) { m.Integration.URI = "arn:aws:apigateway:us-east-1:" + refused }, "integration.uri: "+refused+" is not supported")
+	}
 	f(func(m *Method) { m.Integration.URI = "arn:aws:apigateway:us-east-1:kinesis:action/{op}" })
 	f(func(m *Method) {
 		m.Integration.URI = "arn:aws:apigateway:us-east-1:${stageVariables.s}:action/PutRecord"
@@ -64,6 +67,34 @@ func TestCheckNamesWhatIsNotServed(t *testing.T) {
 		"integration.responses.400.selectionPattern: the pattern")
 	f(func(m *Method) { m.Integration.Responses["400"].SelectionPattern = "a)|(b" },
 		"integration.responses.400.selectionPattern: the pattern")
+}
+
+// A definition does not let callers choose the host that the node sends requests to.
+func TestCheckRefusesHostsOfCallers(t *testing.T) {
+	f := func(uri, source string, want ...string) {
+		t.Helper()
+		for _, kind := range []string{HTTP, HTTPProxy} {
+			expectProblems(t, Check(definitionOf(func(m *Method) {
+				m.Integration.Type, m.Integration.URI = kind, uri
+				if source != "" {
+					m.Integration.RequestParameters = map[string]string{"integration.request.path.p": source}
+				}
+			})), want...)
+		}
+	}
+	const refused = "integration.uri: its host holds {p}"
+	f("http://example.com/{p}", "method.request.path.p")
+	f("http://example.com?x={p}", "method.request.path.p")
+	f("https://{p}.example.com/", "method.request.path.p", refused)
+	f("https://{p}.example.com/", "method.request.body", refused)
+	f("https://{p}.example.com/", "context.identity.sourceIp", refused)
+	f("https://{p}.example.com/", "", refused)
+	f("https://${stageVariables.a}.example.com:{p}/", "method.request.header.p", refused)
+	f("https://example.com{p}", "method.request.path.p", refused)
+	f("https://{p}.example.com/", "'eu'")
+	f("https://{p}.example.com/", "stageVariables.region")
+	f("https://${stageVariables.host}/{p}", "method.request.path.p")
+	f("${stageVariables.url}/{p}", "method.request.path.p")
 }
 
 func TestLintTellsOfHiddenErrors(t *testing.T) {
@@ -115,4 +146,22 @@ func TestSelectionPatternsFitWholeTexts(t *testing.T) {
 	f(`200|201`, "201", true)
 	f(`20|1`, "201", false)
 	f(`.*00`, "400", true)
+}
+
+func TestLintOfHTTP(t *testing.T) {
+	f := func(change func(*Integration), want ...string) {
+		t.Helper()
+		expectProblems(t, Lint(definitionOf(func(m *Method) {
+			m.Integration.Type, m.Integration.URI = HTTP, "http://example.com/"
+			change(m.Integration)
+		})), want...)
+	}
+	f(func(*Integration) {})
+	f(func(i *Integration) { i.Responses = map[string]*IntegrationResponse{"200": {StatusCode: "200"}} },
+		"integration.responses.200: it takes every status, so that the caller gets 200 when the backend said 400")
+	f(func(i *Integration) { i.Type, i.Responses = HTTPProxy, nil })
+	f(func(i *Integration) {
+		i.Type, i.RequestTemplates = HTTPProxy, map[string]string{"application/json": "x"}
+		i.Responses = map[string]*IntegrationResponse{"200": {StatusCode: "200", ResponseTemplates: map[string]string{"application/json": "x"}}}
+	}, "integration.requestTemplates: an HTTP_PROXY integration passes", "integration.responses.200: an HTTP_PROXY integration passes")
 }

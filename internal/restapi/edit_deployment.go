@@ -96,7 +96,7 @@ func checkDeployable(op string, d *Definition) error {
 			if i == nil {
 				return invalid(op, "No integration defined for method")
 			}
-			if action := i.action(); action != "" && !slices.Contains(Actions, action) {
+			if action := i.action(); action != "" && !canBeServed(action) {
 				return unsupported(op, "integration "+action+" of "+verb+" "+r.Path, "the actions are "+strings.Join(Actions, ", "))
 			}
 		}
@@ -110,9 +110,10 @@ func checkDeployable(op string, d *Definition) error {
 	return nil
 }
 
-// Actions are what an integration of type AWS may call.
+// Actions are what an integration of type AWS may call: by name, and on Amazon S3 by any path.
 var Actions = []string{
 	"kinesis:action/PutRecord", "kinesis:action/PutRecords", "firehose:action/PutRecord", "firehose:action/PutRecordBatch",
+	"s3:path/...", "s3:action/GetObject", "s3:action/HeadObject", "s3:action/PutObject", "s3:action/DeleteObject",
 }
 
 // action gives what an AWS integration calls: "kinesis:action/PutRecord". It is empty for other types, and for a

@@ -38,6 +38,7 @@ func (a *API) PutIntegration(resourceID, verb string, in Integration) (*Integrat
 		PassthroughBehavior: in.PassthroughBehavior,
 		ContentHandling:     in.ContentHandling,
 		TimeoutMillis:       in.TimeoutMillis,
+		InsecureTLS:         in.InsecureTLS,
 		CacheNamespace:      in.CacheNamespace,
 		CacheKeyParameters:  slices.Clone(in.CacheKeyParameters),
 		RequestParameters:   maps.Clone(in.RequestParameters),
@@ -81,8 +82,15 @@ func checkIntegration(op string, m *Method, i *Integration) error {
 		if err := checkAWS(op, i); err != nil {
 			return err
 		}
+	case HTTP, HTTPProxy:
+		if err := checkHTTP(op, i); err != nil {
+			return err
+		}
 	default:
-		return unsupported(op, "integration type "+i.Type, "the types are AWS (Kinesis and Firehose actions) and MOCK")
+		return unsupported(op, "integration type "+i.Type, "the types are AWS (Kinesis, Firehose and S3), HTTP, HTTP_PROXY and MOCK")
+	}
+	if i.InsecureTLS && !i.IsHTTP() {
+		return invalid(op, "insecureSkipVerification is only supported for HTTP and HTTP_PROXY integrations")
 	}
 	switch i.PassthroughBehavior {
 	case WhenNoMatch, WhenNoTemplates, Never:

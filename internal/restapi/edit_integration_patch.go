@@ -35,7 +35,7 @@ func patchIntegration(op string, i *Integration, p Patch) error {
 		case "cacheKeyParameters":
 			return patchCacheKeys(op, i, p, segments[1])
 		case "tlsConfig":
-			return unsupported(op, "tlsConfig", "there are no HTTP integrations")
+			return patchTLS(op, i, p, segments[1])
 		}
 	}
 	if len(segments) != 1 {
@@ -63,8 +63,14 @@ func patchIntegration(op string, i *Integration, p Patch) error {
 			return invalid(op, "Timeout should be between %d ms and %d ms", MinTimeoutMillis, DefaultTimeoutMillis)
 		}
 		i.TimeoutMillis = millis
-	case "connectionType", "connectionId":
-		return unsupported(op, segments[0], "there are no HTTP integrations")
+	case "connectionType":
+		if p.Value != Internet {
+			return unsupported(op, "connectionType "+p.Value, "there are no VPC links; the connection is INTERNET")
+		}
+	case "connectionId":
+		if p.Value != "" {
+			return unsupported(op, "connectionId", "there are no VPC links")
+		}
 	default:
 		return invalid(op, "Invalid patch path %s", p.Path)
 	}

@@ -300,8 +300,18 @@ func TestFaults(t *testing.T) {
 
 		{"integration type", func(w *workshop) error { return drop(w.api.PutIntegration(w.st.ID, "POST", Integration{Type: "x"})) },
 			fault.Invalid, "1 validation error detected: Value 'x' at 'putIntegrationInput.type' failed to satisfy constraint: Member must satisfy enum value set: [HTTP, MOCK, AWS_PROXY, HTTP_PROXY, AWS]"},
-		{"HTTP", func(w *workshop) error { return drop(w.api.PutIntegration(w.st.ID, "POST", Integration{Type: HTTP})) },
-			fault.Unsupported, "integration type HTTP is not supported by this version of Millrace: the types are AWS (Kinesis and Firehose actions) and MOCK"},
+		{"AWS_PROXY", func(w *workshop) error {
+			return drop(w.api.PutIntegration(w.st.ID, "POST", Integration{Type: AWSProxy}))
+		},
+			fault.Unsupported, "integration type AWS_PROXY is not supported by this version of Millrace: the types are AWS (Kinesis, Firehose and S3), HTTP, HTTP_PROXY and MOCK"},
+		{"HTTP without a method", with(func(i *Integration) { i.Type, i.URI, i.HTTPMethod = HTTP, "http://example.com", "" }),
+			fault.Invalid, "Enumeration value for HttpMethod must be non-empty"},
+		{"HTTP uri", with(func(i *Integration) { i.Type, i.URI = HTTPProxy, "example.com/x" }), fault.Invalid, "Invalid HTTP endpoint specified for URI"},
+		{"HTTP uri, another scheme", with(func(i *Integration) { i.Type, i.URI = HTTP, "ftp://example.com" }), fault.Invalid, "Invalid HTTP endpoint specified for URI"},
+		{"HTTP uri, no host", with(func(i *Integration) { i.Type, i.URI = HTTP, "http:///x" }), fault.Invalid, "Invalid HTTP endpoint specified for URI"},
+		{"HTTP uri, with a user", with(func(i *Integration) { i.Type, i.URI = HTTP, "http://user@example.com/" }), fault.Invalid, "Invalid HTTP endpoint specified for URI"},
+		{"tlsConfig of AWS", with(func(i *Integration) { i.InsecureTLS = true }), fault.Invalid,
+			"insecureSkipVerification is only supported for HTTP and HTTP_PROXY integrations"},
 		{"no integration method", with(func(i *Integration) { i.HTTPMethod = "" }), fault.Invalid, "Enumeration value for HttpMethod must be non-empty"},
 		{"no ARN", with(func(i *Integration) { i.URI = "http://x" }), fault.Invalid, "Invalid ARN specified in the request"},
 		{"no action", with(func(i *Integration) { i.URI = "arn:aws:apigateway:us-east-1:kinesis:PutRecord" }),
@@ -359,7 +369,7 @@ func TestFaults(t *testing.T) {
 			i.URI = "arn:aws:apigateway:us-east-1:sqs:path/000000000000/queue"
 			get(w.api.PutIntegration(w.st.ID, "POST", i))
 			return drop(w.api.CreateDeployment(NewDeployment{}, w.ids, now))
-		}, fault.Unsupported, "integration sqs:path/000000000000/queue of POST /v1/{stream-name} is not supported by this version of Millrace: the actions are kinesis:action/PutRecord, kinesis:action/PutRecords, firehose:action/PutRecord, firehose:action/PutRecordBatch"},
+		}, fault.Unsupported, "integration sqs:path/000000000000/queue of POST /v1/{stream-name} is not supported by this version of Millrace: the actions are kinesis:action/PutRecord, kinesis:action/PutRecords, firehose:action/PutRecord, firehose:action/PutRecordBatch, s3:path/..., s3:action/GetObject, s3:action/HeadObject, s3:action/PutObject, s3:action/DeleteObject"},
 		{"deployment in use", func(w *workshop) error {
 			d := get(w.api.CreateDeployment(NewDeployment{StageName: "s"}, w.ids, now))
 			return w.api.DeleteDeployment(d.ID)

@@ -18,10 +18,26 @@ func Lint(d *Definition) []Problem {
 		tell := func(property, format string, args ...any) {
 			all = append(all, Problem{r.Path, m.HTTPMethod, property, fmt.Sprintf(format, args...)})
 		}
-		lintResponses(m, tell)
+		if m.Integration.Type == HTTPProxy { // there what the backend answers is the answer
+			lintProxy(m.Integration, tell)
+		} else {
+			lintResponses(m, tell)
+		}
 		lintTargets(m.Integration, tell)
 	})
 	return all
+}
+
+// lintProxy looks for what a proxy has no use for.
+func lintProxy(i *Integration, tell teller) {
+	if len(i.RequestTemplates) > 0 {
+		tell("integration.requestTemplates", "an HTTP_PROXY integration passes the payload as it is; templates are not used")
+	}
+	for _, code := range slices.Sorted(maps.Keys(i.Responses)) {
+		if r := i.Responses[code]; len(r.ResponseTemplates) > 0 || len(r.ResponseParameters) > 0 {
+			tell("integration.responses."+code, "an HTTP_PROXY integration passes the backend's answer as it is; templates and parameters of responses are not used")
+		}
+	}
 }
 
 // lintResponses looks at what becomes of the backend's statuses.
@@ -48,8 +64,11 @@ func lintResponses(m *Method, tell teller) {
 		}
 		pattern := i.Responses[chosen].SelectionPattern
 		if chosen[0] == '2' && (pattern == "" || pattern == ".*") {
-			tell("integration.responses."+chosen, "it takes every status, so that on AWS the caller gets %s when the record was refused (%s); "+
-				`add a response with a selectionPattern such as "[45]\\d{2}"`, chosen, backend)
+			when := "on AWS the caller gets %s when the record was refused (%s); "
+			if i.Type == HTTP {
+				when = "the caller gets %s when the backend said %s; "
+			}
+			tell("integration.responses."+chosen, "it takes every status, so that "+when+`add a response with a selectionPattern such as "[45]\\d{2}"`, chosen, backend)
 			return
 		}
 	}

@@ -78,7 +78,7 @@ func (p *properties) declared(name string) map[string]bool {
 
 func (p *properties) integration(api *restapi.API, id, verb string) {
 	p.only("Type", "IntegrationHttpMethod", "Uri", "Credentials", "PassthroughBehavior", "ContentHandling", "TimeoutInMillis", "CacheNamespace",
-		"CacheKeyParameters", "RequestParameters", "RequestTemplates", "IntegrationResponses", "ConnectionType")
+		"CacheKeyParameters", "RequestParameters", "RequestTemplates", "IntegrationResponses", "ConnectionType", "TlsConfig")
 	if c := p.text("ConnectionType"); c != "" && c != "INTERNET" {
 		p.tell("ConnectionType", "%s is not supported by this version of Millrace", c)
 	}
@@ -87,6 +87,10 @@ func (p *properties) integration(api *restapi.API, id, verb string) {
 		PassthroughBehavior: p.text("PassthroughBehavior"), ContentHandling: p.text("ContentHandling"), TimeoutMillis: p.integer("TimeoutInMillis", 0),
 		CacheNamespace: p.text("CacheNamespace"), CacheKeyParameters: p.texts("CacheKeyParameters"),
 		RequestParameters: p.textMap("RequestParameters"), RequestTemplates: p.textMap("RequestTemplates"),
+	}
+	if t := p.nested("TlsConfig"); t != nil {
+		t.only("InsecureSkipVerification")
+		in.InsecureTLS = t.boolean("InsecureSkipVerification")
 	}
 	p.embed("RequestTemplates", in.URI, true)
 	if _, err := api.PutIntegration(id, verb, in); err != nil {

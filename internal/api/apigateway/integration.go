@@ -13,7 +13,6 @@ func (s *Service) putIntegration(ctx context.Context, in *wire.PutIntegrationReq
 	if err := refuse(
 		member{"connectionType VPC_LINK", in.ConnectionType == "VPC_LINK"},
 		member{"connectionId", awswire.Value(in.ConnectionId) != ""},
-		member{"tlsConfig", in.TlsConfig != nil},
 		member{"responseTransferMode STREAM", in.ResponseTransferMode == "STREAM"},
 		member{"integrationTarget", awswire.Value(in.IntegrationTarget) != ""},
 	); err != nil {
@@ -32,6 +31,7 @@ func (s *Service) putIntegration(ctx context.Context, in *wire.PutIntegrationReq
 			PassthroughBehavior: awswire.Value(in.PassthroughBehavior),
 			ContentHandling:     in.ContentHandling,
 			TimeoutMillis:       awswire.Value(in.TimeoutInMillis),
+			InsecureTLS:         in.TlsConfig != nil && awswire.Value(in.TlsConfig.InsecureSkipVerification),
 			CacheNamespace:      awswire.Value(in.CacheNamespace),
 			CacheKeyParameters:  in.CacheKeyParameters,
 			RequestParameters:   in.RequestParameters,
@@ -75,7 +75,7 @@ func (s *Service) deleteIntegration(ctx context.Context, in *wire.DeleteIntegrat
 	})
 }
 
-// integrationView shows cacheKeyParameters always; connectionType never, since the service shows it only for HTTP.
+// integrationView shows cacheKeyParameters always, and connectionType only for HTTP types, as the service does.
 func integrationView(i *restapi.Integration) *wire.Integration {
 	v := &wire.Integration{
 		Type:                i.Type,
@@ -92,6 +92,12 @@ func integrationView(i *restapi.Integration) *wire.Integration {
 	}
 	if v.CacheKeyParameters == nil {
 		v.CacheKeyParameters = []string{}
+	}
+	if i.IsHTTP() {
+		v.ConnectionType = restapi.Internet
+	}
+	if i.InsecureTLS {
+		v.TlsConfig = &wire.TlsConfig{InsecureSkipVerification: &i.InsecureTLS}
 	}
 	if len(i.Responses) > 0 {
 		v.IntegrationResponses = make(map[string]wire.IntegrationResponse, len(i.Responses))

@@ -99,6 +99,12 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		return
 	}
+	c.fail(err, requestID, hostID)
+}
+
+// fail answers with what a failed operation has returned.
+func (c *call) fail(err error, requestID, hostID string) {
+	s := c.Service
 	e := s.errorOf(c, err)
 	if c.answered {
 		if c.ctx.Err() == nil { // else the caller has gone, which callers may
@@ -126,8 +132,10 @@ func (c *call) serve() error {
 	}
 	c.op = op
 	c.req = awswire.Request{Params: params, Query: c.query, Header: c.r.Header}
-	if err := c.authenticate(path); err != nil {
-		return err
+	if c.payload == nil {
+		if err := c.authenticate(path); err != nil {
+			return err
+		}
 	}
 	if !ok {
 		return c.unknown(path, bucketHost)

@@ -328,7 +328,7 @@ func (o *operation) responseModels(r *yaml.Node, where string) map[string]string
 
 // integrationMembers are those that integration reads; others are refused.
 var integrationMembers = []string{"type", "httpMethod", "uri", "credentials", "requestTemplates", "requestParameters", "passthroughBehavior",
-	"contentHandling", "timeoutInMillis", "cacheNamespace", "cacheKeyParameters", "responses", "connectionType"}
+	"contentHandling", "timeoutInMillis", "cacheNamespace", "cacheKeyParameters", "responses", "connectionType", "tlsConfig"}
 
 func (o *operation) integration(n *yaml.Node) {
 	im, at := o.im, o.at("x-amazon-apigateway-integration")
@@ -359,6 +359,9 @@ func (o *operation) integration(n *yaml.Node) {
 	if c := text("connectionType"); c != "" && !strings.EqualFold(c, "INTERNET") {
 		im.later(yamldoc.Get(n, "connectionType"), at+".connectionType", c)
 	}
+	if v := yamldoc.Get(n, "tlsConfig"); v != nil {
+		o.tls(v, at+".tlsConfig", &in)
+	}
 	if v := yamldoc.Get(n, "timeoutInMillis"); v != nil {
 		var ok bool
 		if in.TimeoutMillis, ok = yamldoc.Int(v); !ok {
@@ -378,6 +381,21 @@ func (o *operation) integration(n *yaml.Node) {
 	_, err := im.api.PutIntegration(o.res.ID, o.verb, in)
 	if im.edit(yamldoc.Key(n, "type"), at, err) {
 		o.integrationResponses(yamldoc.Get(n, "responses"), at+".responses")
+	}
+}
+
+// tls reads a tlsConfig.
+func (o *operation) tls(n *yaml.Node, at string, in *restapi.Integration) {
+	for key, value := range yamldoc.Pairs(n) {
+		if key.Value != "insecureSkipVerification" {
+			o.im.later(key, at+"."+key.Value, key.Value)
+			continue
+		}
+		insecure, ok := yamldoc.Bool(value)
+		if !ok {
+			o.im.tell(value, at+"."+key.Value, "is true or false")
+		}
+		in.InsecureTLS = insecure
 	}
 }
 
