@@ -116,7 +116,8 @@ func runSupport(_ context.Context, e *env, args []string) error {
 		return e.misuse(c, "there is no table %q", rest[0])
 	}
 	if len(rest) == 0 {
-		fmt.Fprintln(e.stdout, "\nRoles and policies are checked and stored, not evaluated: who may call is decided by --credentials alone.")
+		fmt.Fprintln(e.stdout, "\nRoles are checked and stored, not evaluated: who may call the AWS APIs is decided by --credentials alone. Who may call deployed APIs\n"+
+			"is decided by their methods' authorization and resource policies.")
 	}
 	return nil
 }

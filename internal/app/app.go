@@ -222,6 +222,7 @@ func (n *Node) services(credentials awswire.Lookup, kin *kinesis.Service, fire *
 	gw, err := apigateway.New(apigateway.Options{
 		Catalog: n.catalog, Account: n.account, IDs: n.ids, Now: time.Now, Credentials: credentials, Log: n.log, Import: importOpenAPI,
 		Tester: tester{n}, SaveUsage: n.saveUsage,
+		Gate: n.gate(), Authorizers: authorizers{n},
 	})
 	if err != nil {
 		return nil, err
@@ -251,6 +252,7 @@ func (n *Node) openGateway(ctx context.Context) error {
 	n.onClose("connections of HTTP integrations", func(context.Context) error { sender.Close(); return nil })
 	n.gateway, err = gateway.New(gateway.Options{
 		Actions: actions{kin, fire, n.s3}, Sender: sender, Account: n.account, IDs: n.ids, Now: time.Now,
+		Gate: n.gate(), Gatekeeper: n.newGatekeeper(credentials),
 		TrustedProxies: n.opts.Config.TrustedProxies, ExactResponses: n.opts.Config.ExactResponses,
 		AccountThrottle: n.opts.Config.ExactLimits, Budget: n.budget, Answers: n.budget.Answers(), Log: n.logs, AccessLogs: n.logs, Logger: n.log,
 	})

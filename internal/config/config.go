@@ -21,7 +21,7 @@ import (
 const Off = "off"
 
 // Node says how a node runs. The names in a configuration file are those of the flags; kafka, kinesis, objects,
-// encryption and logs have no flags.
+// encryption, authorizers and logs have no flags.
 type Node struct {
 	Data   string `yaml:"data"`   // folder; "./millrace-data"
 	Listen string `yaml:"listen"` // the AWS endpoint; "127.0.0.1:4566", or "off"
@@ -44,8 +44,10 @@ type Node struct {
 	IngestTLSCert string `yaml:"ingest-tls-cert"`
 	IngestTLSKey  string `yaml:"ingest-tls-key"`
 
-	Credentials string   `yaml:"credentials"` // a file in the form of ~/.aws/credentials; empty: calls need no signature
-	AllowHosts  []string `yaml:"allow-hosts"` // further Host names of the AWS endpoint when no credentials are configured
+	Credentials string `yaml:"credentials"` // a file in the form of ~/.aws/credentials; empty: calls need no signature
+	// Authorizers are the URLs that stand for functions which decide who may call deployed APIs, by ARN.
+	Authorizers map[string]string `yaml:"authorizers"`
+	AllowHosts  []string          `yaml:"allow-hosts"` // further Host names of the AWS endpoint when no credentials are configured
 
 	Region  string `yaml:"region"`  // "us-east-1"
 	Account string `yaml:"account"` // "000000000000"
@@ -122,6 +124,7 @@ func (n *Node) Check() error {
 	n.Objects.check(bad)
 	n.Encryption.check(bad)
 	n.Logs.check(bad)
+	n.checkAuthorizers(bad)
 	return errors.Join(problems...)
 }
 

@@ -136,3 +136,24 @@ func TestPasswordLiesInAFile(t *testing.T) {
 		t.Error("a file without a certificate")
 	}
 }
+
+func TestAuthorizersAreFunctionsAndURLs(t *testing.T) {
+	n := Default()
+	n.Authorizers = map[string]string{
+		"arn:aws:lambda:us-east-1:000000000000:function:my-auth:live": "https://auth.example.com/v1?x=y",
+		"my-auth": "http://127.0.0.1:9000/",
+		"arn:aws:lambda:us-east-1:000000000000:function:other": "127.0.0.1:9000",
+	}
+	err := n.Check()
+	if err == nil {
+		t.Fatal("taken")
+	}
+	for _, want := range []string{`--authorizers: "my-auth" is no ARN of a function`, `--authorizers: arn:aws:lambda:us-east-1:000000000000:function:other: "127.0.0.1:9000" is no URL`} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v\nlacks %s", err, want)
+		}
+	}
+	if strings.Contains(err.Error(), "my-auth:live") {
+		t.Errorf("%v", err)
+	}
+}

@@ -51,6 +51,7 @@ type method struct {
 	resourcePath string
 	verb         string
 	broken       string // why every call is answered with 500; empty when it can run
+	guard        *guard // checks who calls; nil: everybody may
 	mock         bool
 	keyed        bool   // apiKeyRequired
 	proxy        bool   // HTTP_PROXY: what comes goes on, both ways

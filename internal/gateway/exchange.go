@@ -24,13 +24,14 @@ type exchange struct {
 	method  *method
 	setting restapi.MethodSetting
 
+	usageKey string // usageIdentifierKey of the authorizer's answer: the API key where apiKeySource is AUTHORIZER
+
 	requestID   string
 	extendedID  string
 	epoch       string // milliseconds
 	trace       string // X-Amzn-Trace-Id for the answer, with Parent and Sampled
 	rootLen     int    // of trace: the part that a request without one is given
 	contentType string // of the request, without parameters; empty when none was sent
-	usageKey    string // the API key that an authorizer told (usageIdentifierKey)
 
 	in        mapping.Input
 	context   mapping.Context

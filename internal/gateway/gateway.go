@@ -51,10 +51,12 @@ type Options struct {
 	ExactResponses bool
 	// AccountThrottle sets the service's throttle of an account before all methods.
 	AccountThrottle bool
-	Budget          Budget     // default: none
-	Answers         Budget     // the same, for what backends answer; default: Budget
-	Log             LogSink    // execution logs; default: errors to Logger
-	AccessLogs      AccessLogs // default: none, which is told of stages that want one
+	Gate            restapi.Gate // what callers can be checked with; default: nothing, so that only methods of type NONE serve
+	Gatekeeper      Gatekeeper   // required when Gate is set
+	Budget          Budget       // default: none
+	Answers         Budget       // the same, for what backends answer; default: Budget
+	Log             LogSink      // execution logs; default: errors to Logger
+	AccessLogs      AccessLogs   // default: none, which is told of stages that want one
 	Logger          *slog.Logger
 }
 
@@ -64,7 +66,8 @@ type Gateway struct {
 	current atomic.Pointer[snapshot]
 	clock   clock
 
-	metering metering
+	metering  metering
+	decisions decisions // of authorizers
 
 	publishing sync.Mutex
 	compiled   map[deploymentKey]*definition // of the current snapshot
@@ -80,6 +83,9 @@ func New(o Options) (*Gateway, error) {
 	}
 	if o.Answers == nil {
 		o.Answers = o.Budget
+	}
+	if o.Gatekeeper == nil && (o.Gate.Signatures || len(o.Gate.Functions) > 0) {
+		return nil, fault.New(fault.Internal, "gateway.New", "", "a Gate needs a Gatekeeper")
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -189,6 +195,7 @@ func (p *publication) deployment(src *restapi.API, s *restapi.Stage, id string) 
 	def := p.g.compiled[key]
 	if def == nil {
 		def = compileDefinition(src.ID, &d.Definition, p.g.Actions, p.g.Sender)
+		p.g.guards(def, &d.Definition, src.ID)
 		for _, w := range def.warnings {
 			w.API, w.APIName, w.Stage = src.ID, src.Name, s.Name
 			p.warnings = append(p.warnings, &w)
@@ -222,7 +229,7 @@ func endpoints(s *snapshot) []Endpoint {
 		}
 		for _, name := range slices.Sorted(maps.Keys(a.stages)) {
 			for _, m := range a.stages[name].def.methods {
-				e := Endpoint{API: id, APIName: a.name, Stage: name, Method: m.verb, Path: m.resourcePath, Broken: m.broken}
+				e := Endpoint{API: id, APIName: a.name, Stage: name, Method: m.verb, Path: m.resourcePath, Broken: m.cannot()}
 				path := "/" + name + strings.TrimSuffix(m.resourcePath, "/")
 				e.LongPath = "/" + id + path
 				if a == s.short && s.apis[name] == nil {

@@ -40,6 +40,9 @@ func (x *exchange) serve(ctx context.Context) {
 	if x.informs() {
 		x.logArrival()
 	}
+	if x.method.guard != nil && !x.authorize(ctx, t.path) {
+		return
+	}
 	if !x.meter() {
 		return
 	}

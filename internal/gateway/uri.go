@@ -142,19 +142,6 @@ func climbs(path string) bool {
 	return false
 }
 
-func decodePath(s string) string {
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]) {
-			b = append(b, unhex(s[i+1])<<4|unhex(s[i+2]))
-			i += 2
-			continue
-		}
-		b = append(b, s[i])
-	}
-	return string(b)
-}
-
 // path fills the path and query of a call by path: "/bucket/key". A caller's value in the first segment keeps to it.
 func (x *exchange) targetPath(t uriTemplate) (path, query string, err error) {
 	f := filler{x: x, b: append(x.uri[:0], '/')}

@@ -75,6 +75,7 @@ var floors = []struct {
 	{"internal/awsmodel/", 21, "generated shapes"},
 	{"internal/awsmodel", 20, "service models"},
 	{"internal/awswire", 20, "leaf: protocols"},
+	{"internal/policy", 20, "leaf: policies on calls of methods"},
 	{"internal/config", 20, "leaf"},
 	{"internal/telemetry", 20, "leaf"},
 	{"internal/logfile", 20, "leaf: logs as files"},

@@ -47,7 +47,8 @@ func TestCheckNamesWhatIsNotServed(t *testing.T) {
 	f(func(*Method) {})
 	f(func(m *Method) { m.Integration = &Integration{Type: Mock} })
 	f(func(m *Method) { m.Integration = nil }) // the service's own fault, told when it is deployed
-	f(func(m *Method) { m.AuthorizationType = "AWS_IAM" }, "authorizationType: AWS_IAM is not supported")
+	f(func(m *Method) { m.AuthorizationType = "AWS_IAM" })
+	f(func(m *Method) { m.AuthorizationType = "COGNITO_USER_POOLS" }, "authorizationType: COGNITO_USER_POOLS is not supported")
 	f(func(m *Method) { m.APIKeyRequired = true })
 	f(func(m *Method) { m.Integration.Type = AWSProxy }, "integration.type: AWS_PROXY is not supported")
 	f(func(m *Method) { m.Integration.URI = "arn:aws:apigateway:us-east-1:sqs:action/SendMessage" },

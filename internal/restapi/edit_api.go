@@ -34,8 +34,11 @@ const (
 	Private  = "PRIVATE"
 )
 
-// The sources of an API key; only the header can be asked for.
-const keySourceHeader = "HEADER"
+// KeySourceAuthorizer and keySourceHeader are the sources of an API key.
+const (
+	keySourceHeader     = "HEADER"
+	KeySourceAuthorizer = "AUTHORIZER"
+)
 
 // NewAPI says what API to make. A zero field means the service's default.
 type NewAPI struct {
@@ -47,6 +50,7 @@ type NewAPI struct {
 	DisableExecuteAPIEndpoint bool
 	BinaryMediaTypes          []string
 	APIKeySource              string // default HEADER
+	Policy                    string // a JSON text
 	Tags                      map[string]string
 	MinimumCompressionSize    *int // nil: nothing is compressed
 	// NoModels leaves out the models Empty and Error: an imported API has only those that its file brings.
@@ -95,6 +99,9 @@ func New(spec NewAPI, source *ids.Source, now time.Time) (*API, error) {
 	if err := a.SetMinimumCompressionSize(spec.MinimumCompressionSize); err != nil {
 		return nil, err
 	}
+	if err := a.SetPolicy(spec.Policy); err != nil {
+		return nil, err
+	}
 	if !spec.NoModels {
 		a.addDefaultModels(source)
 	}
@@ -134,13 +141,16 @@ func checkEndpoint(op string, types []string, addressType *string) error {
 }
 
 func checkKeySource(op, path, source string) error {
-	switch source {
-	case keySourceHeader:
-		return nil
-	case "AUTHORIZER":
-		return unsupported(op, "apiKeySource AUTHORIZER", "there are no authorizers")
-	}
 	return oneOf(op, source, path, "HEADER", "AUTHORIZER")
+}
+
+// SetAPIKeySource says where callers' API keys come from.
+func (a *API) SetAPIKeySource(source string) error {
+	err := checkKeySource("restapi.SetAPIKeySource", "apiKeySource", source)
+	if err == nil {
+		a.APIKeySource = source
+	}
+	return err
 }
 
 // SetBinaryMediaTypes replaces the media types whose bodies are bytes, not text.
@@ -243,7 +253,12 @@ func (a *API) patch(p Patch) error {
 		if len(segments) == 1 {
 			return a.patchCompression(p)
 		}
-	case "policy", "securityPolicy", "endpointAccessMode":
+	case "policy":
+		if len(segments) != 1 || p.Op != OpReplace && p.Op != OpRemove {
+			return invalid(op, "Invalid patch operation specified. Must be one of: [replace]")
+		}
+		return a.SetPolicy(p.Value)
+	case "securityPolicy", "endpointAccessMode":
 		if p.Value == "" {
 			return nil // cleared, as it is anyway
 		}
@@ -266,10 +281,7 @@ func (a *API) patch(p Patch) error {
 	case "version":
 		a.Version = p.Value
 	case "apiKeySource":
-		if err := checkKeySource(op, "apiKeySource", p.Value); err != nil {
-			return err
-		}
-		a.APIKeySource = p.Value
+		return a.SetAPIKeySource(p.Value)
 	case "disableExecuteApiEndpoint":
 		a.DisableExecuteAPIEndpoint = p.Value == "true"
 	default:

@@ -22,6 +22,7 @@ type NewDeployment struct {
 	TracingEnabled   *bool // nil leaves an existing stage as it is
 	// Canary, when given, makes the new deployment the canary of the stage, whose own deployment stays.
 	Canary *NewCanary
+	Gate   Gate // of the node that is to serve it
 }
 
 // CreateDeployment freezes the working copy. Later edits do not show until the next deployment.
@@ -30,7 +31,7 @@ func (a *API) CreateDeployment(spec NewDeployment, source *ids.Source, now time.
 	if err := a.checkCanaryStage(op, &spec); err != nil {
 		return nil, err
 	}
-	if err := checkDeployable(op, &a.Definition); err != nil {
+	if err := checkDeployable(op, &a.Definition, spec.Gate); err != nil {
 		return nil, err
 	}
 	if len(a.Deployments) >= MaxDeployments {
@@ -86,8 +87,8 @@ func (a *API) deployTo(spec NewDeployment, deploymentID string, now time.Time) e
 }
 
 // checkDeployable says whether a definition may be deployed: it has methods, each has an integration, and what an
-// integration calls is served.
-func checkDeployable(op string, d *Definition) error {
+// integration calls is served, and the node can check who calls.
+func checkDeployable(op string, d *Definition, gate Gate) error {
 	methods := 0
 	for _, r := range d.Sorted() {
 		for _, verb := range slices.Sorted(maps.Keys(r.Methods)) {
@@ -104,7 +105,7 @@ func checkDeployable(op string, d *Definition) error {
 	if methods == 0 {
 		return invalid(op, "The REST API doesn't contain any methods")
 	}
-	if problems := Check(d); len(problems) > 0 {
+	if problems := append(Check(d), gate.Check(d)...); len(problems) > 0 {
 		return fault.New(fault.Unsupported, op, problems[0].Property, "%s", problems[0])
 	}
 	return nil

@@ -39,6 +39,7 @@ func (a *API) PutMethod(resourceID string, m Method) (*Method, error) {
 	added := &Method{
 		HTTPMethod:        m.HTTPMethod,
 		AuthorizationType: strings.ToUpper(m.AuthorizationType),
+		AuthorizerID:      m.AuthorizerID,
 		APIKeyRequired:    m.APIKeyRequired,
 		ValidatorID:       m.ValidatorID,
 		OperationName:     m.OperationName,
@@ -65,9 +66,14 @@ func checkVerb(op, verb string) error {
 // checkMethod checks what a method says of its request.
 func (a *API) checkMethod(op string, m *Method) error {
 	switch m.AuthorizationType {
-	case "NONE":
-	case "AWS_IAM", "CUSTOM", "COGNITO_USER_POOLS":
-		return unsupported(op, "authorizationType "+m.AuthorizationType, "every method is open; use NONE")
+	case Open, IAM:
+		m.AuthorizerID = "" // the service takes one, and ignores it
+	case Custom:
+		if a.Authorizers[m.AuthorizerID] == nil {
+			return invalid(op, "Invalid authorizer ID specified. Setting the authorization type to CUSTOM or COGNITO_USER_POOLS requires a valid authorizer.")
+		}
+	case "COGNITO_USER_POOLS":
+		return unsupported(op, "authorizationType COGNITO_USER_POOLS", "there are no user pools; use CUSTOM")
 	default:
 		return invalid(op, "Invalid authorization type specified. Valid options are NONE,AWS_IAM,CUSTOM,COGNITO_USER_POOLS")
 	}
@@ -154,7 +160,7 @@ func patchMethod(op string, m *Method, p Patch) error {
 		}
 	}
 	if segments[0] == "authorizationScopes" {
-		return unsupported(op, "authorizationScopes", "there are no authorizers")
+		return unsupported(op, "authorizationScopes", "they are for user pools, which there are not")
 	}
 	if len(segments) != 1 {
 		return invalid(op, "Invalid patch path %s", p.Path)
@@ -170,7 +176,7 @@ func patchMethod(op string, m *Method, p Patch) error {
 	case "operationName":
 		m.OperationName = p.Value
 	case "authorizerId":
-		// While the type stays NONE the service takes an authorizer's id and ignores it.
+		m.AuthorizerID = p.Value
 	case "requestValidatorId":
 		m.ValidatorID = p.Value
 	default:

@@ -229,7 +229,7 @@ func TestFaults(t *testing.T) {
 		{"binary types without a member", func(w *workshop) error { return w.api.Patch(patch(OpAdd, "/binaryMediaTypes", "x/y")) },
 			fault.Invalid, "Invalid patch path /binaryMediaTypes"},
 		{"a policy", func(w *workshop) error { return w.api.Patch(patch(OpReplace, "/policy", "{}")) },
-			fault.Unsupported, "policy is not supported by this version of Millrace: an API without it behaves differently"},
+			fault.Invalid, "Invalid policy document. Please check the policy syntax and ensure that Principals are valid. policy: Statement: is required"},
 
 		{"unknown parent", func(w *workshop) error { return drop(w.api.AddResource("nope", "x", w.ids)) }, fault.NotFound, unknownResource},
 		{"same name", func(w *workshop) error { return drop(w.api.AddResource(w.api.RootResourceID, "v1", w.ids)) },
@@ -267,7 +267,7 @@ func TestFaults(t *testing.T) {
 		}, fault.InUse, "Method already exists for this resource"},
 		{"authorizer", func(w *workshop) error {
 			return drop(w.api.PutMethod(w.v1.ID, Method{HTTPMethod: "GET", AuthorizationType: "CUSTOM"}))
-		}, fault.Unsupported, "authorizationType CUSTOM is not supported by this version of Millrace: every method is open; use NONE"},
+		}, fault.Invalid, "Invalid authorizer ID specified. Setting the authorization type to CUSTOM or COGNITO_USER_POOLS requires a valid authorizer."},
 		{"one name twice", func(w *workshop) error {
 			return drop(w.api.PutMethod(w.v1.ID, Method{HTTPMethod: "GET", AuthorizationType: "NONE",
 				RequestParameters: map[string]bool{"method.request.path.a": true, "method.request.header.a": true}}))

@@ -122,7 +122,7 @@ func (b *build) make(r *resource) bool {
 }
 
 // readByToken are the properties that name a part of an API, or hold one that does, and are read by its token.
-var readByToken = []string{"RestApiId", "ResourceId", "ParentId", "DeploymentId", "RequestValidatorId", "CanarySetting"}
+var readByToken = []string{"RestApiId", "ResourceId", "ParentId", "DeploymentId", "RequestValidatorId", "AuthorizerId", "CanarySetting"}
 
 // refuseTokens refuses the id of a part of an API where it would have to be known before the node has given it.
 func (b *build) refuseTokens(n *yaml.Node, where string) {

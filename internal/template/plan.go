@@ -14,6 +14,7 @@ import (
 	"millrace/internal/fault"
 	"millrace/internal/ids"
 	"millrace/internal/object"
+	"millrace/internal/restapi"
 	"millrace/internal/restapi/openapi"
 	"millrace/internal/stream"
 )
@@ -50,7 +51,8 @@ type Target struct {
 	Catalog         *catalog.Catalog
 	IDs             *ids.Source
 	Now             func() time.Time
-	Node            string // tells this node from others that share the catalog
+	Gate            restapi.Gate // what the node can check callers of APIs with
+	Node            string       // tells this node from others that share the catalog
 }
 
 // Verb says what a step does.

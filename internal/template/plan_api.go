@@ -39,6 +39,9 @@ func (p *planner) api(s *apiSpec) (tokens []string) {
 		validators = adoptValidators(&next.Definition, &have.Definition)
 		p.methodsLeft(s, next, have)
 	}
+	if !p.guarded(s) {
+		return nil
+	}
 	changed := !found || !equalJSON(header(next), header(have)) || !equalJSON(&next.Definition, &have.Definition)
 	var what []string
 	if found && changed {
@@ -75,6 +78,12 @@ func (p *planner) api(s *apiSpec) (tokens []string) {
 		}
 		tokens = append(tokens, token("validator", logical), id)
 	}
+	for logical, id := range s.authorizers {
+		if was := ids[id]; was != "" {
+			id = was
+		}
+		tokens = append(tokens, token("authorizer", logical), id)
+	}
 	for _, logical := range s.deploys {
 		tokens = append(tokens, token("deployment", logical), deploy)
 	}
@@ -109,6 +118,12 @@ func (p *planner) keepMethod(next, have *restapi.API, r *restapi.Resource, verb 
 	needed := slices.Collect(maps.Values(m.RequestModels))
 	for _, answer := range m.Responses {
 		needed = slices.AppendSeq(needed, maps.Values(answer.ResponseModels))
+	}
+	if z := have.Authorizers[m.AuthorizerID]; z != nil && next.Authorizers[z.ID] == nil {
+		if next.Authorizers == nil {
+			next.Authorizers = map[string]*restapi.Authorizer{}
+		}
+		next.Authorizers[z.ID] = z
 	}
 	for _, name := range needed {
 		if model := have.Models[name]; model != nil && next.Models[name] == nil {
@@ -169,7 +184,7 @@ func (p *planner) stages(s *apiSpec, next *restapi.API, what *[]string) (deploym
 	s.joinCanaries()
 	deployment = p.deploymentOf(next)
 	if deployment == "" {
-		d, err := next.CreateDeployment(restapi.NewDeployment{Description: deployedBy}, p.b.source, p.target.Now())
+		d, err := next.CreateDeployment(restapi.NewDeployment{Description: deployedBy, Gate: p.target.Gate}, p.b.source, p.target.Now())
 		if err != nil {
 			p.refuse(s.resource, "", "can't be deployed: %s", openapi.Reason(err))
 			return "", false
@@ -298,13 +313,33 @@ func (p *planner) stage(next *restapi.API, spec *stageSpec, deployment string, w
 	return nil
 }
 
-// adopt gives the resources and models of a definition the ids that an earlier one had for the same paths and names,
+// guarded refuses methods whose callers the node can't check, at the method in the file.
+func (p *planner) guarded(s *apiSpec) bool {
+	problems := p.target.Gate.Check(&s.api.Definition)
+	for _, problem := range problems {
+		at, known := s.places[problem.Verb+" "+problem.Path]
+		if !known {
+			at = place{s.key, "Resources." + s.logical}
+		}
+		p.b.tell(at.node, at.where+"."+problem.Property, "%s", problem.Message)
+	}
+	return len(problems) == 0
+}
+
+// adopt gives the resources, models and authorizers of a definition the ids that an earlier one had for the same paths and names,
 // and returns what became of the new ones.
 func adopt(next, have *restapi.Definition) map[string]string {
 	ids := map[string]string{}
 	for id, r := range next.Resources {
 		if was, ok := have.ByPath(r.Path); ok {
 			ids[id] = was.ID
+		}
+	}
+	for id, z := range next.Authorizers {
+		for _, was := range have.Authorizers {
+			if was.Name == z.Name {
+				ids[id] = was.ID
+			}
 		}
 	}
 	renamed := func(id string) string {
@@ -317,6 +352,7 @@ func adopt(next, have *restapi.Definition) map[string]string {
 	for id, r := range next.Resources {
 		r.ID, r.ParentID = renamed(id), renamed(r.ParentID)
 		for _, m := range r.Methods {
+			m.AuthorizerID = renamed(m.AuthorizerID)
 			if m.Integration != nil {
 				m.Integration.CacheNamespace = renamed(m.Integration.CacheNamespace)
 			}
@@ -324,6 +360,14 @@ func adopt(next, have *restapi.Definition) map[string]string {
 		resources[r.ID] = r
 	}
 	next.Resources, next.RootResourceID = resources, renamed(next.RootResourceID)
+	authorizers := make(map[string]*restapi.Authorizer, len(next.Authorizers))
+	for id, z := range next.Authorizers {
+		z.ID = renamed(id)
+		authorizers[z.ID] = z
+	}
+	if next.Authorizers = authorizers; len(authorizers) == 0 {
+		next.Authorizers = nil
+	}
 	for name, m := range next.Models {
 		if was := have.Models[name]; was != nil {
 			m.ID = was.ID

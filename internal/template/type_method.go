@@ -14,6 +14,7 @@ var methodType = &resourceType{
 	name: "AWS::ApiGateway::Method", phase: phaseMethod,
 	properties: map[string]string{
 		"RestApiId": served, "ResourceId": served, "HttpMethod": served, "AuthorizationType": served, "ApiKeyRequired": served,
+		"AuthorizerId": served, "AuthorizationScopes": "empty: scopes are for user pools, which there are not",
 		"OperationName": served, "RequestParameters": served, "RequestModels": served, "MethodResponses": served, "Integration": served,
 		"RequestValidatorId": served,
 	},
@@ -34,7 +35,13 @@ var methodType = &resourceType{
 			OperationName: p.text("OperationName"), RequestParameters: p.boolMap("RequestParameters"), RequestModels: p.textMap("RequestModels"),
 		}
 		if m.AuthorizationType == "" {
-			m.AuthorizationType = "NONE"
+			m.AuthorizationType = restapi.Open
+		}
+		if m.AuthorizerID, known = p.authorizer(s); !known {
+			return true
+		}
+		if scopes := p.texts("AuthorizationScopes"); len(scopes) > 0 {
+			p.tell("AuthorizationScopes", "are for user pools, and not supported by this version of Millrace")
 		}
 		if _, err := s.api.PutMethod(id, m); err != nil {
 			n, where := locate(p.node, p.where, openapi.Reason(err))

@@ -22,6 +22,7 @@ type apiSpec struct {
 	api         *restapi.API
 	resources   map[string]string // resource ids by logical id; "" is the root
 	validators  map[string]string // ids of request validators by logical id
+	authorizers map[string]string // ids of authorizers by logical id
 	deployed    bool
 	tags        map[string]string
 	stages      []*stageSpec
@@ -70,7 +71,7 @@ func (b *build) newAPI(r *resource, id string, spec restapi.NewAPI) *apiSpec {
 		return nil
 	}
 	api.ID = id
-	s := &apiSpec{resource: r, id: id, api: api, resources: map[string]string{"": api.RootResourceID}, validators: map[string]string{}, modelPlaces: map[string]place{}, tags: spec.Tags, places: map[string]place{}}
+	s := &apiSpec{resource: r, id: id, api: api, resources: map[string]string{"": api.RootResourceID}, validators: map[string]string{}, authorizers: map[string]string{}, modelPlaces: map[string]place{}, tags: spec.Tags, places: map[string]place{}}
 	b.apis = append(b.apis, s)
 	return s
 }
@@ -120,7 +121,7 @@ var restAPIType = &resourceType{
 	properties: map[string]string{
 		"Name": served, "Description": served, "Body": served, "BinaryMediaTypes": served, "ApiKeySourceType": served,
 		"DisableExecuteApiEndpoint": served, "Tags": served, "FailOnWarnings": served, "MinimumCompressionSize": served, "Mode": "a body always takes the place of the one before",
-		"EndpointConfiguration": "kept and shown: the endpoint is this node",
+		"Policy": served, "EndpointConfiguration": "kept and shown: the endpoint is this node",
 	},
 	generate: func(b *build, _ *resource) string { return b.source.String(ids.LowerAlnum, apiIDLength) },
 	attributes: map[string]func(*build, *resource, string) string{
@@ -149,6 +150,9 @@ var restAPIType = &resourceType{
 			return true
 		}
 		s := b.newAPI(r, id, spec)
+		if s != nil && p.has("Policy") {
+			defer p.policy(s.api) // after the body, which may have one of its own
+		}
 		if s != nil && p.has("Body") {
 			warnings := b.importBody(s, openapi.Document{Root: yamldoc.Get(p.node, "Body"), File: b.file, Where: p.at("Body"), Source: b.source})
 			if p.boolean("FailOnWarnings") && len(warnings) > 0 {

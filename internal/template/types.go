@@ -47,7 +47,7 @@ var types []*resourceType
 func init() { // the types refer to functions that look types up
 	types = []*resourceType{
 		streamType, bucketType, deliveryType,
-		restAPIType, apiResourceType, methodType, modelType, validatorType, deploymentType, stageType, accountType, serverlessType,
+		restAPIType, apiResourceType, methodType, modelType, validatorType, authorizerType, deploymentType, stageType, accountType, serverlessType,
 		gatewayResponseType, apiKeyType, usagePlanType, usagePlanKeyType,
 	}
 	types = append(types, recordedTypes...)

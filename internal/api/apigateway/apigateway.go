@@ -9,7 +9,7 @@
 // durably when it answers with success, or nothing; the gateway that follows the
 // catalog serves it from then on.
 //
-// What belongs to later parts (authorizers, domain names, export, …) is answered with a
+// What belongs to later parts (domain names, export, …) is answered with a
 // BadRequestException that names the operation or the member; [Support] lists both
 // kinds.
 package apigateway
@@ -29,6 +29,7 @@ import (
 	"millrace/internal/catalog"
 	"millrace/internal/fault"
 	"millrace/internal/ids"
+	"millrace/internal/restapi"
 )
 
 // Options make a [Service]. Fields without a default are required.
@@ -48,6 +49,10 @@ type Options struct {
 	// SaveUsage brings what the node has counted of usage plans into the catalog, where GetUsage reads it; nil: what lies
 	// there is all.
 	SaveUsage func(context.Context) error
+	// Gate is what the node can check callers of deployed APIs with; a deployment that needs more is refused.
+	Gate restapi.Gate
+	// Authorizers of the gateway; nil refuses TestInvokeAuthorizer by name.
+	Authorizers Authorizers
 }
 
 // Service answers the control plane. It is safe for concurrent use.

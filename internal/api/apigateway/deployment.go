@@ -26,6 +26,7 @@ func (s *Service) createDeployment(ctx context.Context, in *wire.CreateDeploymen
 			Variables:        in.Variables,
 			TracingEnabled:   in.TracingEnabled,
 			Canary:           deploymentCanary(in.CanarySettings),
+			Gate:             s.Gate,
 		}, s.IDs, s.Now())
 		if err == nil {
 			out = deploymentView(d)

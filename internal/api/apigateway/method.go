@@ -18,6 +18,7 @@ func (s *Service) putMethod(ctx context.Context, in *wire.PutMethodRequest) (out
 		m, err := api.PutMethod(in.ResourceId, restapi.Method{
 			HTTPMethod:        in.HttpMethod,
 			AuthorizationType: in.AuthorizationType,
+			AuthorizerID:      awswire.Value(in.AuthorizerId),
 			APIKeyRequired:    awswire.Value(in.ApiKeyRequired),
 			ValidatorID:       awswire.Value(in.RequestValidatorId),
 			OperationName:     awswire.Value(in.OperationName),
@@ -66,6 +67,7 @@ func methodView(m *restapi.Method) *wire.Method {
 	v := &wire.Method{
 		HttpMethod:         &m.HTTPMethod,
 		AuthorizationType:  &m.AuthorizationType,
+		AuthorizerId:       text(m.AuthorizerID),
 		ApiKeyRequired:     &m.APIKeyRequired,
 		RequestValidatorId: text(m.ValidatorID),
 		OperationName:      text(m.OperationName),

@@ -57,6 +57,13 @@ var operations = map[string]operation{
 
 	"TestInvokeMethod": answers((*Service).testInvokeMethod),
 
+	"CreateAuthorizer":     answers((*Service).createAuthorizer),
+	"DeleteAuthorizer":     done((*Service).deleteAuthorizer),
+	"GetAuthorizer":        answers((*Service).getAuthorizer),
+	"GetAuthorizers":       answers((*Service).getAuthorizers),
+	"TestInvokeAuthorizer": answers((*Service).testInvokeAuthorizer),
+	"UpdateAuthorizer":     answers((*Service).updateAuthorizer),
+
 	"CreateModel":      answers((*Service).createModel),
 	"DeleteModel":      done((*Service).deleteModel),
 	"GetModel":         answers((*Service).getModel),
@@ -111,17 +118,20 @@ type Supported struct {
 
 // notes tell of served operations what a user would not expect.
 var notes = map[string]string{
-	"FlushStageAuthorizersCache": "accepted without effect: there are no authorizers",
-	"FlushStageCache":            "accepted without effect: there is no response cache",
-	"CreateStage":                "tracingEnabled and what method settings say of a cache are kept and shown, without effect",
-	"PutIntegration":             "types AWS (kinesis, firehose, s3), HTTP, HTTP_PROXY and MOCK; no VPC links; answers are buffered; a caller can't fill in the host of a uri; credentials are checked for their form and not evaluated; cache members are kept and shown, without effect",
-	"CreateModel":                "JSON Schema draft 4; a pattern that looks around or refers back is refused",
-	"PutGatewayResponse":         "three types are kept and shown, and never answered with: REQUEST_TOO_LARGE, which the service does not customise, RESOURCE_NOT_FOUND, for unknown paths are MISSING_AUTHENTICATION_TOKEN, and WAF_FILTERED",
-	"UpdateAccount":              "cloudwatchRoleArn is kept and shown; logs need no role here",
-	"TestInvokeMethod":           "clientCertificateId is refused; the backend is the real one",
-	"CreateApiKey":               "stageKeys are kept and shown, without effect: usage plans say what a key may call; generateDistinctId false is refused",
-	"CreateUsagePlan":            "productCode is kept and shown, without effect; a quota counts in the periods of UTC, weeks from Sunday on",
-	"GetUsage":                   "of the last 92 days; in a cluster, what other nodes counted in the last 10 s is missing; without a quota 0 is left",
+	"FlushStageCache":      "accepted without effect: there is no response cache",
+	"CreateStage":          "tracingEnabled and what method settings say of a cache are kept and shown, without effect",
+	"PutIntegration":       "types AWS (kinesis, firehose, s3), HTTP, HTTP_PROXY and MOCK; no VPC links; answers are buffered; a caller can't fill in the host of a uri; credentials are checked for their form and not evaluated; cache members are kept and shown, without effect",
+	"CreateModel":          "JSON Schema draft 4; a pattern that looks around or refers back is refused",
+	"PutGatewayResponse":   "three types are kept and shown, and never answered with: REQUEST_TOO_LARGE, which the service does not customise, RESOURCE_NOT_FOUND, for unknown paths are MISSING_AUTHENTICATION_TOKEN, and WAF_FILTERED",
+	"CreateApiKey":         "stageKeys are kept and shown, without effect: usage plans say what a key may call; generateDistinctId false is refused",
+	"CreateUsagePlan":      "productCode is kept and shown, without effect; a quota counts in the periods of UTC, weeks from Sunday on",
+	"GetUsage":             "of the last 92 days; in a cluster, what other nodes counted in the last 10 s is missing; without a quota 0 is left",
+	"UpdateAccount":        "cloudwatchRoleArn is kept and shown; logs need no role here",
+	"TestInvokeMethod":     "clientCertificateId is refused; the backend is the real one",
+	"CreateAuthorizer":     "types TOKEN and REQUEST; the function's ARN has a URL under the key authorizers of the configuration file; authorizerCredentials is kept and shown, without effect",
+	"CreateRestApi":        "a policy is evaluated: Allow and Deny on execute-api:Invoke for everyone, with IpAddress and NotIpAddress on aws:SourceIp; all else in it is refused by name",
+	"TestInvokeAuthorizer": "additionalContext is refused",
+	"PutMethod":            "authorizationType NONE, AWS_IAM (with --credentials) and CUSTOM; authorizationScopes is refused",
 }
 
 // Support lists all operations of the service's model.

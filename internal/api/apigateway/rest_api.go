@@ -2,6 +2,7 @@ package apigateway
 
 import (
 	"context"
+	"strings"
 
 	wire "millrace/internal/awsmodel/apigatewaywire"
 	"millrace/internal/awswire"
@@ -16,7 +17,6 @@ func (s *Service) createRestAPI(ctx context.Context, in *wire.CreateRestApiReque
 	}
 	if err := refuse(
 		member{"cloneFrom", in.CloneFrom != nil},
-		member{"policy", awswire.Value(in.Policy) != ""},
 		member{"securityPolicy", in.SecurityPolicy != ""},
 		member{"endpointAccessMode", in.EndpointAccessMode != ""},
 	); err != nil {
@@ -29,6 +29,7 @@ func (s *Service) createRestAPI(ctx context.Context, in *wire.CreateRestApiReque
 		DisableExecuteAPIEndpoint: awswire.Value(in.DisableExecuteApiEndpoint),
 		BinaryMediaTypes:          in.BinaryMediaTypes,
 		APIKeySource:              in.ApiKeySource,
+		Policy:                    awswire.Value(in.Policy),
 		Tags:                      in.Tags,
 		MinimumCompressionSize:    in.MinimumCompressionSize,
 	}
@@ -126,6 +127,9 @@ const (
 	tagsAlways tagRule = true
 )
 
+// policyText escapes a policy once more than JSON does, as the service does, and clients expect.
+var policyText = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
+
 func restAPIView(api *restapi.API, rule tagRule) *wire.RestApi {
 	v := &wire.RestApi{
 		Id:                        &api.ID,
@@ -140,6 +144,7 @@ func restAPIView(api *restapi.API, rule tagRule) *wire.RestApi {
 		DisableExecuteApiEndpoint: &api.DisableExecuteAPIEndpoint,
 		RootResourceId:            &api.RootResourceID,
 		MinimumCompressionSize:    api.MinimumCompressionSize,
+		Policy:                    text(policyText.Replace(api.Policy)),
 	}
 	if rule == tagsAlways && v.Tags == nil {
 		v.Tags = map[string]string{}

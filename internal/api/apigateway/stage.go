@@ -98,8 +98,7 @@ func (s *Service) deleteStage(ctx context.Context, in *wire.DeleteStageRequest) 
 	})
 }
 
-// The two flushes have nothing to flush: there is neither a response cache nor an authorizer.
-
+// flushStageCache has nothing to flush: there is no response cache.
 func (s *Service) flushStageCache(_ context.Context, in *wire.FlushStageCacheRequest) error {
 	_, err := s.stageOf(in.RestApiId, in.StageName)
 	return err
@@ -107,6 +106,9 @@ func (s *Service) flushStageCache(_ context.Context, in *wire.FlushStageCacheReq
 
 func (s *Service) flushStageAuthorizersCache(_ context.Context, in *wire.FlushStageAuthorizersCacheRequest) error {
 	_, err := s.stageOf(in.RestApiId, in.StageName)
+	if err == nil && s.Authorizers != nil {
+		s.Authorizers.Flush(in.RestApiId, in.StageName)
+	}
 	return err
 }
 

@@ -1,6 +1,8 @@
 package mapping
 
 import (
+	"strings"
+
 	"millrace/internal/awswire"
 	"millrace/vtl"
 )
@@ -27,6 +29,8 @@ type Context struct {
 	UserAgent         string // identity.userAgent
 	APIKey            string // identity.apiKey, of methods that require one
 	APIKeyID          string // identity.apiKeyId
+	Signer            Signer
+	Authorizer        Params // of an authorizer's answer, by its names; principalId is the first
 	// Error is why the gateway itself answers; templates of an integration never see one.
 	Error ContextError
 
@@ -54,6 +58,13 @@ func AppendEscaped(dst []byte, s string) []byte {
 	at := len(dst)
 	dst = awswire.AppendString(dst, s)
 	return append(dst[:at], dst[at+1:len(dst)-1]...)
+}
+
+// Signer is who signed a request; empty when nobody did.
+type Signer struct {
+	AccessKey string // identity.accessKey, and as the name of a user: identity.caller, identity.user
+	AccountID string // identity.accountId
+	UserARN   string // identity.userArn
 }
 
 // field gives a member by its name in templates.
@@ -98,15 +109,14 @@ func (c *Context) field(name string) (string, bool) {
 // Lookup gives a member by its dotted name behind "context.", as parameter mappings and log formats write it:
 // "requestId", "identity.sourceIp".
 func (c *Context) Lookup(name string) (string, bool) {
+	if of, ok := strings.CutPrefix(name, "identity."); ok {
+		v := c.identityField(of)
+		return v, v != ""
+	}
+	if of, ok := strings.CutPrefix(name, "authorizer."); ok {
+		return c.Authorizer.Get(of)
+	}
 	switch name {
-	case "identity.sourceIp":
-		return c.SourceIP, true
-	case "identity.userAgent":
-		return c.UserAgent, true
-	case "identity.apiKey":
-		return c.APIKey, c.APIKey != ""
-	case "identity.apiKeyId":
-		return c.APIKeyID, c.APIKeyID != ""
 	case "error.message":
 		return c.Error.Message, true
 	case "error.messageString":
@@ -133,6 +143,8 @@ type contextObject struct {
 	s        *scope
 	m        *vtl.Map // made when a template does more than look a name up
 	identity *vtl.Map
+
+	authorizer *vtl.Map
 }
 
 var noContext Context
@@ -157,8 +169,13 @@ func (o *contextObject) Property(_ *vtl.Runtime, name string) (vtl.Value, error)
 		if v, ok := c.field(name); ok {
 			return vtl.String(v), nil
 		}
-		if name == "identity" {
+		switch name {
+		case "identity":
 			return vtl.FromObject((*identityObject)(o)), nil
+		case "authorizer":
+			if len(c.Authorizer) > 0 {
+				return vtl.FromMap(o.authorizerMap()), nil
+			}
 		}
 		return vtl.Value{}, nil
 	}
@@ -198,7 +215,7 @@ func (o *contextObject) mapped() *vtl.Map {
 		if c.IsCanaryRequest != "" {
 			m.Put(vtl.String("isCanaryRequest"), vtl.String(c.IsCanaryRequest))
 		}
-		m.Put(vtl.String("authorizer"), vtl.FromMap(&vtl.Map{Silent: true}))
+		m.Put(vtl.String("authorizer"), vtl.FromMap(o.authorizerMap()))
 	}
 	o.m = m
 	return m
@@ -215,6 +232,17 @@ func silent(v vtl.Value) vtl.Value {
 		quiet.Put(e.Key, silent(e.Value))
 	}
 	return vtl.FromMap(quiet)
+}
+
+// authorizerMap is what an authorizer answered: empty when there is none.
+func (o *contextObject) authorizerMap() *vtl.Map {
+	if o.authorizer == nil {
+		o.authorizer = &vtl.Map{Silent: true}
+		for _, p := range o.ctx().Authorizer {
+			o.authorizer.Put(vtl.String(p.Name), vtl.String(p.Value))
+		}
+	}
+	return o.authorizer
 }
 
 func (o *contextObject) identityMap() *vtl.Map {
@@ -238,6 +266,16 @@ func (c *Context) identityField(name string) string {
 		return c.SourceIP
 	case "userAgent":
 		return c.UserAgent
+	case "accountId":
+		return c.Signer.AccountID
+	case "accessKey", "caller", "user":
+		return c.Signer.AccessKey
+	case "userArn":
+		return c.Signer.UserARN
+	case "apiKey":
+		return c.APIKey
+	case "apiKeyId":
+		return c.APIKeyID
 	}
 	return ""
 }

@@ -143,10 +143,6 @@ func (o *operation) run(shared *yaml.Node) {
 	}
 	m := restapi.Method{HTTPMethod: o.verb, AuthorizationType: "NONE", RequestParameters: map[string]bool{}, RequestModels: map[string]string{}}
 	m.OperationName, _ = yamldoc.Text(yamldoc.Get(o.node, "operationId"))
-	m.APIKeyRequired = im.keyed
-	if n := yamldoc.Get(o.node, "security"); n != nil {
-		m.APIKeyRequired = im.security(n, o.at("security")) // an empty list undoes the document's
-	}
 	// A plain variable of the path is a parameter, whether or not the document declares it.
 	for part := range strings.SplitSeq(o.res.Path, "/") {
 		if name, ok := strings.CutPrefix(part, "{"); ok && !strings.HasSuffix(part, "+}") {
@@ -157,6 +153,7 @@ func (o *operation) run(shared *yaml.Node) {
 	o.parameters(yamldoc.Get(o.node, "parameters"), &m, o.at("parameters"))
 	o.requestBody(&m)
 	m.ValidatorID = o.validator()
+	o.security(&m)
 	o.members()
 	if o.res.Methods[o.verb] != nil { // an import that merges replaces the method
 		if !im.edit(o.key, o.where, im.api.DeleteMethod(o.res.ID, o.verb)) {
@@ -175,16 +172,13 @@ func (o *operation) run(shared *yaml.Node) {
 
 // members looks at what run does not read.
 func (o *operation) members() {
-	for key, value := range yamldoc.Pairs(o.node) {
+	for key := range yamldoc.Pairs(o.node) {
 		where := o.at(key.Value)
 		switch key.Value {
 		case "operationId", "parameters", "requestBody", "responses", "consumes", "produces", "x-amazon-apigateway-integration",
 			"x-amazon-apigateway-request-validator":
-		case "summary", "description", "tags", "deprecated", "externalDocs", "servers", "schemes", "callbacks", "security":
-		case "x-amazon-apigateway-auth":
-			if t, _ := yamldoc.Text(yamldoc.Get(value, "type")); !strings.EqualFold(t, "none") {
-				o.im.later(key, where, fmt.Sprintf("the authorization type %q", t))
-			}
+		case "summary", "description", "tags", "deprecated", "externalDocs", "servers", "schemes", "callbacks":
+		case "security", extAuth:
 		default:
 			if strings.HasPrefix(key.Value, "x-amazon-") {
 				o.im.tell(key, where, "an extension that Millrace does not know")

@@ -50,7 +50,7 @@ func IsDocument(root *yaml.Node) bool {
 
 // Import reads a document into an API, which may be half changed after an error. Errors are yamldoc.Problems.
 func Import(ctx context.Context, doc Document, into *restapi.API) (warnings []string, err error) {
-	im := &importer{doc: &doc, api: into, models: map[string]bool{}}
+	im := &importer{doc: &doc, api: into, models: map[string]bool{}, badSchemes: map[*yaml.Node]bool{}}
 	im.document(ctx)
 	if len(im.problems) > 0 {
 		slices.SortStableFunc(im.problems, func(a, b *yamldoc.Problem) int {
@@ -86,11 +86,12 @@ type importer struct {
 	consumes []string // of Swagger 2, for body parameters
 	produces []string
 	models   map[string]bool
-	coming   []string        // models that are still to be made
-	schemes  map[string]bool // of security: those that are API keys, and others
-	keyed    bool            // the document's own security asks for an API key
-	warnings []string
-	problems yamldoc.Problems
+	coming   []string          // models that are still to be made
+	schemes  map[string]scheme // security schemes by name
+	// badSchemes are names of schemes, in requirements, that have been told: a document's requirement is each method's.
+	badSchemes map[*yaml.Node]bool
+	warnings   []string
+	problems   yamldoc.Problems
 }
 
 // tell notes a problem at a node.
@@ -143,7 +144,6 @@ func (im *importer) document(ctx context.Context) {
 	if im.doc.Overwrite {
 		im.clear()
 	}
-	im.readSchemes()
 	for key, value := range yamldoc.Pairs(root) {
 		if err := ctx.Err(); err != nil {
 			im.tell(key, key.Value, "%v", err)
@@ -188,12 +188,13 @@ func (im *importer) clear() {
 	im.api.Validators = nil
 	im.api.Models, im.api.BinaryMediaTypes, im.api.APIKeySource = nil, nil, ""
 	im.api.GatewayResponses, im.api.MinimumCompressionSize = nil, nil
+	im.api.Authorizers, im.api.Policy = nil, ""
 }
 
 // passedOver lists the members of a document that mean nothing to the service, or are read elsewhere.
 var passedOver = []string{"swagger", "openapi", "paths", "servers", "host", "basePath", "schemes", "tags", "externalDocs", "consumes",
 	"produces", "parameters", "responses", "x-amazon-apigateway-importexport-version", "x-amazon-apigateway-documentation",
-	"x-amazon-apigateway-cors", "securityDefinitions", "x-amazon-apigateway-request-validator"}
+	"x-amazon-apigateway-cors", "security", "x-amazon-apigateway-request-validator"}
 
 func (im *importer) member(key, value *yaml.Node) {
 	switch name := key.Value; {
@@ -203,8 +204,8 @@ func (im *importer) member(key, value *yaml.Node) {
 		im.schemas(value, name)
 	case name == "components":
 		im.components(value)
-	case name == "security":
-		im.keyed = im.security(value, name)
+	case name == "securityDefinitions":
+		im.securitySchemes(value, name)
 	case name == "x-amazon-apigateway-binary-media-types":
 		im.binaryMediaTypes(value, name)
 	case name == "x-amazon-apigateway-api-key-source":
@@ -216,7 +217,7 @@ func (im *importer) member(key, value *yaml.Node) {
 	case name == "x-amazon-apigateway-minimum-compression-size":
 		im.minimumCompressionSize(value, name)
 	case name == "x-amazon-apigateway-policy":
-		im.later(key, name, "a resource policy")
+		im.policy(value, name)
 	case name == "x-amazon-apigateway-endpoint-configuration":
 		im.endpoint(value, name)
 	case slices.Contains(passedOver, name):
@@ -243,6 +244,8 @@ func (im *importer) components(n *yaml.Node) {
 	for key, value := range yamldoc.Pairs(n) {
 		if key.Value == "schemas" {
 			im.schemas(value, "components.schemas")
+		} else if key.Value == "securitySchemes" {
+			im.securitySchemes(value, "components.securitySchemes")
 		} else if strings.HasPrefix(key.Value, "x-amazon-") {
 			im.tell(key, "components."+key.Value, "an extension that Millrace does not know")
 		}
@@ -276,11 +279,8 @@ func (im *importer) texts(n *yaml.Node, where string) (list []string) {
 }
 
 func (im *importer) apiKeySource(n *yaml.Node, where string) {
-	if v, _ := yamldoc.Text(n); v != "HEADER" {
-		im.later(n, where, fmt.Sprintf("the API key source %q", v))
-		return
-	}
-	im.api.APIKeySource = "HEADER"
+	v, _ := yamldoc.Text(n)
+	im.edit(n, where, im.api.SetAPIKeySource(strings.ToUpper(v)))
 }
 
 func (im *importer) endpoint(n *yaml.Node, where string) {

@@ -93,11 +93,22 @@ func describe(b *strings.Builder, api *restapi.API) {
 		r := api.GatewayResponses[name]
 		fmt.Fprintf(b, "gateway response %s %s parameters %v templates %q\n", name, r.StatusCode, r.Parameters, r.Templates)
 	}
+	if api.Policy != "" {
+		fmt.Fprintf(b, "policy %s, keys from %s\n", api.Policy, api.APIKeySource)
+	}
+	names := map[string]string{"": ""}
+	for id, z := range api.Authorizers {
+		names[id] = " by " + z.Name
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(api.Authorizers), func(x, y string) int { return strings.Compare(names[x], names[y]) }) {
+		z := api.Authorizers[id]
+		fmt.Fprintf(b, "authorizer %s %s %s %s %q %q %d s\n", z.Name, z.Type, z.AuthType, z.Function(), z.IdentitySource, z.IdentityValidation, z.TTL())
+	}
 	for _, r := range api.Definition.Sorted() {
 		fmt.Fprintf(b, "%s\n", r.Path)
 		for _, verb := range slices.Sorted(maps.Keys(r.Methods)) {
 			m := r.Methods[verb]
-			fmt.Fprintf(b, "  %s %s %s parameters %v models %v\n", verb, m.AuthorizationType, m.OperationName, m.RequestParameters, m.RequestModels)
+			fmt.Fprintf(b, "  %s %s%s %s parameters %v models %v\n", verb, m.AuthorizationType, names[m.AuthorizerID], m.OperationName, m.RequestParameters, m.RequestModels)
 			if v := api.Validators[m.ValidatorID]; v != nil {
 				fmt.Fprintf(b, "    validator %s\n", v.Name)
 			}
