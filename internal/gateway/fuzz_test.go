@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -90,6 +91,26 @@ func FuzzServe(f *testing.F) {
 		}
 		if resp.Header.Get("x-amzn-ErrorType") != "" && !utf8.Valid(resp.Body) {
 			t.Errorf("body %q", resp.Body)
+		}
+	})
+}
+
+// Formats come from outside. Whatever one holds, text stays as it is, and in a JSON format no value breaks out of its quotes.
+func FuzzAccessLogFormat(f *testing.F) {
+	f.Add(`{"id":"$context.requestId","agent":"$context.identity.userAgent"}`, `a"b\c`)
+	f.Add(formatCLF, "x\ny")
+	f.Add("$context.$context.$context.a.b.c..$context.status$", "\xff")
+	f.Fuzz(func(t *testing.T, format, agent string) {
+		x := &exchange{resp: &Response{Status: 200}, stage: &stage{}, requestID: "id"}
+		x.context.UserAgent = agent
+		line := compileAccessLog(format).appendLine(nil, x)
+		if !strings.Contains(format, "$context") && string(line) != strings.TrimRight(format, "\r\n") {
+			t.Errorf("%q became %q", format, line)
+		}
+		line = compileAccessLog(`{"agent":"$context.identity.userAgent"}`).appendLine(nil, x)
+		var v struct{ Agent string }
+		if err := json.Unmarshal(line, &v); err != nil {
+			t.Errorf("%q gives %q: %v", agent, line, err)
 		}
 	})
 }

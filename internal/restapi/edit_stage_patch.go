@@ -59,16 +59,6 @@ var settings = map[string]func(op string, m *MethodSetting, value string) error{
 
 const noCache = "there is no response cache"
 
-// onlyDefault takes the value that a setting has anyway, and refuses every other.
-func onlyDefault(member, why string, defaults ...string) func(string, *MethodSetting, string) error {
-	return func(op string, _ *MethodSetting, value string) error {
-		if slices.Contains(defaults, value) {
-			return nil
-		}
-		return unsupported(op, member+" "+value, why)
-	}
-}
-
 // PatchStage changes a stage; it acts at once, without a deployment.
 func (a *API) PatchStage(name string, patches []Patch, now time.Time) (*Stage, error) {
 	s, err := a.Stage(name)

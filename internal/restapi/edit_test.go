@@ -412,6 +412,10 @@ func TestFaults(t *testing.T) {
 func FuzzPatches(f *testing.F) {
 	f.Add("replace", "/~1v1/POST/logging/loglevel", "INFO", uint8(0))
 	f.Add("add", "/variables/x", "y", uint8(0))
+	f.Add("replace", "/canarySettings/percentTraffic", "1e309", uint8(0))
+	f.Add("replace", "/canarySettings/stageVariableOverrides/a~1b", "x", uint8(0))
+	f.Add("replace", "/accessLogSettings/format", "$context.requestId", uint8(0))
+	f.Add("replace", "/*/*/caching/ttlInSeconds", "-1", uint8(0))
 	f.Add("replace", "/statusCode", "400", uint8(1))
 	f.Add("remove", "/requestTemplates/application~1json", "", uint8(2))
 	f.Add("replace", "/pathPart", "{x+}", uint8(3))

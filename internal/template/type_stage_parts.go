@@ -1,7 +1,6 @@
 package template
 
 import (
-	"strconv"
 	"strings"
 
 	"millrace/internal/restapi"
@@ -51,13 +50,8 @@ func (p *properties) canary(name, own string) *canarySpec {
 
 // percent reads a share of traffic.
 func (p *properties) percent(name string) float64 {
-	n := yamldoc.Get(p.node, name)
-	if n == nil {
-		return 0
-	}
-	text, _ := yamldoc.Text(n)
-	v, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(v >= 0 && v <= 100) {
+	v := p.number(name, 0)
+	if !(v >= 0 && v <= 100) {
 		p.tell(name, "is a number from 0 to 100")
 		return 0
 	}

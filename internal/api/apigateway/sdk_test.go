@@ -3,9 +3,11 @@ package apigateway_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/apigateway"
@@ -13,7 +15,9 @@ import (
 	"github.com/aws/smithy-go"
 	awshttp "github.com/aws/smithy-go/transport/http"
 
+	"millrace/internal/api/apigateway"
 	"millrace/internal/catalog"
+	"millrace/internal/restapi"
 )
 
 const (
@@ -189,5 +193,31 @@ func wantError(t *testing.T, err error, status int, code, message string) {
 	}
 	if api.ErrorCode() != code || !strings.HasPrefix(api.ErrorMessage(), message) {
 		t.Errorf("got %s %q\nwant %s %q", api.ErrorCode(), api.ErrorMessage(), code, message)
+	}
+}
+
+// tester answers tests of methods with what it was asked.
+type tester struct{}
+
+func (tester) TestMethod(_ context.Context, _ *restapi.API, resourceID, verb string, req apigateway.MethodTest) (*apigateway.MethodTested, error) {
+	return &apigateway.MethodTested{
+		Status: 201, Header: [][2]string{{"a", "1"}, {"a", "2"}}, Log: "log", Latency: 12 * time.Millisecond,
+		Body: fmt.Appendf(nil, "%s %s %v %s %v", verb, req.PathWithQuery, req.Header, req.Body, req.StageVariables),
+	}, nil
+}
+
+func TestTestInvokeMethodBySDK(t *testing.T) {
+	s := newService(t, func(o *apigateway.Options) { o.Tester = tester{} })
+	c := s.client(t)
+	api := must(c.CreateRestApi(t.Context(), &sdk.CreateRestApiInput{Name: aws.String("n")}))
+	out := must(c.TestInvokeMethod(t.Context(), &sdk.TestInvokeMethodInput{
+		RestApiId: api.Id, ResourceId: api.RootResourceId, HttpMethod: aws.String("GET"), PathWithQueryString: aws.String("/?a=b"), Body: aws.String("body"),
+		Headers: map[string]string{"x": "1", "y": "2"}, MultiValueHeaders: map[string][]string{"x": {"3", "4"}}, StageVariables: map[string]string{"v": "w"},
+	}))
+	if got := aws.ToString(out.Body); got != "GET /?a=b [[x 3] [x 4] [y 2]] body map[v:w]" {
+		t.Error(got)
+	}
+	if out.Status != 201 || out.Latency != 12 || aws.ToString(out.Log) != "log" || out.Headers["a"] != "2" || len(out.MultiValueHeaders["a"]) != 2 {
+		t.Errorf("%+v", out)
 	}
 }
