@@ -15,6 +15,7 @@
 package apigateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -91,7 +92,8 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	awswire.WriteBody(w, status, awswire.TypeJSON, body)
+	// An operation whose answer is a file has said what it is.
+	awswire.WriteBody(w, status, cmp.Or(w.Header().Get("Content-Type"), awswire.TypeJSON), body)
 }
 
 func (s *Service) serve(w http.ResponseWriter, r *http.Request) (status int, answer []byte, err error) {
@@ -111,7 +113,7 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) (status int, ans
 	if run == nil {
 		return 0, nil, fault.New(fault.Unsupported, "apigateway", op.Name, "%s is not supported by this version of Millrace", op.Name)
 	}
-	answer, err = run(s, r.Context(), &awswire.Request{Params: params, Query: query, Header: r.Header, Body: body})
+	answer, err = run(s, r.Context(), &awswire.Request{Params: params, Query: query, Header: r.Header, Body: body}, w.Header())
 	return op.Status, answer, err
 }
 
@@ -144,8 +146,8 @@ func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	awswire.WriteRESTError(w, x.status, x.code, x.text)
 }
 
-// operation decodes a request, runs it, and appends the answer's body.
-type operation func(s *Service, ctx context.Context, r *awswire.Request) ([]byte, error)
+// operation decodes a request, runs it, and appends the answer's body. It may set headers of the answer.
+type operation func(s *Service, ctx context.Context, r *awswire.Request, header http.Header) ([]byte, error)
 
 // request is a generated shape that reads itself.
 type request[In any] interface {
@@ -177,7 +179,7 @@ func decode[In any, P request[In]](r *awswire.Request) (*In, error) {
 
 // answers makes an operation of a method that answers with a body.
 func answers[In any, P request[In], Out answer](run func(*Service, context.Context, *In) (Out, error)) operation {
-	return func(s *Service, ctx context.Context, r *awswire.Request) ([]byte, error) {
+	return func(s *Service, ctx context.Context, r *awswire.Request, _ http.Header) ([]byte, error) {
 		in, err := decode[In, P](r)
 		if err != nil {
 			return nil, err
@@ -192,7 +194,7 @@ func answers[In any, P request[In], Out answer](run func(*Service, context.Conte
 
 // done makes an operation of a method that answers with a status alone.
 func done[In any, P request[In]](run func(*Service, context.Context, *In) error) operation {
-	return func(s *Service, ctx context.Context, r *awswire.Request) ([]byte, error) {
+	return func(s *Service, ctx context.Context, r *awswire.Request, _ http.Header) ([]byte, error) {
 		in, err := decode[In, P](r)
 		if err != nil {
 			return nil, err

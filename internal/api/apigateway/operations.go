@@ -76,6 +76,8 @@ var operations = map[string]operation{
 	"GetRequestValidator":    answers((*Service).getRequestValidator),
 	"GetRequestValidators":   answers((*Service).getRequestValidators),
 	"UpdateRequestValidator": answers((*Service).updateRequestValidator),
+	"GetExport": (*Service).getExport,
+
 
 	"DeleteGatewayResponse": done((*Service).deleteGatewayResponse),
 	"GetGatewayResponse":    answers((*Service).getGatewayResponse),

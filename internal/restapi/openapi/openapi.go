@@ -151,6 +151,7 @@ func (im *importer) document(ctx context.Context) {
 		}
 		im.member(key, value)
 	}
+	im.servers(yamldoc.Get(root, "servers"))
 	im.paths(yamldoc.Get(root, "paths"))
 	if len(im.problems) == 0 {
 		im.brokenModels()
@@ -218,7 +219,7 @@ func (im *importer) member(key, value *yaml.Node) {
 		im.minimumCompressionSize(value, name)
 	case name == "x-amazon-apigateway-policy":
 		im.policy(value, name)
-	case name == "x-amazon-apigateway-endpoint-configuration":
+	case name == endpointExtension:
 		im.endpoint(value, name)
 	case slices.Contains(passedOver, name):
 	case strings.HasPrefix(name, "x-amazon-"):
