@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -121,6 +122,8 @@ type Endpoint struct {
 	Path     string `json:"path"`               // behind the stage
 	URL      string `json:"url"`                // on the ingest listener, or else on the AWS endpoint
 	ShortURL string `json:"shortUrl,omitempty"` // of the API that owns the short address
+	// DomainURLs are those of custom domain names, which have to lead to this node.
+	DomainURLs []string `json:"domainUrls,omitempty"`
 	Broken   string `json:"broken,omitempty"`   // why it answers 500
 }
 
@@ -128,7 +131,9 @@ type Endpoint struct {
 func (n *Node) Endpoints() []Endpoint {
 	all := []Endpoint{}
 	for _, e := range n.gateway.Endpoints() {
-		all = append(all, n.endpoint(e))
+		if one := n.endpoint(e); one.URL != "" || len(one.DomainURLs) > 0 {
+			all = append(all, one)
+		}
 	}
 	return all
 }
@@ -136,13 +141,23 @@ func (n *Node) Endpoints() []Endpoint {
 func (n *Node) endpoint(e gateway.Endpoint) Endpoint {
 	out := Endpoint{API: e.API, APIName: e.APIName, Stage: e.Stage, Method: e.Method, Path: e.Path, Broken: e.Broken}
 	if base := n.IngestURL(); base != "" {
-		out.URL = base + e.LongPath
+		if e.LongPath != "" {
+			out.URL = base + e.LongPath
+		}
+		scheme, address, _ := strings.Cut(base, "://")
+		_, port, _ := net.SplitHostPort(address) // it is this node's own
+		for _, d := range e.Domains {
+			host, path, _ := strings.Cut(d, "/")
+			out.DomainURLs = append(out.DomainURLs, scheme+"://"+net.JoinHostPort(host, port)+"/"+path)
+		}
 		if e.Short != "" {
 			out.ShortURL = base + e.Short
 		}
 		return out
 	}
-	out.URL = n.AWSURL() + "/_aws/execute-api" + e.LongPath
+	if e.LongPath != "" {
+		out.URL = n.AWSURL() + "/_aws/execute-api" + e.LongPath
+	}
 	return out
 }
 

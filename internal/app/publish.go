@@ -60,6 +60,12 @@ func (n *Node) publish(s *catalog.Snapshot) {
 		n.log.Error("the REST APIs can't be read; what was served stays", "error", err)
 		return
 	}
+	domains, err := catalog.Domains{}.All(s)
+	if err != nil {
+		n.log.Error("the custom domain names can't be read; what was served stays", "error", err)
+	} else {
+		n.gateway.PublishDomains(domains)
+	}
 	for _, warning := range n.gateway.Publish(apis, n.shortOwner(s, apis)) {
 		n.log.Warn("part of a deployed API can't run", "problem", warning)
 	}

@@ -12,6 +12,7 @@ type target struct {
 
 // resolve finds API and stage. The forms, in the order in which they are tried:
 //
+//	ingest, Host is a custom domain name           /{base path}/{path}, or /{base path}/{stage}/{path}
 //	Host {api-id}.execute-api.{region}.anything    /{stage}/{path}
 //	AWS endpoint                                   /restapis/{api-id}/{stage}/_user_request_/{path}
 //	AWS endpoint                                   /_aws/execute-api/{api-id}/{stage}/{path}
@@ -21,7 +22,12 @@ type target struct {
 // A first segment that is an API's id is that, also when the short form's API has a stage of this name: the long
 // form always holds. A Host that names an API decides alone. Of a name that is neither, the service's answer for an
 // unknown stage is given. Slashes in front of API and stage count as one.
-func (s *snapshot) resolve(listener Listener, host, path string) (target, *failure) {
+func (s *snapshot) resolve(domains *domainTable, listener Listener, host, path string) (target, *failure) {
+	if listener != AWS {
+		if d := domains.find(host); d != nil {
+			return d.resolve(s, path)
+		}
+	}
 	if id, ok := hostAPI(host); ok {
 		return s.named(id, path)
 	}
@@ -79,6 +85,11 @@ func (a *api) at(path string) (target, *failure) {
 	if a.disabled {
 		return target{}, errForbidden
 	}
+	return a.staged(path)
+}
+
+// staged takes /{stage}/{path} whether or not the API's own address is disabled.
+func (a *api) staged(path string) (target, *failure) {
 	name, rest := cutSegment(path)
 	st := a.stages[name]
 	if st == nil {

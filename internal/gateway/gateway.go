@@ -64,6 +64,7 @@ type Options struct {
 type Gateway struct {
 	Options
 	current atomic.Pointer[snapshot]
+	domains atomic.Pointer[domainTable]
 	clock   clock
 
 	metering  metering
@@ -96,6 +97,7 @@ func New(o Options) (*Gateway, error) {
 	g := &Gateway{Options: o}
 	g.metering.open(o.Now())
 	g.current.Store(&snapshot{})
+	g.domains.Store(&domainTable{})
 	return g, nil
 }
 
@@ -212,27 +214,34 @@ type Endpoint struct {
 	Stage    string `json:"stage"`
 	Method   string `json:"method"`
 	Path     string `json:"path"`      // behind the stage: "/v1/{stream-name}"
-	LongPath string `json:"longPath"`  // on the ingest listener: "/{api-id}/{stage}/v1/{stream-name}"
+	LongPath string `json:"longPath"`  // on the ingest listener: "/{api-id}/{stage}/v1/{stream-name}"; empty where custom domains alone lead to it
 	Short    string `json:"shortPath"` // the same in the short form; empty where the API does not own it
-	Broken   string `json:"broken,omitempty"`
+	// Domains are the addresses of the method by custom domain names: "events.example.com/v1/{stream-name}".
+	Domains []string `json:"domains,omitempty"`
+	Broken  string   `json:"broken,omitempty"`
 }
 
 // Endpoints lists what is served, in the order of APIs, stages, paths and verbs.
-func (g *Gateway) Endpoints() []Endpoint { return slices.Clone(g.current.Load().list) }
+func (g *Gateway) Endpoints() []Endpoint {
+	all, domains := slices.Clone(g.current.Load().list), g.domains.Load()
+	for i := range all {
+		all[i].Domains = domains.addresses(all[i].API, all[i].Stage, all[i].Path)
+	}
+	return slices.DeleteFunc(all, func(e Endpoint) bool { return e.LongPath == "" && len(e.Domains) == 0 })
+}
 
 func endpoints(s *snapshot) []Endpoint {
 	var all []Endpoint
 	for _, id := range slices.Sorted(maps.Keys(s.apis)) {
 		a := s.apis[id]
-		if a.disabled {
-			continue
-		}
 		for _, name := range slices.Sorted(maps.Keys(a.stages)) {
 			for _, m := range a.stages[name].def.methods {
 				e := Endpoint{API: id, APIName: a.name, Stage: name, Method: m.verb, Path: m.resourcePath, Broken: m.cannot()}
 				path := "/" + name + strings.TrimSuffix(m.resourcePath, "/")
-				e.LongPath = "/" + id + path
-				if a == s.short && s.apis[name] == nil {
+				if !a.disabled {
+					e.LongPath = "/" + id + path
+				}
+				if a == s.short && s.apis[name] == nil && !a.disabled {
 					e.Short = path
 				}
 				all = append(all, e)

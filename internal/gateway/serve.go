@@ -18,7 +18,7 @@ func (x *exchange) serve(ctx context.Context) {
 		x.fail(bad, "")
 		return
 	}
-	t, bad := x.g.current.Load().resolve(x.req.Listener, x.req.Host, x.req.RawPath)
+	t, bad := x.g.current.Load().resolve(x.g.domains.Load(), x.req.Listener, x.req.Host, x.req.RawPath)
 	if bad != nil {
 		x.fail(bad, "")
 		return

@@ -248,7 +248,7 @@ func (a *API) patch(p Patch) error {
 	case "binaryMediaTypes":
 		return a.patchBinaryMediaTypes(p, segments[1:])
 	case "endpointConfiguration":
-		return a.patchEndpoint(p, segments[1:])
+		return patchEndpointConfiguration(op, &a.EndpointTypes, &a.IPAddressType, p, segments[1:])
 	case "minimumCompressionSize":
 		if len(segments) == 1 {
 			return a.patchCompression(p)
@@ -318,9 +318,9 @@ func (a *API) patchBinaryMediaTypes(p Patch, rest []string) error {
 	return a.SetBinaryMediaTypes(types)
 }
 
-func (a *API) patchEndpoint(p Patch, rest []string) error {
-	const op = "restapi.Patch"
-	types, addressType := a.EndpointTypes, a.IPAddressType
+// patchEndpointConfiguration changes endpoint types and the kind of address, of an API or of a domain name.
+func patchEndpointConfiguration(op string, ofTypes *[]string, ofAddress *string, p Patch, rest []string) error {
+	types, addressType := *ofTypes, *ofAddress
 	switch {
 	case len(rest) == 1 && rest[0] == "ipAddressType":
 		if p.Op != OpReplace {
@@ -350,6 +350,6 @@ func (a *API) patchEndpoint(p Patch, rest []string) error {
 	if err := checkEndpoint(op, types, &addressType); err != nil {
 		return err
 	}
-	a.EndpointTypes, a.IPAddressType = slices.Clone(types), addressType
+	*ofTypes, *ofAddress = slices.Clone(types), addressType
 	return nil
 }

@@ -76,14 +76,23 @@ var operations = map[string]operation{
 	"GetRequestValidator":    answers((*Service).getRequestValidator),
 	"GetRequestValidators":   answers((*Service).getRequestValidators),
 	"UpdateRequestValidator": answers((*Service).updateRequestValidator),
-	"GetExport": (*Service).getExport,
-
+	"GetExport":              (*Service).getExport,
 
 	"DeleteGatewayResponse": done((*Service).deleteGatewayResponse),
 	"GetGatewayResponse":    answers((*Service).getGatewayResponse),
 	"GetGatewayResponses":   answers((*Service).getGatewayResponses),
 	"PutGatewayResponse":    answers((*Service).putGatewayResponse),
 	"UpdateGatewayResponse": answers((*Service).updateGatewayResponse),
+	"CreateBasePathMapping": answers((*Service).createBasePathMapping),
+	"CreateDomainName":      answers((*Service).createDomainName),
+	"DeleteBasePathMapping": done((*Service).deleteBasePathMapping),
+	"DeleteDomainName":      done((*Service).deleteDomainName),
+	"GetBasePathMapping":    answers((*Service).getBasePathMapping),
+	"GetBasePathMappings":   answers((*Service).getBasePathMappings),
+	"GetDomainName":         answers((*Service).getDomainName),
+	"GetDomainNames":        answers((*Service).getDomainNames),
+	"UpdateBasePathMapping": answers((*Service).updateBasePathMapping),
+	"UpdateDomainName":      answers((*Service).updateDomainName),
 
 	"CreateApiKey":  answers((*Service).createAPIKey),
 	"DeleteApiKey":  done((*Service).deleteAPIKey),
@@ -134,6 +143,8 @@ var notes = map[string]string{
 	"CreateRestApi":        "a policy is evaluated: Allow and Deny on execute-api:Invoke for everyone, with IpAddress and NotIpAddress on aws:SourceIp; all else in it is refused by name",
 	"TestInvokeAuthorizer": "additionalContext is refused",
 	"PutMethod":            "authorizationType NONE, AWS_IAM (with --credentials) and CUSTOM; authorizationScopes is refused",
+	"CreateDomainName":     "served on the ingest listener by the Host; certificates and securityPolicy are kept and shown: TLS is the listener's own",
+	"GetExport":            "OpenAPI 3.0.1 and Swagger 2.0, JSON and YAML; extensions=postman is refused, extensions=documentation has nothing to add",
 }
 
 // Support lists all operations of the service's model.

@@ -113,6 +113,9 @@ func (s *Service) deleteRestAPI(ctx context.Context, in *wire.DeleteRestApiReque
 		if !ok {
 			return s.noAPI(id)
 		}
+		if err := unmapped(tx, id, ""); err != nil {
+			return err
+		}
 		apis.Delete(tx, id)
 		return nil
 	})

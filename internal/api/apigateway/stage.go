@@ -6,6 +6,7 @@ import (
 
 	wire "millrace/internal/awsmodel/apigatewaywire"
 	"millrace/internal/awswire"
+	"millrace/internal/catalog"
 	"millrace/internal/restapi"
 )
 
@@ -93,7 +94,10 @@ func (s *Service) updateStage(ctx context.Context, in *wire.UpdateStageRequest) 
 
 func (s *Service) deleteStage(ctx context.Context, in *wire.DeleteStageRequest) error {
 	id := in.RestApiId
-	return s.edit(ctx, id, s.noAPI(id), func(api *restapi.API) error {
+	return s.editIn(ctx, id, s.noAPI(id), func(tx *catalog.Tx, api *restapi.API) error {
+		if err := unmapped(tx, id, in.StageName); err != nil {
+			return err
+		}
 		return api.DeleteStage(in.StageName)
 	})
 }

@@ -23,6 +23,11 @@ func (s *Service) read(id string, missing error) (*restapi.API, error) {
 
 // edit changes an API: all of what change does is durable and visible when edit returns nil, else none of it.
 func (s *Service) edit(ctx context.Context, id string, missing error, change func(*restapi.API) error) error {
+	return s.editIn(ctx, id, missing, func(_ *catalog.Tx, api *restapi.API) error { return change(api) })
+}
+
+// editIn is edit for a change that looks at other documents too.
+func (s *Service) editIn(ctx context.Context, id string, missing error, change func(*catalog.Tx, *restapi.API) error) error {
 	return s.Catalog.Update(ctx, func(tx *catalog.Tx) error {
 		api, ok, err := apis.Get(tx, id)
 		if err != nil {
@@ -31,7 +36,7 @@ func (s *Service) edit(ctx context.Context, id string, missing error, change fun
 		if !ok {
 			return missing
 		}
-		if err := change(api); err != nil {
+		if err := change(tx, api); err != nil {
 			return err
 		}
 		return apis.Put(tx, api)
