@@ -72,7 +72,6 @@ type Domain struct {
 	EndpointTypes     []string          `json:"endpointTypes,omitempty"`
 	IPAddressType     string            `json:"ipAddressType,omitempty"`
 	SecurityPolicy    string            `json:"securityPolicy,omitempty"`
-	Alias             string            `json:"alias"`              // 10 of [a-z0-9]: of the regional or distribution domain name
 	Mappings          []BasePathMapping `json:"mappings,omitempty"` // in the order of their base paths
 	Tags              map[string]string `json:"tags,omitempty"`
 }

@@ -1,13 +1,13 @@
 package restapi
 
 import (
+	"crypto/sha256"
 	"maps"
+	"math/big"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
-
-	"millrace/internal/ids"
 )
 
 // The service's figures for domains of an account and region, and for the mappings of one; the first can be raised there.
@@ -46,7 +46,7 @@ type NewDomain struct {
 
 // MakeDomain makes a domain name without mappings. The certificate that it names is kept and shown; what callers are
 // shown is the listener's own.
-func MakeDomain(spec NewDomain, source *ids.Source, now time.Time) (*Domain, error) {
+func MakeDomain(spec NewDomain, now time.Time) (*Domain, error) {
 	const op = "restapi.MakeDomain"
 	if len(spec.Name) > 253 || !domainPattern.MatchString(spec.Name) {
 		return nil, invalid(op, "Invalid domain name specified: %s. Please use a name of labels of lower-case letters, digits and hyphens", spec.Name)
@@ -54,7 +54,7 @@ func MakeDomain(spec NewDomain, source *ids.Source, now time.Time) (*Domain, err
 	d := &Domain{
 		Name: spec.Name, CertificateARN: spec.CertificateARN, CertificateName: spec.CertificateName, RegionalARN: spec.RegionalARN,
 		EndpointTypes: slices.Clone(spec.EndpointTypes), IPAddressType: spec.IPAddressType, SecurityPolicy: spec.SecurityPolicy,
-		Alias: source.String(ids.LowerAlnum, 10), Tags: maps.Clone(spec.Tags),
+		Tags: maps.Clone(spec.Tags),
 	}
 	if d.EndpointTypes == nil {
 		d.EndpointTypes = []string{Edge}
@@ -262,4 +262,33 @@ func (d *Domain) RemoveMapping(basePath string) error {
 		d.Mappings = nil
 	}
 	return nil
+}
+
+// alias is 10 of [a-z0-9] that stand for a domain name in the service's own names for it. The service makes them up; here
+// they follow from the name, so that a definition file can tell them before the domain is there.
+func alias(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	digits := new(big.Int).SetBytes(sum[:]).Text(36)
+	return digits[len(digits)-10:]
+}
+
+// hostedZones are the zones of the service's regional endpoints, for alias records.
+//
+// Source: AWS General Reference, Amazon API Gateway endpoints and quotas.
+var hostedZones = map[string]string{
+	"us-east-1": "Z1UJRXOUMOOFQ8", "us-east-2": "ZOJJZC49E0EPZ", "us-west-1": "Z2MUQ32089INYE", "us-west-2": "Z2OJLYMUO9EFXC",
+	"ap-northeast-1": "Z1YSHQZHG15GKL", "ap-northeast-2": "Z20JF4UZKIW1U8", "ap-south-1": "Z3VO1THU9YC4UR", "ap-southeast-1": "ZL327KTPIQFUL",
+	"ap-southeast-2": "Z2RPCDW04V8134", "ca-central-1": "Z19DQILCV0OWEC", "eu-central-1": "Z1U9ULNL0V5AJ3", "eu-west-1": "ZLY8HYME6SFDD",
+	"eu-west-2": "ZJ5UAJN8Y3Z2Q", "sa-east-1": "ZCMLWB8V5SYIT",
+}
+
+// RegionalName is what the service calls a regional domain's endpoint, and in which zone it is, empty for a region whose
+// zone is not known here. Nothing answers under the name: it is for tools that want one.
+func RegionalName(domain, region string) (name, zone string) {
+	return "d-" + alias(domain) + ".execute-api." + region + ".amazonaws.com", hostedZones[region]
+}
+
+// EdgeName is the same of a domain at the edge.
+func EdgeName(domain string) (name, zone string) {
+	return "d" + alias(domain) + "edg.cloudfront.net", "Z2FDTNDATAQYW2"
 }

@@ -30,6 +30,8 @@ type build struct {
 	keys       []*keySpec
 	plans      []*planSpec
 	planKeys   []*planKeySpec
+	domains    []*domainSpec
+	mappings   []*mappingSpec
 	account    *restapi.Account
 	others     []*resource // kept in the record, without effect on the node
 	outputs    []Output

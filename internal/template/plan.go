@@ -214,6 +214,7 @@ func (p *planner) plan() {
 	for _, s := range p.b.planKeys {
 		p.planKey(s)
 	}
+	p.domains()
 	p.tokens = strings.NewReplacer(tokens...)
 	p.left()
 }
@@ -467,8 +468,8 @@ func (p *planner) delivery(s *deliverySpec) {
 }
 
 // removalOrder takes away readers before what they read.
-var removalOrder = []string{"AWS::KinesisFirehose::DeliveryStream", "AWS::ApiGateway::UsagePlanKey",
-	"AWS::ApiGateway::UsagePlan", "AWS::ApiGateway::ApiKey", "AWS::ApiGateway::Stage", "AWS::ApiGateway::RestApi",
+var removalOrder = []string{"AWS::KinesisFirehose::DeliveryStream", "AWS::ApiGateway::BasePathMapping", "AWS::ApiGateway::DomainName",
+	"AWS::ApiGateway::UsagePlanKey", "AWS::ApiGateway::UsagePlan", "AWS::ApiGateway::ApiKey", "AWS::ApiGateway::Stage", "AWS::ApiGateway::RestApi",
 	"AWS::Serverless::Api", "AWS::Kinesis::Stream", "AWS::S3::Bucket"}
 
 // left plans what becomes of resources that have left the file.
@@ -526,6 +527,8 @@ func (p *planner) remove(ctx context.Context, e *RecordEntry) error {
 		err = p.removeStage(ctx, e.Physical)
 	case apiKeyType.name, usagePlanType.name, usagePlanKeyType.name:
 		err = p.removeMetered(ctx, e)
+	case domainType.name, mappingType.name:
+		err = p.removeDomain(ctx, e)
 	default:
 		err = p.target.Catalog.Update(ctx, func(tx *catalog.Tx) error { catalog.APIs{}.Delete(tx, e.Physical); return nil })
 	}

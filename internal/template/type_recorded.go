@@ -59,11 +59,32 @@ var recordedTypes = []*resourceType{
 		make:       keepRecord,
 	},
 	{
+		name: "AWS::CertificateManager::Certificate", note: "- " + listenerTLS,
+		properties: map[string]string{"DomainName": listenerTLS, "SubjectAlternativeNames": listenerTLS, "ValidationMethod": listenerTLS,
+			"DomainValidationOptions": listenerTLS, "KeyAlgorithm": listenerTLS, "CertificateTransparencyLoggingPreference": listenerTLS,
+			"Tags": listenerTLS},
+		required: []string{"DomainName"},
+		generate: func(b *build, _ *resource) string {
+			a := b.t.opts.Account
+			return "arn:" + a.Partition + ":acm:" + a.Region + ":" + a.ID + ":certificate/" + b.source.UUID()
+		},
+		make: keepRecord,
+	},
+	{
+		name: "AWS::Route53::RecordSet", note: "- " + noDNS,
+		properties: map[string]string{"Name": noDNS, "Type": noDNS, "HostedZoneId": noDNS, "HostedZoneName": noDNS, "AliasTarget": noDNS,
+			"TTL": noDNS, "ResourceRecords": noDNS, "SetIdentifier": noDNS, "Region": noDNS, "Weight": noDNS, "Comment": noDNS},
+		required: []string{"Name", "Type"},
+		make:     keepRecord,
+	},
+	{
 		name: "AWS::CDK::Metadata", note: "- does nothing in the service too",
 		properties: map[string]string{"Analytics": "does nothing in the service too", "Modules": "does nothing in the service too"},
 		make:       keepRecord,
 	},
 }
+
+const noDNS = "names are not resolved here: lead the domain name to this node"
 
 func policyARN(b *build, _ *resource, name string) string {
 	a := b.t.opts.Account

@@ -41,7 +41,7 @@ func (s *Service) createDomainName(ctx context.Context, in *wire.CreateDomainNam
 		}
 		spec.EndpointTypes, spec.IPAddressType = e.Types, e.IpAddressType
 	}
-	d, err := restapi.MakeDomain(spec, s.IDs, s.Now())
+	d, err := restapi.MakeDomain(spec, s.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (s *Service) getBasePathMappings(_ context.Context, in *wire.GetBasePathMap
 	if err != nil {
 		return nil, err
 	}
-	items, next, err := page(d.Mappings, func(m restapi.BasePathMapping) string { return m.BasePath }, in.Limit, in.Position)
+	items, next, err := page(d.Mappings, func(m restapi.BasePathMapping) string { return "/" + m.BasePath }, in.Limit, in.Position)
 	if err != nil {
 		return nil, err
 	}
@@ -186,19 +186,6 @@ func unmapped(view catalog.View, apiID, stage string) error {
 		kind, what, kind, strings.Join(names, ", "))
 }
 
-// hostedZones are the zones of the service's regional endpoints, for alias records.
-//
-// Source: AWS General Reference, Amazon API Gateway endpoints and quotas.
-var hostedZones = map[string]string{
-	"us-east-1": "Z1UJRXOUMOOFQ8", "us-east-2": "ZOJJZC49E0EPZ", "us-west-1": "Z2MUQ32089INYE", "us-west-2": "Z2OJLYMUO9EFXC",
-	"ap-northeast-1": "Z1YSHQZHG15GKL", "ap-northeast-2": "Z20JF4UZKIW1U8", "ap-south-1": "Z3VO1THU9YC4UR", "ap-southeast-1": "ZL327KTPIQFUL",
-	"ap-southeast-2": "Z2RPCDW04V8134", "ca-central-1": "Z19DQILCV0OWEC", "eu-central-1": "Z1U9ULNL0V5AJ3", "eu-west-1": "ZLY8HYME6SFDD",
-	"eu-west-2": "ZJ5UAJN8Y3Z2Q", "sa-east-1": "ZCMLWB8V5SYIT",
-}
-
-// edgeZone is the zone of all domains at the edge.
-const edgeZone = "Z2FDTNDATAQYW2"
-
 func (s *Service) domainView(d *restapi.Domain) *wire.DomainName {
 	v := &wire.DomainName{
 		DomainName:             &d.Name,
@@ -212,11 +199,11 @@ func (s *Service) domainView(d *restapi.Domain) *wire.DomainName {
 		Tags:                   someOf(d.Tags),
 	}
 	if d.Regional() {
-		v.RegionalDomainName = text("d-" + d.Alias + ".execute-api." + s.Account.Region + ".amazonaws.com")
-		v.RegionalHostedZoneId = text(hostedZones[s.Account.Region])
+		name, zone := restapi.RegionalName(d.Name, s.Account.Region)
+		v.RegionalDomainName, v.RegionalHostedZoneId = &name, text(zone)
 	} else {
-		v.DistributionDomainName = text("d" + d.Alias + "edg.cloudfront.net")
-		v.DistributionHostedZoneId = text(edgeZone)
+		name, zone := restapi.EdgeName(d.Name)
+		v.DistributionDomainName, v.DistributionHostedZoneId = &name, &zone
 	}
 	return v
 }

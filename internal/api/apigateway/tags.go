@@ -11,11 +11,11 @@ import (
 	"millrace/internal/restapi"
 )
 
-// tagged is what an ARN names: an API or a stage of one, an API key, or a usage plan.
-type tagged struct{ api, stage, key, plan string }
+// tagged is what an ARN names: an API or a stage of one, an API key, a usage plan, or a domain name.
+type tagged struct{ api, stage, key, plan, domain string }
 
-// parseTagged reads arn:aws:apigateway:us-east-1::/restapis/abc, .../restapis/abc/stages/prod, .../apikeys/abc and
-// .../usageplans/abc.
+// parseTagged reads arn:aws:apigateway:us-east-1::/restapis/abc, .../restapis/abc/stages/prod, .../apikeys/abc,
+// .../usageplans/abc and .../domainnames/events.example.com.
 func parseTagged(arn string) (tagged, error) {
 	const op = "apigateway.Tags"
 	a, ok := ids.ParseARN(arn)
@@ -32,6 +32,10 @@ func parseTagged(arn string) (tagged, error) {
 		return tagged{key: parts[1]}, nil
 	case len(parts) == 2 && parts[0] == "usageplans":
 		return tagged{plan: parts[1]}, nil
+	case len(parts) == 2 && parts[0] == "domainnames":
+		return tagged{domain: parts[1]}, nil
+	case parts[0] == "vpclinks" || parts[0] == "clientcertificates":
+		return tagged{}, refuse(member{"tagging of " + parts[0], true})
 	}
 	return tagged{}, fault.New(fault.NotFound, op, arn, "Invalid resource ARN specified: %s", arn)
 }
@@ -64,6 +68,12 @@ func (t tagged) read(s *Service) (map[string]string, error) {
 			return nil, err
 		}
 		return p.Tags, nil
+	case t.domain != "":
+		d, err := domains.Get(view, t.domain)
+		if err != nil {
+			return nil, err
+		}
+		return d.Tags, nil
 	}
 	api, err := s.read(t.api, s.noAPI(t.api))
 	if err != nil {
@@ -83,6 +93,8 @@ func (t tagged) edit(ctx context.Context, s *Service, change func(*map[string]st
 		return s.editKey(ctx, t.key, func(k *restapi.APIKey) error { return change(&k.Tags) })
 	case t.plan != "":
 		return s.editPlan(ctx, t.plan, func(_ *catalog.Tx, p *restapi.UsagePlan) error { return change(&p.Tags) })
+	case t.domain != "":
+		return s.editDomain(ctx, t.domain, func(_ *catalog.Tx, d *restapi.Domain) error { return change(&d.Tags) })
 	}
 	return s.edit(ctx, t.api, s.noAPI(t.api), func(api *restapi.API) error {
 		tags, err := t.in(api)
