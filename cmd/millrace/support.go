@@ -11,10 +11,11 @@ import (
 	"millrace/internal/api/kinesis"
 	"millrace/internal/api/s3"
 	"millrace/internal/delivery"
+	"millrace/internal/restapi/openapi"
 	"millrace/internal/template"
 )
 
-var supportCommand = &command{name: "support", args: "[kinesis|firehose|apigateway|s3|delivery|template]", summary: "list what is implemented, refused, and accepted without effect", run: runSupport}
+var supportCommand = &command{name: "support", args: "[kinesis|firehose|apigateway|openapi|s3|delivery|template]", summary: "list what is implemented, refused, and accepted without effect", run: runSupport}
 
 // row is one line of a support table.
 type row struct {
@@ -53,6 +54,12 @@ var supportTables = []struct {
 	{"apigateway", "Amazon API Gateway, REST APIs: operations", func() (rows []row) {
 		for _, s := range apigateway.Support() {
 			rows = append(rows, row{s.Operation, status(s.Served), s.Note})
+		}
+		return rows
+	}},
+	{"openapi", "OpenAPI and Swagger documents: the extensions of Amazon API Gateway; any other x-amazon-… is refused", func() (rows []row) {
+		for _, x := range openapi.Extensions {
+			rows = append(rows, row{x.Name + " (" + x.At + ")", string(x.State), x.Note})
 		}
 		return rows
 	}},

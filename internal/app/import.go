@@ -10,5 +10,7 @@ import (
 
 // importOpenAPI reads OpenAPI files for ImportRestApi and PutRestApi.
 func importOpenAPI(ctx context.Context, doc apigateway.ImportDocument, into *restapi.API) (warnings []string, err error) {
-	return openapi.ImportBytes(ctx, doc.Body, doc.BasePath, doc.Overwrite, doc.FailOnWarnings, doc.IDs, into)
+	return openapi.ImportBytes(ctx, doc.Body, openapi.Document{
+		BasePath: doc.BasePath, Overwrite: doc.Overwrite, IgnoreDocumentation: doc.IgnoreDocumentation, Source: doc.IDs,
+	}, doc.FailOnWarnings, into)
 }

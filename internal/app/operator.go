@@ -124,7 +124,7 @@ type Endpoint struct {
 	ShortURL string `json:"shortUrl,omitempty"` // of the API that owns the short address
 	// DomainURLs are those of custom domain names, which have to lead to this node.
 	DomainURLs []string `json:"domainUrls,omitempty"`
-	Broken   string `json:"broken,omitempty"`   // why it answers 500
+	Broken     string   `json:"broken,omitempty"` // why it answers 500
 }
 
 // Endpoints lists everything that can be called.

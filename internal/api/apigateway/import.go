@@ -2,9 +2,13 @@ package apigateway
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strings"
 
 	wire "millrace/internal/awsmodel/apigatewaywire"
 	"millrace/internal/awswire"
+	"millrace/internal/catalog"
 	"millrace/internal/fault"
 	"millrace/internal/ids"
 	"millrace/internal/restapi"
@@ -15,6 +19,8 @@ type ImportDocument struct {
 	Body []byte // JSON or YAML
 	// BasePath says what becomes of the file's base path: "ignore" (the default), "prepend" or "split".
 	BasePath string
+	// IgnoreDocumentation keeps the import from warning that documentation parts are not kept.
+	IgnoreDocumentation bool
 	// Overwrite replaces what the API has by what the file says; without it the file is merged in.
 	Overwrite      bool
 	FailOnWarnings bool
@@ -28,6 +34,9 @@ type Importer func(ctx context.Context, doc ImportDocument, into *restapi.API) (
 // maxImportBytes is the service's bound of an import file.
 const maxImportBytes = 6 << 20
 
+// importParameters are those of a call that imports a file; the last two are members of their own, which come by the same way.
+var importParameters = []string{"basepath", "ignore", "endpointConfigurationTypes", "mode", "failonwarnings"}
+
 // untitled stands for the name until the file gives one.
 const untitled = "Untitled"
 
@@ -39,6 +48,15 @@ func (s *Service) document(body []byte, parameters map[string]string, failOnWarn
 	if len(body) > maxImportBytes {
 		return ImportDocument{}, fault.New(fault.LimitExceeded, op, "", "Import file is too large: %d bytes, at most %d are taken", len(body), maxImportBytes)
 	}
+	for _, name := range slices.Sorted(maps.Keys(parameters)) {
+		if !slices.Contains(importParameters, name) {
+			return ImportDocument{}, fault.New(fault.Invalid, op, name, "Invalid parameter specified: %s. Valid options are %s", name, strings.Join(importParameters[:3], ","))
+		}
+	}
+	// Documentation parts are never kept, so that this has nothing to do; without it the import warns of them.
+	if ignore := parameters["ignore"]; ignore != "" && ignore != "documentation" {
+		return ImportDocument{}, fault.New(fault.Invalid, op, ignore, "Invalid ignore parameter specified. Valid options are documentation")
+	}
 	basePath := parameters["basepath"]
 	switch basePath {
 	case "":
@@ -47,7 +65,7 @@ func (s *Service) document(body []byte, parameters map[string]string, failOnWarn
 	default:
 		return ImportDocument{}, fault.New(fault.Invalid, op, "", "Invalid basepath parameter specified. Valid options are ignore,prepend,split")
 	}
-	return ImportDocument{Body: body, BasePath: basePath, Overwrite: overwrite, FailOnWarnings: failOnWarnings, IDs: s.IDs}, nil
+	return ImportDocument{Body: body, BasePath: basePath, IgnoreDocumentation: parameters["ignore"] != "", Overwrite: overwrite, FailOnWarnings: failOnWarnings, IDs: s.IDs}, nil
 }
 
 func (s *Service) importRestAPI(ctx context.Context, in *wire.ImportRestApiRequest) (*wire.RestApi, error) {
@@ -60,7 +78,7 @@ func (s *Service) importRestAPI(ctx context.Context, in *wire.ImportRestApiReque
 		spec.EndpointTypes = []string{t}
 	}
 	var warnings []string
-	api, err := s.insert(ctx, spec, func(api *restapi.API) (err error) {
+	api, err := s.insert(ctx, spec, func(_ *catalog.Tx, api *restapi.API) (err error) {
 		warnings, err = s.Import(ctx, doc, api)
 		return err
 	})

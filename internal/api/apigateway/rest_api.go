@@ -16,7 +16,6 @@ func (s *Service) createRestAPI(ctx context.Context, in *wire.CreateRestApiReque
 		return nil, fault.New(fault.Invalid, "apigateway.CreateRestApi", "", "Description cannot be an empty string")
 	}
 	if err := refuse(
-		member{"cloneFrom", in.CloneFrom != nil},
 		member{"securityPolicy", in.SecurityPolicy != ""},
 		member{"endpointAccessMode", in.EndpointAccessMode != ""},
 	); err != nil {
@@ -39,7 +38,22 @@ func (s *Service) createRestAPI(ctx context.Context, in *wire.CreateRestApiReque
 		}
 		spec.EndpointTypes, spec.IPAddressType = e.Types, e.IpAddressType
 	}
-	api, err := s.insert(ctx, spec, nil)
+	from := awswire.Value(in.CloneFrom)
+	spec.NoModels = from != "" // it has those of the other one
+	api, err := s.insert(ctx, spec, func(tx *catalog.Tx, api *restapi.API) error {
+		if from == "" {
+			return nil
+		}
+		other, ok, err := apis.Get(tx, from)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return s.noAPI(from)
+		}
+		api.CopyFrom(other, s.IDs)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +61,7 @@ func (s *Service) createRestAPI(ctx context.Context, in *wire.CreateRestApiReque
 }
 
 // insert makes an API, lets fill complete it, and stores it under an id that is free.
-func (s *Service) insert(ctx context.Context, spec restapi.NewAPI, fill func(*restapi.API) error) (api *restapi.API, err error) {
+func (s *Service) insert(ctx context.Context, spec restapi.NewAPI, fill func(*catalog.Tx, *restapi.API) error) (api *restapi.API, err error) {
 	err = s.Catalog.Update(ctx, func(tx *catalog.Tx) error {
 		for taken := true; taken; {
 			if api, err = restapi.New(spec, s.IDs, s.Now()); err != nil {
@@ -57,10 +71,8 @@ func (s *Service) insert(ctx context.Context, spec restapi.NewAPI, fill func(*re
 				return err
 			}
 		}
-		if fill != nil {
-			if err := fill(api); err != nil {
-				return err
-			}
+		if err := fill(tx, api); err != nil {
+			return err
 		}
 		return apis.Put(tx, api)
 	})

@@ -324,6 +324,9 @@ func (o *operation) responseModels(r *yaml.Node, where string) map[string]string
 var integrationMembers = []string{"type", "httpMethod", "uri", "credentials", "requestTemplates", "requestParameters", "passthroughBehavior",
 	"contentHandling", "timeoutInMillis", "cacheNamespace", "cacheKeyParameters", "responses", "connectionType", "tlsConfig"}
 
+// ofHTTPAPIs are members that mean something to APIs of another kind alone; the service passes over them.
+var ofHTTPAPIs = []string{"payloadFormatVersion", "integrationSubtype"}
+
 func (o *operation) integration(n *yaml.Node) {
 	im, at := o.im, o.at("x-amazon-apigateway-integration")
 	if n == nil || n.Kind != yaml.MappingNode {
@@ -331,7 +334,7 @@ func (o *operation) integration(n *yaml.Node) {
 		return
 	}
 	for key := range yamldoc.Pairs(n) {
-		if !slices.Contains(integrationMembers, key.Value) {
+		if !slices.Contains(integrationMembers, key.Value) && !slices.Contains(ofHTTPAPIs, key.Value) {
 			im.later(key, at+"."+key.Value, key.Value)
 		}
 	}

@@ -40,7 +40,9 @@ type Document struct {
 	BasePath string // default [BasePathIgnore]
 	// Overwrite replaces what the API has by what the document says; without it the document is merged in.
 	Overwrite bool
-	Source    *ids.Source
+	// IgnoreDocumentation says that the caller knows that documentation parts are not kept.
+	IgnoreDocumentation bool
+	Source              *ids.Source
 }
 
 // IsDocument reports whether a file is of this kind.
@@ -61,14 +63,15 @@ func Import(ctx context.Context, doc Document, into *restapi.API) (warnings []st
 	return im.warnings, nil
 }
 
-// ImportBytes reads a file that came by the API.
-func ImportBytes(ctx context.Context, body []byte, basePath string, overwrite, failOnWarnings bool, source *ids.Source, into *restapi.API) ([]string, error) {
+// ImportBytes reads a file that came by the API; doc says how.
+func ImportBytes(ctx context.Context, body []byte, doc Document, failOnWarnings bool, into *restapi.API) ([]string, error) {
 	const op = "openapi.Import"
 	root, err := yamldoc.Parse("", body)
 	if err != nil || root.Kind != yaml.MappingNode || !IsDocument(root) {
 		return nil, fault.New(fault.Invalid, op, "", "Invalid OpenAPI input.")
 	}
-	warnings, err := Import(ctx, Document{Root: root, BasePath: basePath, Overwrite: overwrite, Source: source}, into)
+	doc.Root = root
+	warnings, err := Import(ctx, doc, into)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, op, "", "Errors found during import:\n\t%s", strings.ReplaceAll(err.Error(), "\n", "\n\t"))
 	}
@@ -185,17 +188,13 @@ func (im *importer) version() bool {
 func (im *importer) clear() {
 	root := im.api.Resources[im.api.RootResourceID]
 	root.Methods = nil
-	im.api.Resources = map[string]*restapi.Resource{root.ID: root}
-	im.api.Validators = nil
-	im.api.Models, im.api.BinaryMediaTypes, im.api.APIKeySource = nil, nil, ""
-	im.api.GatewayResponses, im.api.MinimumCompressionSize = nil, nil
-	im.api.Authorizers, im.api.Policy = nil, ""
+	im.api.Definition = restapi.Definition{RootResourceID: root.ID, Resources: map[string]*restapi.Resource{root.ID: root}, APIKeySource: "HEADER"}
 }
 
 // passedOver lists the members of a document that mean nothing to the service, or are read elsewhere.
 var passedOver = []string{"swagger", "openapi", "paths", "servers", "host", "basePath", "schemes", "tags", "externalDocs", "consumes",
-	"produces", "parameters", "responses", "x-amazon-apigateway-importexport-version", "x-amazon-apigateway-documentation",
-	"x-amazon-apigateway-cors", "security", "x-amazon-apigateway-request-validator"}
+	"produces", "parameters", "responses", "x-amazon-apigateway-importexport-version", "x-amazon-apigateway-cors", "security",
+	"x-amazon-apigateway-request-validator"}
 
 func (im *importer) member(key, value *yaml.Node) {
 	switch name := key.Value; {
@@ -221,6 +220,12 @@ func (im *importer) member(key, value *yaml.Node) {
 		im.policy(value, name)
 	case name == endpointExtension:
 		im.endpoint(value, name)
+	case name == "x-amazon-apigateway-documentation":
+		if !im.doc.IgnoreDocumentation {
+			im.warn(name, "documentation parts are not supported by this version of Millrace, and are not kept")
+		}
+	case name == "x-amazon-apigateway-security-policy", name == "x-amazon-apigateway-endpoint-access-mode":
+		im.later(key, name, name)
 	case slices.Contains(passedOver, name):
 	case strings.HasPrefix(name, "x-amazon-"):
 		im.tell(key, name, "an extension that Millrace does not know")
@@ -247,7 +252,7 @@ func (im *importer) components(n *yaml.Node) {
 			im.schemas(value, "components.schemas")
 		} else if key.Value == "securitySchemes" {
 			im.securitySchemes(value, "components.securitySchemes")
-		} else if strings.HasPrefix(key.Value, "x-amazon-") {
+		} else if strings.HasPrefix(key.Value, "x-amazon-") && key.Value != "x-amazon-apigateway-integrations" {
 			im.tell(key, "components."+key.Value, "an extension that Millrace does not know")
 		}
 	}

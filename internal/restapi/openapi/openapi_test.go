@@ -139,14 +139,14 @@ func TestMergeAndOverwrite(t *testing.T) {
 	}
 	api := newAPI(t)
 	for _, path := range []string{"/a", "/b", "/a"} {
-		if _, err := ImportBytes(t.Context(), []byte(parse(path)), "", false, false, ids.Seeded(3), api); err != nil {
+		if _, err := ImportBytes(t.Context(), []byte(parse(path)), Document{Source: ids.Seeded(3)}, false, api); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if n := len(api.Resources); n != 3 {
 		t.Errorf("after merging /a, /b and /a there are %d resources", n)
 	}
-	if _, err := ImportBytes(t.Context(), []byte(parse("/c")), "", true, false, ids.Seeded(4), api); err != nil {
+	if _, err := ImportBytes(t.Context(), []byte(parse("/c")), Document{Overwrite: true, Source: ids.Seeded(4)}, false, api); err != nil {
 		t.Fatal(err)
 	}
 	if _, gone := api.Definition.ByPath("/a"); gone || len(api.Resources) != 2 {
@@ -164,7 +164,7 @@ func TestBasePath(t *testing.T) {
 	} {
 		api := newAPI(t)
 		doc := `{` + c.doc + `, "info": {"title": "t"}, "paths": {"/x": {}}}`
-		if _, err := ImportBytes(t.Context(), []byte(doc), c.mode, false, false, ids.Seeded(3), api); err != nil {
+		if _, err := ImportBytes(t.Context(), []byte(doc), Document{BasePath: c.mode, Source: ids.Seeded(3)}, false, api); err != nil {
 			t.Fatal(err)
 		}
 		if _, ok := api.Definition.ByPath(c.want); !ok {
@@ -183,7 +183,7 @@ func TestImportBytesErrors(t *testing.T) {
 		`{"openapi": "3.1.0", "info": {"title": "t"}, "paths": {}}`:                    `version "3.1.0" is not supported`,
 		`{"openapi": "3.0.1", "info": {"title": "t"}, "paths": {"/a/{x}/{x+}/b": {}}}`: "Errors found during import",
 	} {
-		_, err := ImportBytes(t.Context(), []byte(body), "", false, false, ids.Seeded(1), newAPI(t))
+		_, err := ImportBytes(t.Context(), []byte(body), Document{Source: ids.Seeded(1)}, false, newAPI(t))
 		if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v; want %q", body, err, want)
 		}
