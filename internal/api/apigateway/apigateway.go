@@ -111,7 +111,11 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) (status int, ans
 	}
 	run := operations[op.Name]
 	if run == nil {
-		return 0, nil, fault.New(fault.Unsupported, "apigateway", op.Name, "%s is not supported by this version of Millrace", op.Name)
+		text := op.Name + " is not supported by this version of Millrace"
+		if why := whyRefused(op.Name); why != "" {
+			text += ": " + why
+		}
+		return 0, nil, fault.New(fault.Unsupported, "apigateway", op.Name, "%s", text)
 	}
 	answer, err = run(s, r.Context(), &awswire.Request{Params: params, Query: query, Header: r.Header, Body: body}, w.Header())
 	return op.Status, answer, err

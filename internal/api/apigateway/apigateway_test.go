@@ -68,6 +68,9 @@ func TestImportSeam(t *testing.T) {
 				return nil, fault.New(fault.Invalid, "test", "", "Invalid OpenAPI input.")
 			}
 			into.Name = "from the file"
+			if doc.Overwrite {
+				return nil, nil
+			}
 			_, err := into.AddResource(into.RootResourceID, "v1", doc.IDs)
 			return []string{"a warning"}, err
 		}
@@ -97,6 +100,15 @@ func TestImportSeam(t *testing.T) {
 	}
 	_, err = c.ImportRestApi(ctx, &sdk.ImportRestApiInput{Body: []byte("x"), Parameters: map[string]string{"basepath": "other"}})
 	wantError(t, err, 400, "BadRequestException", "Invalid basepath parameter specified")
+	_, err = c.ImportRestApi(ctx, &sdk.ImportRestApiInput{Body: []byte("x"), Parameters: map[string]string{"ignore": "all"}})
+	wantError(t, err, 400, "BadRequestException", "Invalid ignore parameter specified")
+	_, err = c.PutRestApi(ctx, &sdk.PutRestApiInput{RestApiId: api.Id, Body: []byte("x"), Parameters: map[string]string{"colour": "red"}})
+	wantError(t, err, 400, "BadRequestException", "Invalid parameter specified: colour. Valid options are basepath,ignore,endpointConfigurationTypes")
+	fail = false
+	must(c.PutRestApi(ctx, &sdk.PutRestApiInput{RestApiId: api.Id, Body: []byte("x"), Mode: "overwrite", Parameters: map[string]string{"ignore": "documentation"}}))
+	if !got.IgnoreDocumentation {
+		t.Error("ignore=documentation was lost")
+	}
 }
 
 // The faults of the engines leave as the service's exceptions; of our own faults the caller learns nothing.

@@ -151,7 +151,11 @@ var notes = map[string]string{
 func Support() []Supported {
 	all := make([]Supported, 0, len(apigatewaywire.Operations))
 	for _, op := range apigatewaywire.Operations {
-		all = append(all, Supported{op.Name, operations[op.Name] != nil, notes[op.Name]})
+		s := Supported{op.Name, operations[op.Name] != nil, notes[op.Name]}
+		if !s.Served {
+			s.Note = whyRefused(op.Name)
+		}
+		all = append(all, s)
 	}
 	slices.SortFunc(all, func(a, b Supported) int { return strings.Compare(a.Operation, b.Operation) })
 	return all
