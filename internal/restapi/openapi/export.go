@@ -62,7 +62,7 @@ func (e Export) Write(api *restapi.API, deployed *restapi.Definition) ([]byte, e
 			return nil, fault.New(fault.Invalid, op, name, "Invalid extensions parameter specified: %s. Valid options are integrations,authorizers,apigateway,validators,documentation,postman", name)
 		}
 	}
-	x.nameSchemes()
+	x.name()
 	return x.encode(x.document())
 }
 
@@ -73,7 +73,8 @@ type exporter struct {
 	def *restapi.Definition
 
 	integrations, authorizers, validators bool
-	schemes                               map[string]string // names of security schemes by authorizer id
+	schemes                               names // of security schemes by authorizer id
+	validatorNames                        names // by validator id
 	keyScheme, iamScheme                  string
 }
 
@@ -180,8 +181,8 @@ func (x *exporter) method(r *restapi.Resource, m *restapi.Method) object {
 	}
 	o.set("responses", responses)
 	o.some("security", x.security(m))
-	if v := x.def.Validators[m.ValidatorID]; x.validators && v != nil {
-		o.text("x-amazon-apigateway-request-validator", v.Name)
+	if x.validators {
+		o.someText("x-amazon-apigateway-request-validator", x.validatorNames[m.ValidatorID])
 	}
 	if x.integrations && m.Integration != nil {
 		o.set("x-amazon-apigateway-integration", integration(r, m.Integration))
@@ -375,22 +376,33 @@ const (
 	authorizerExtension = "x-amazon-apigateway-authorizer"
 )
 
-// nameSchemes gives every security scheme a name of its own: authorizers have theirs, and API keys and signatures the
-// service's, unless an authorizer has it.
-func (x *exporter) nameSchemes() {
-	taken := map[string]bool{}
-	free := func(name string) string {
-		for taken[name] {
-			name += "_"
-		}
-		taken[name] = true
-		return name
+// names are what things are called in a document, by id.
+type names map[string]string
+
+// inOrder lists the ids in the order of their names, which does not change when an import gives other ids.
+func (n names) inOrder() []string {
+	return slices.SortedFunc(maps.Keys(n), func(a, b string) int { return strings.Compare(n[a], n[b]) })
+}
+
+// free gives a name that none has: one that is taken gets a mark.
+func (n names) free(name string) string {
+	for slices.Contains(slices.Collect(maps.Values(n)), name) {
+		name += "_"
 	}
-	x.schemes = map[string]string{}
+	return name
+}
+
+// name gives every validator and every security scheme a name of its own: authorizers have theirs, and API keys and
+// signatures the service's, unless an authorizer has it.
+func (x *exporter) name() {
+	x.schemes, x.validatorNames = names{}, names{}
+	for _, id := range slices.Sorted(maps.Keys(x.def.Validators)) {
+		x.validatorNames[id] = x.validatorNames.free(x.def.Validators[id].Name)
+	}
 	for _, id := range slices.Sorted(maps.Keys(x.def.Authorizers)) {
-		x.schemes[id] = free(x.def.Authorizers[id].Name)
+		x.schemes[id] = x.schemes.free(x.def.Authorizers[id].Name)
 	}
-	x.keyScheme, x.iamScheme = free("api_key"), free("sigv4")
+	x.keyScheme, x.iamScheme = x.schemes.free("api_key"), x.schemes.free("sigv4")
 }
 
 // security lists what a method asks of its callers.
@@ -420,7 +432,7 @@ func (x *exporter) securitySchemes() object {
 			used[m.AuthorizerID] = true
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(x.def.Authorizers)) {
+	for _, id := range x.schemes.inOrder() {
 		if x.authorizers || used[id] {
 			all.set(x.schemes[id], x.authorizer(x.def.Authorizers[id]))
 		}
@@ -460,9 +472,9 @@ func (x *exporter) authorizer(a *restapi.Authorizer) object {
 func (x *exporter) extensions(doc object) {
 	if x.validators {
 		all := newObject()
-		for _, id := range slices.Sorted(maps.Keys(x.def.Validators)) {
+		for _, id := range x.validatorNames.inOrder() {
 			v := x.def.Validators[id]
-			all.set(v.Name, newObject().flag("validateRequestParameters", v.Parameters).flag("validateRequestBody", v.Body))
+			all.set(x.validatorNames[id], newObject().flag("validateRequestParameters", v.Parameters).flag("validateRequestBody", v.Body))
 		}
 		doc.some("x-amazon-apigateway-request-validators", all)
 	}
