@@ -171,6 +171,48 @@ class CommandLine(NodeTest):
         stages = self.json("apigateway", "get-stages", "--rest-api-id", apis[0]["id"])["item"]
         self.assertEqual([s["stageName"] for s in stages], ["prod"])
 
+    def test_api_gateway_export_and_import(self):
+        api = self.json("apigateway", "get-rest-apis")["items"][0]["id"]
+        files = {}
+        for kind, accepts, first in (("oas30", "application/json", "{"), ("oas30", "application/yaml", "---"),
+                                     ("swagger", "application/json", "{"), ("swagger", "application/yaml", "---")):
+            file = self.folder / (kind + accepts.rsplit("/")[-1])
+            answer = self.json("apigateway", "get-export", "--rest-api-id", api, "--stage-name", "prod", "--export-type", kind,
+                               "--accepts", accepts, "--parameters", "extensions=apigateway", str(file))
+            self.assertIn(kind + "_", answer["contentDisposition"])
+            self.assertTrue(file.read_text().startswith(first), file.read_text()[:20])
+            imported = self.json("apigateway", "import-rest-api", "--fail-on-warnings", "--body", "fileb://" + str(file),
+                                 "--parameters", "endpointConfigurationTypes=REGIONAL,basepath=ignore")
+            self.assertEqual(imported["endpointConfiguration"]["types"], ["REGIONAL"])
+            paths = self.json("apigateway", "get-resources", "--rest-api-id", imported["id"], "--embed", "methods")["items"]
+            files[file] = sorted(r["path"] for r in paths)
+            self.json("apigateway", "put-rest-api", "--rest-api-id", imported["id"], "--mode", "overwrite", "--body", "fileb://" + str(file))
+            self.aws("apigateway", "delete-rest-api", "--rest-api-id", imported["id"])
+        self.assertEqual(len(set(map(tuple, files.values()))), 1, files)
+
+    def test_api_gateway_domain_names(self):
+        api = self.json("apigateway", "get-rest-apis")["items"][0]["id"]
+        made = self.json("apigateway", "create-domain-name", "--domain-name", "cli.example.com", "--regional-certificate-arn",
+                         "arn:aws:acm:us-east-1:000000000000:certificate/1", "--endpoint-configuration", "types=REGIONAL", "--tags", "a=1")
+        self.assertEqual(made["domainNameStatus"], "AVAILABLE")
+        self.json("apigateway", "create-base-path-mapping", "--domain-name", "cli.example.com", "--rest-api-id", api, "--stage", "prod")
+        mapping = self.json("apigateway", "get-base-path-mapping", "--domain-name", "cli.example.com", "--base-path", "(none)")
+        self.assertEqual(mapping, {"basePath": "(none)", "restApiId": api, "stage": "prod"})
+        mapping = self.json("apigateway", "update-base-path-mapping", "--domain-name", "cli.example.com", "--base-path", "(none)",
+                            "--patch-operations", "op=replace,path=/basePath,value=v1")
+        self.assertEqual(mapping["basePath"], "v1")
+        arn = "arn:aws:apigateway:us-east-1::/domainnames/cli.example.com"
+        self.aws("apigateway", "tag-resource", "--resource-arn", arn, "--tags", "b=2")
+        self.aws("apigateway", "untag-resource", "--resource-arn", arn, "--tag-keys", "a")
+        self.assertEqual(self.json("apigateway", "get-tags", "--resource-arn", arn)["tags"], {"b": "2"})
+        self.aws("apigateway", "delete-rest-api", "--rest-api-id", api, fails=True)
+        self.aws("apigateway", "delete-base-path-mapping", "--domain-name", "cli.example.com", "--base-path", "v1")
+        self.aws("apigateway", "delete-domain-name", "--domain-name", "cli.example.com")
+
+    def test_api_gateway_refuses_by_name(self):
+        for command in (("get-sdk-types",), ("get-vpc-links",), ("generate-client-certificate",)):
+            self.assertIn("is not supported by this version of Millrace", self.aws("apigateway", *command, fails=True))
+
     def test_without_credentials(self):
         self.assertIn("class-events", self.aws("s3", "ls", "--no-sign-request", keys={}))
         self.assertIn("class-stream", self.aws("kinesis", "list-streams", "--no-sign-request", keys={}))

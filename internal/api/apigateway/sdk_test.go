@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -152,6 +155,32 @@ func TestAPIsAreListedInPages(t *testing.T) {
 	slices.Sort(seen)
 	if n != 3 || !slices.Equal(made, seen) {
 		t.Errorf("%d pages: %v, want %v", n, seen, made)
+	}
+}
+
+// The kind of an export goes by Accept. (The SDK for Go asks for JSON whatever its caller says.)
+func TestExportGoesByAccept(t *testing.T) {
+	s := newService(t)
+	api := s.deployed(t, s.client(t))
+	for accept, want := range map[string]string{
+		"":                   `{|oas30_2023-11-14T22:13:20Z.json`,
+		"*/*":                `{|oas30_2023-11-14T22:13:20Z.json`,
+		"application/json":   `{|oas30_2023-11-14T22:13:20Z.json`,
+		"application/yaml":   `-|oas30_2023-11-14T22:13:20Z.yaml`,
+		"application/msword": `{|400`,
+	} {
+		req := must(http.NewRequest("GET", s.url+"/restapis/"+api+"/stages/prod/exports/oas30", nil))
+		req.Header.Set("Accept", accept)
+		resp := must(http.DefaultClient.Do(req))
+		body := must(io.ReadAll(resp.Body))
+		resp.Body.Close()
+		got := string(body[:1]) + "|" + strings.TrimSuffix(strings.TrimPrefix(resp.Header.Get("Content-Disposition"), `attachment; filename="`), `"`)
+		if resp.StatusCode != 200 {
+			got += strconv.Itoa(resp.StatusCode)
+		}
+		if got != want {
+			t.Errorf("%q: %s, want %s", accept, got, want)
+		}
 	}
 }
 
