@@ -9,9 +9,9 @@
 // durably when it answers with success, or nothing; the gateway that follows the
 // catalog serves it from then on.
 //
-// What belongs to later parts (domain names, export, …) is answered with a
-// BadRequestException that names the operation or the member; [Support] lists both
-// kinds.
+// What is not served (SDK generation, VPC links, client certificates, documentation
+// parts, …) is answered with a BadRequestException that names the operation or the
+// member; [Support] lists both kinds.
 package apigateway
 
 import (

@@ -1,7 +1,13 @@
 // Package openapi reads OpenAPI 3.0 and Swagger 2.0 files with the extensions of
-// Amazon API Gateway into REST APIs, as ImportRestApi and PutRestApi do.
+// Amazon API Gateway into REST APIs, as ImportRestApi and PutRestApi do, and writes
+// them, as GetExport does.
 //
 //	Parse ─> nodes with lines ─> Import ─> edits of package restapi on an API
+//	what a deployment froze ─> Export ─> nodes in the service's order ─> JSON or YAML
+//
+// What is exported and imported again is the same API ([Export.Write] lists what a
+// document can't say). [Extensions] says of each of the service's extensions what
+// becomes of it.
 //
 // What the service accepts and this version does not do is refused with file, line
 // and path; what the service passes over with a warning gives a warning here.
