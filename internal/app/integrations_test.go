@@ -32,7 +32,7 @@ func (r *running) deployFile(name string, replace ...string) {
 	edit(err)
 	api, err := restapi.New(restapi.NewAPI{Name: name, NoModels: true}, r.ids, time.Now())
 	edit(err)
-	_, err = openapi.ImportBytes(r.t.Context(), []byte(strings.NewReplacer(replace...).Replace(string(body))), "", false, false, r.ids, api)
+	_, err = openapi.ImportBytes(r.t.Context(), []byte(strings.NewReplacer(replace...).Replace(string(body))), openapi.Document{Source: r.ids}, false, api)
 	edit(err)
 	_, err = api.CreateDeployment(restapi.NewDeployment{StageName: "prod"}, r.ids, time.Now())
 	edit(err)

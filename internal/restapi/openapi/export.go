@@ -370,11 +370,7 @@ func integration(r *restapi.Resource, in *restapi.Integration) object {
 	return o
 }
 
-const (
-	endpointExtension   = "x-amazon-apigateway-endpoint-configuration"
-	authTypeExtension   = "x-amazon-apigateway-authtype"
-	authorizerExtension = "x-amazon-apigateway-authorizer"
-)
+const endpointExtension = "x-amazon-apigateway-endpoint-configuration"
 
 // names are what things are called in a document, by id.
 type names map[string]string
@@ -441,7 +437,11 @@ func (x *exporter) securitySchemes() object {
 		all.set(x.keyScheme, apiKeyScheme("x-api-key"))
 	}
 	if iam {
-		all.set(x.iamScheme, apiKeyScheme("Authorization").text(authTypeExtension, "awsSigv4"))
+		scheme := apiKeyScheme("Authorization")
+		if x.authorizers || x.integrations {
+			scheme.text(extAuthType, "awsSigv4")
+		}
+		all.set(x.iamScheme, scheme)
 	}
 	return all
 }
@@ -459,13 +459,13 @@ func (x *exporter) authorizer(a *restapi.Authorizer) object {
 	if !x.authorizers {
 		return o
 	}
-	o.text(authTypeExtension, cmp.Or(a.AuthType, "custom"))
+	o.text(extAuthType, cmp.Or(a.AuthType, "custom"))
 	e := newObject().text("type", strings.ToLower(a.Type)).someText("authorizerUri", a.URI).someText("authorizerCredentials", a.Credentials).
 		someText("identitySource", a.IdentitySource).someText("identityValidationExpression", a.IdentityValidation)
 	if a.TTLSeconds != nil {
 		e.number("authorizerResultTtlInSeconds", *a.TTLSeconds)
 	}
-	return o.set(authorizerExtension, e)
+	return o.set(extAuthorizer, e)
 }
 
 // extensions writes what belongs to the API as a whole.

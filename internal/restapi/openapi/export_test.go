@@ -1,6 +1,7 @@
 package openapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -49,7 +50,7 @@ func meaning(t testing.TB, api *restapi.API) string {
 		validators[v.Name] = *v
 	}
 	for _, v := range a.Authorizers {
-		v.ID = ""
+		v.ID, v.AuthType = "", cmp.Or(v.AuthType, "custom") // which an export says where the API says nothing
 		authorizers[v.Name] = *v
 	}
 	return asJSON(t, []any{
@@ -197,6 +198,28 @@ func randomAPI(t *testing.T, r *rand.Rand, plain bool) *restapi.API {
 			Schema: `{"$schema":"http://json-schema.org/draft-04/schema#","type":"object","title":"` + name + `","properties":{"n":{"type":"integer","maximum":1e3},"s":{"enum":["1","true"]}}}`}, source)
 		must(err)
 	}
+	for _, name := range []string{"all", "body"} {
+		_, err := api.AddValidator(restapi.NewValidator{Name: name, Body: odd(), Parameters: odd()}, source)
+		must(err)
+	}
+	ttl := 60
+	for _, name := range []string{"who", "api_key"} { // the second has the name that the service gives API keys
+		_, err := api.AddAuthorizer(restapi.Authorizer{Name: name, Type: pick(restapi.TokenAuthorizer, restapi.RequestAuthorizer),
+			IdentitySource: "method.request.header.Authorization", TTLSeconds: &ttl, Credentials: pick("", "arn:aws:iam::000000000000:role/r"),
+			URI: "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/arn:aws:lambda:us-east-1:000000000000:function:f/invocations"}, source)
+		must(err)
+	}
+	if odd() {
+		_, err := api.PutGatewayResponse(restapi.GatewayResponse{Type: "DEFAULT_4XX", StatusCode: "418",
+			Parameters: map[string]string{"gatewayresponse.header.X": "'v'"}, Templates: map[string]string{"application/json": "{\"m\": $context.error.messageString}"}})
+		must(err)
+	}
+	if size := 10; odd() {
+		must(api.SetMinimumCompressionSize(&size))
+	}
+	if odd() {
+		must(api.SetPolicy(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"execute-api:Invoke","Resource":"*"}]}`))
+	}
 	at := api.Resources[api.RootResourceID]
 	for range 1 + r.IntN(6) {
 		if made, err := api.AddResource(at.ID, pick("v1", "events", "{id}", "a.b-c", "{proxy+}"), source); err == nil {
@@ -225,6 +248,17 @@ func randomMethod(t *testing.T, api *restapi.API, at *restapi.Resource, verb str
 	}
 	m := restapi.Method{HTTPMethod: verb, AuthorizationType: "NONE", OperationName: []string{"", "op1"}[r.IntN(2)],
 		RequestParameters: map[string]bool{"method.request.header.X-A": odd(), "method.request.querystring.q": odd()}, RequestModels: map[string]string{}}
+	switch r.IntN(4) {
+	case 0:
+		m.AuthorizationType = restapi.IAM
+	case 1:
+		ids := slices.Sorted(maps.Keys(api.Authorizers))
+		m.AuthorizationType, m.AuthorizerID = restapi.Custom, ids[r.IntN(len(ids))]
+	}
+	m.APIKeyRequired = odd()
+	if ids := slices.Sorted(maps.Keys(api.Validators)); odd() {
+		m.ValidatorID = ids[r.IntN(len(ids))]
+	}
 	for part := range strings.SplitSeq(at.Path, "/") {
 		if name, ok := strings.CutPrefix(part, "{"); ok && !strings.HasSuffix(part, "+}") {
 			m.RequestParameters["method.request.path."+strings.TrimSuffix(name, "}")] = true // import adds it
