@@ -90,6 +90,9 @@ func (x *exchange) traceArrival() {
 // traceTemplate tells which request template was chosen.
 func (x *exchange) traceTemplate(tmpl *template, pass bool) {
 	t, m := x.trail, x.method
+	if m.validation != nil {
+		t.tell("validation", "passed")
+	}
 	t.step(StepIntegrationRequest)
 	sent := "the Content-Type is " + x.contentType
 	if x.contentType == "" {
@@ -174,6 +177,9 @@ func (x *exchange) traceRequest(request []byte) {
 	t.overrides("requestOverride.querystring", x.overrides.Query())
 	t.overrides("requestOverride.path", x.overrides.Path())
 	t.body("body", text(request))
+	if x.method.mock {
+		t.tell("endpoint", "none: a MOCK answers with the statusCode that the body holds")
+	}
 }
 
 // traceCall tells which action the request goes to: by name, or by verb and path.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -123,14 +124,16 @@ func LoadCases(file string, body []byte) (*CaseFile, error) {
 
 // readFile reads a file within its bound.
 func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s has %d bytes; at most %d", path, info.Size(), maxFile)
+	defer f.Close()
+	body, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(body) > maxFile {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxFile)
 	}
-	return os.ReadFile(path)
+	return body, err
 }
 
 // reader reads the nodes of a case file; what is unknown is a problem with its line.
