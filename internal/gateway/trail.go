@@ -265,7 +265,7 @@ func (x *exchange) traceResponse(r *response, tmpl *template) {
 		t.tell("template", "none: the response has none, so that the body passes as it is")
 	case tmpl.code == nil && tmpl.broken == "":
 		t.tell("template", tmpl.mediaType+": it is empty, so that the body passes as it is")
-	case x.accept() != "" && strings.EqualFold(tmpl.mediaType, x.accept()):
+	case x.req.Header.Get("Accept") != "" && strings.EqualFold(tmpl.mediaType, x.accept()):
 		t.tell("template", tmpl.mediaType+": the Accept is "+x.accept())
 	case strings.EqualFold(tmpl.mediaType, typeJSON):
 		t.tell("template", tmpl.mediaType+": the default")

@@ -43,6 +43,8 @@ type want struct {
 	noCall      bool // there is none
 	action      string
 	contentType string
+	method, url string
+	sent        []wantHeader
 	request     *check
 	records     []wantRecord
 	allRecords  bool // the records are looked at: these, and no others
@@ -281,7 +283,9 @@ func (r *reader) request(n *yaml.Node) (req Request) {
 			}
 			body(b)
 		},
-		"sourceIp": func(n *yaml.Node) { req.SourceIP = r.text(n) },
+		"signer":     func(n *yaml.Node) { req.Signer = r.text(n) },
+		"authorizer": func(n *yaml.Node) { req.Authorizer = string(yamldoc.JSON(n)) },
+		"sourceIp":   func(n *yaml.Node) { req.SourceIP = r.text(n) },
 		"time": func(n *yaml.Node) {
 			var err error
 			if req.Time, err = time.Parse(time.RFC3339, r.text(n)); err != nil {
@@ -316,8 +320,11 @@ func (r *reader) answer(n *yaml.Node) *Answer {
 	a := &Answer{Status: 200}
 	r.members(n, "an answer", map[string]func(*yaml.Node){
 		"status": func(n *yaml.Node) { a.Status = r.status(n) },
-		"body":   func(n *yaml.Node) { a.Body = r.text(n) },
-		"json":   func(n *yaml.Node) { a.Body = string(yamldoc.JSON(n)) },
+		"headers": func(n *yaml.Node) {
+			r.several(n, func(name, value string) { a.Header = append(a.Header, gateway.Field{Name: name, Value: value}) })
+		},
+		"body": func(n *yaml.Node) { a.Body = r.text(n) },
+		"json": func(n *yaml.Node) { a.Body = string(yamldoc.JSON(n)) },
 	})
 	return a
 }
@@ -346,19 +353,22 @@ func (r *reader) want(n *yaml.Node) (w want) {
 func (r *reader) wantResponse(n *yaml.Node, w *want) {
 	known := r.checks(&w.body, "body")
 	known["status"] = func(n *yaml.Node) { w.status = r.status(n) }
-	known["headers"] = func(n *yaml.Node) {
-		if n.Kind != yaml.MappingNode {
-			r.tell(n, "names with their values belong here")
-		}
-		for key, value := range yamldoc.Pairs(n) {
-			if yamldoc.IsNull(value) {
-				w.headers = append(w.headers, wantHeader{name: key.Value, absent: true})
-				continue
-			}
-			w.headers = append(w.headers, wantHeader{name: key.Value, value: r.text(value)})
-		}
-	}
+	known["headers"] = func(n *yaml.Node) { w.headers = r.wantHeaders(n) }
 	r.members(n, "want.response", known)
+}
+
+func (r *reader) wantHeaders(n *yaml.Node) (all []wantHeader) {
+	if n.Kind != yaml.MappingNode {
+		r.tell(n, "names with their values belong here")
+	}
+	for key, value := range yamldoc.Pairs(n) {
+		if yamldoc.IsNull(value) {
+			all = append(all, wantHeader{name: key.Value, absent: true})
+			continue
+		}
+		all = append(all, wantHeader{name: key.Value, value: r.text(value)})
+	}
+	return all
 }
 
 func (r *reader) wantRequest(n *yaml.Node, w *want) {
@@ -370,6 +380,9 @@ func (r *reader) wantRequest(n *yaml.Node, w *want) {
 	known := r.checks(&w.request, "body")
 	known["action"] = func(n *yaml.Node) { w.action = r.text(n) }
 	known["contentType"] = func(n *yaml.Node) { w.contentType = r.text(n) }
+	known["method"] = func(n *yaml.Node) { w.method = r.text(n) }
+	known["url"] = func(n *yaml.Node) { w.url = r.text(n) }
+	known["headers"] = func(n *yaml.Node) { w.sent = r.wantHeaders(n) }
 	r.members(n, "want.integrationRequest", known)
 }
 

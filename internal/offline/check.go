@@ -47,17 +47,22 @@ func (w *want) compare(got *Exchange) (failures []string) {
 	if w.status != 0 && w.status != got.Status {
 		tell("the response's status: want %d, got %d: %s", w.status, got.Status, got.Body)
 	}
-	for _, h := range w.headers {
-		values := valuesOf(got.Header, h.name)
-		switch {
-		case h.absent && len(values) > 0:
-			tell("the response's header %s: want none, got %q", h.name, values)
-		case !h.absent && (len(values) != 1 || values[0] != h.value):
-			tell("the response's header %s: want %q, got %q", h.name, h.value, values)
-		}
-	}
+	failures = append(failures, compareHeaders("the response's", w.headers, got.Header)...)
 	if d := w.body.diff("the response's body", got.Body); d != "" {
 		failures = append(failures, d)
+	}
+	return failures
+}
+
+func compareHeaders(whose string, want []wantHeader, got gateway.Header) (failures []string) {
+	for _, h := range want {
+		values := valuesOf(got, h.name)
+		switch {
+		case h.absent && len(values) > 0:
+			failures = append(failures, fmt.Sprintf("%s header %s: want none, got %q", whose, h.name, values))
+		case !h.absent && (len(values) != 1 || values[0] != h.value):
+			failures = append(failures, fmt.Sprintf("%s header %s: want %q, got %q", whose, h.name, h.value, values))
+		}
 	}
 	return failures
 }
@@ -81,12 +86,14 @@ func (w *want) compareCalls(got *Exchange) (failures []string) {
 		return []string{fmt.Sprintf("the integration request: there is none; the caller was answered with %d: %s", got.Status, got.Body)}
 	}
 	call := got.Calls[len(got.Calls)-1]
-	if w.action != "" && w.action != call.Action {
-		failures = append(failures, fmt.Sprintf("the integration request's action: want %s, got %s", w.action, call.Action))
+	for _, one := range []struct{ what, want, got string }{
+		{"action", w.action, call.Action}, {"method", w.method, call.Method}, {"url", w.url, call.URL}, {"Content-Type", w.contentType, call.ContentType},
+	} {
+		if one.want != "" && one.want != one.got {
+			failures = append(failures, fmt.Sprintf("the integration request's %s: want %s, got %s", one.what, one.want, one.got))
+		}
 	}
-	if w.contentType != "" && w.contentType != call.ContentType {
-		failures = append(failures, fmt.Sprintf("the integration request's Content-Type: want %s, got %s", w.contentType, call.ContentType))
-	}
+	failures = append(failures, compareHeaders("the integration request's", w.sent, call.Header)...)
 	if d := w.request.diff("the integration request's body", call.Body); d != "" {
 		failures = append(failures, d)
 	}

@@ -24,6 +24,7 @@ import (
 	"millrace/internal/app"
 	"millrace/internal/catalog"
 	"millrace/internal/delivery"
+	"millrace/internal/fault"
 	"millrace/internal/gateway"
 	"millrace/internal/ids"
 	"millrace/internal/object"
@@ -78,17 +79,23 @@ type Request struct {
 	Body     []byte
 	SourceIP string    // default 192.0.2.1
 	Time     time.Time // default the first moment of 2026
+	Signer   string    // the access key that has signed it; empty: it is not signed
+	// Authorizer is what the functions of authorizers answer, JSON; empty: they can't be reached.
+	Authorizer string
 }
 
 // Answer is what a backend is told to answer.
 type Answer struct {
 	Status int
+	Header gateway.Header // of HTTP integrations and of calls of Amazon S3
 	Body   string
 }
 
 // Call is a request that an integration made.
 type Call struct {
-	Action      string // "kinesis:PutRecord"
+	Action      string // "kinesis:PutRecord"; of an HTTP integration "http"
+	Method, URL string // of HTTP integrations and of calls by path
+	Header      gateway.Header
 	ContentType string
 	Body        string
 }
@@ -110,7 +117,7 @@ func (d *Definition) Run(ctx context.Context, r Request, answer *Answer) (*Excha
 	if r.Time.IsZero() {
 		r.Time = defaultTime
 	}
-	t, err := d.build(ctx, r.Time, answer)
+	t, err := d.build(ctx, &r, answer)
 	if err != nil {
 		return nil, err
 	}
@@ -147,6 +154,7 @@ func (d *Definition) Run(ctx context.Context, r Request, answer *Answer) (*Excha
 type trial struct {
 	memory  *memory
 	gateway *gateway.Gateway
+	request *Request
 	apis    []*restapi.API
 	actions gateway.Actions // that calls pass through
 	answer  *Answer
@@ -154,8 +162,8 @@ type trial struct {
 	lines   []string
 }
 
-func (d *Definition) build(ctx context.Context, at time.Time, answer *Answer) (*trial, error) {
-	now := func() time.Time { return at }
+func (d *Definition) build(ctx context.Context, r *Request, answer *Answer) (*trial, error) {
+	now := func() time.Time { return r.Time }
 	source := ids.Seeded(definitionSeed)
 	m := &memory{now: now, ids: source, streams: map[string]*stream.Stream{}, buckets: map[string]object.Bucket{}, deliveries: map[string]*delivery.Definition{}}
 	for _, name := range d.streams {
@@ -163,9 +171,14 @@ func (d *Definition) build(ctx context.Context, at time.Time, answer *Answer) (*
 			return nil, err
 		}
 	}
+	// All that a definition may ask for is there: whether a signature is good, and what functions say, is the request's to say.
+	gate := restapi.Gate{Signatures: true, Functions: map[string]string{}}
+	for _, f := range d.file.Functions() {
+		gate.Functions[f] = "the request's"
+	}
 	docs := newCatalog()
 	plan, err := d.file.Plan(ctx, template.Target{Streams: m, Buckets: bucketStore{m}, DeliveryStreams: deliveryStreams{memory: m},
-		Catalog: docs, IDs: source, Now: now, Node: "offline"}, false)
+		Catalog: docs, IDs: source, Now: now, Gate: gate, Node: "offline"}, false)
 	if err != nil {
 		return nil, err
 	}
@@ -176,12 +189,16 @@ func (d *Definition) build(ctx context.Context, at time.Time, answer *Answer) (*
 	if err != nil {
 		return nil, err
 	}
-	t := &trial{memory: m, answer: answer, actions: app.NewActions(kin, fire)}
-	t.gateway, err = gateway.New(gateway.Options{Actions: t, Account: account, IDs: ids.Seeded(requestSeed), Now: now, Log: t, AccessLogs: noAccessLogs{}})
+	t := &trial{memory: m, request: r, answer: answer, actions: app.NewActions(kin, fire)}
+	t.gateway, err = gateway.New(gateway.Options{Actions: t, Sender: t, Account: account, IDs: ids.Seeded(requestSeed), Now: now,
+		Gate: gate, Gatekeeper: t, Log: t, AccessLogs: noAccessLogs{}})
 	if err != nil {
 		return nil, err
 	}
 	if t.apis, err = (catalog.APIs{}).Deployed(docs.Snapshot()); err != nil {
+		return nil, err
+	}
+	if err := t.meter(docs.Snapshot()); err != nil {
 		return nil, err
 	}
 	d.Warnings = d.Warnings[:0]
@@ -219,13 +236,75 @@ func (t *trial) Action(service, name string) (gateway.Action, bool) {
 		return nil, false
 	}
 	return func(ctx context.Context, c *gateway.Call) {
-		t.calls = append(t.calls, Call{service + ":" + name, c.ContentType, string(c.Body)})
-		if t.answer == nil {
+		t.note(service+":"+name, c)
+		switch {
+		case t.answer != nil:
+			t.tell(c)
+		case service == "s3":
+			c.Status, c.Outcome, c.Out = 503, gateway.Unavailable, append(c.Out, untold...)
+		default:
 			run(ctx, c)
-			return
 		}
-		c.Status, c.Outcome, c.Out = t.answer.Status, t.answer.outcome(), append(c.Out, t.answer.Body...)
 	}, true
+}
+
+const untold = "without a node there is no backend here: say in the case's answer what it answers"
+
+// Send takes the requests of HTTP integrations. No host is called: the case says what comes back.
+func (t *trial) Send(_ context.Context, c *gateway.Call) error {
+	t.note("http", c)
+	if t.answer == nil {
+		return fault.New(fault.Unavailable, "offline.Send", c.Target, untold)
+	}
+	t.tell(c)
+	return nil
+}
+
+func (t *trial) note(action string, c *gateway.Call) {
+	url := c.Target
+	if c.Query != "" {
+		url += "?" + c.Query
+	}
+	contentType := c.ContentType
+	if contentType == "" {
+		contentType = c.Header.Get("Content-Type")
+	}
+	t.calls = append(t.calls, Call{action, c.Verb, url, slices.Clone(c.Header), contentType, string(c.Body)})
+}
+
+func (t *trial) tell(c *gateway.Call) {
+	c.Status, c.Outcome, c.Out = t.answer.Status, t.answer.outcome(), append(c.Out, t.answer.Body...)
+	c.Answer = append(c.Answer, t.answer.Header...)
+}
+
+// Signer says who has signed: whom the request names.
+func (t *trial) Signer(*gateway.Request) (string, *gateway.SignatureFault) {
+	if t.request.Signer == "" {
+		return "", &gateway.SignatureFault{Code: "MissingAuthenticationTokenException", Message: "Missing Authentication Token", Missing: true}
+	}
+	return t.request.Signer, nil
+}
+
+// Ask answers for the functions of authorizers.
+func (t *trial) Ask(_ context.Context, function string, _ []byte) ([]byte, error) {
+	if t.request.Authorizer == "" {
+		return nil, fault.New(fault.Unavailable, "offline.Ask", function, "say in the request's authorizer what the function answers")
+	}
+	return []byte(t.request.Authorizer), nil
+}
+
+// meter gives the gateway the keys and plans of the file; nothing has been used of them.
+func (t *trial) meter(s *catalog.Snapshot) error {
+	keys, err := catalog.Keys{}.Keys(s)
+	if err != nil {
+		return err
+	}
+	plans, err := catalog.Keys{}.Plans(s)
+	if err != nil {
+		return err
+	}
+	t.gateway.SetPlans(keys, plans)
+	return nil
 }
 
 // outcome is what the service would have meant by an answer.

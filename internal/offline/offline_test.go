@@ -59,7 +59,7 @@ func cases(t *testing.T, name string) (*CaseFile, error) {
 
 // The way of a request is told step by step, with what was chosen and why.
 func TestTrails(t *testing.T) {
-	d := load(t, "orders.yaml", Options{Streams: []string{"orders"}})
+	d, guarded := load(t, "orders.yaml", Options{Streams: []string{"orders"}}), load(t, "guarded.yaml", Options{})
 	header := func(fields ...string) (h gateway.Header) {
 		for _, f := range fields {
 			name, value, _ := strings.Cut(f, ": ")
@@ -78,9 +78,14 @@ func TestTrails(t *testing.T) {
 		{"a template that fails", Request{Method: "POST", Target: "/prod/orders/7", Header: header("Content-Type: text/xml"), Body: []byte("<a/>")}, nil},
 		{"the body as it is", Request{Method: "POST", Target: "/prod/raw", Body: []byte(`{"DeliveryStreamName": "none", "Record": {"Data": ""}}`)}, nil},
 		{"a mock", Request{Method: "GET", Target: "/prod/health?ok=no"}, nil},
+		{"a proxy", Request{Method: "PUT", Target: "/prod/proxy/a", Header: header("X-A: b"), Body: []byte("raw")}, &Answer{Status: 201, Header: header("X-B: c"), Body: "made"}},
 		{"no such method", Request{Method: "GET", Target: "/prod/orders/7"}, nil},
 	} {
 		t.Run(one.name, func(t *testing.T) {
+			d := d
+			if strings.Contains(one.req.Target, "proxy") {
+				d = guarded
+			}
 			out, err := d.Run(t.Context(), one.req, one.answer)
 			if err != nil {
 				t.Fatal(err)
@@ -116,13 +121,16 @@ func TestFailures(t *testing.T) {
 }
 
 func TestCasesPass(t *testing.T) {
-	f, err := cases(t, "direct.cases.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range f.Cases {
-		if failure, _ := f.Run(t.Context(), c); failure != "" {
-			t.Errorf("%s: %s", c.Name, failure)
+	var f *CaseFile
+	for _, name := range []string{"guarded.cases.yaml", "keys.cases.yaml", "direct.cases.yaml"} {
+		var err error
+		if f, err = cases(t, name); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range f.Cases {
+			if failure, _ := f.Run(t.Context(), c); failure != "" {
+				t.Errorf("%s: %s", c.Name, failure)
+			}
 		}
 	}
 	if req := f.Cases[2].Request; req.Target != "/v1?a=1&b=x+y&c=1&c=2" || req.SourceIP != "198.51.100.7" ||
