@@ -24,9 +24,9 @@ var vtlCommands map[string]*command
 func init() { // the commands look themselves up for their help
 	vtlCommand.run = runVTL
 	vtlCommands = map[string]*command{
-		"render": {name: "vtl render", args: "TEMPLATE [OPTIONS]", summary: "print what a template makes of a request", run: runVTLRender},
+		"render": {name: "vtl render", args: "TEMPLATE|DEFINITION [OPTIONS]", summary: "print what a template makes of a request, or the way of a request through a definition", run: runVTLRender},
 		"lint":   {name: "vtl lint", args: "FILE... [OPTIONS]", summary: "find faults in templates, also within definition files", run: runVTLLint},
-		"test":   {name: "vtl test", args: "DIR|FILE...", summary: "run case files through the code that renders live traffic", run: runVTLTest},
+		"test":   {name: "vtl test", args: "DIR|FILE... [OPTIONS]", summary: "run cases of definitions and of templates through the code that serves live traffic", run: runVTLTest},
 	}
 }
 
@@ -86,9 +86,14 @@ func (p *pairs) Set(v string) error {
 	return nil
 }
 
-func runVTLRender(_ context.Context, e *env, args []string) error {
+func runVTLRender(ctx context.Context, e *env, args []string) error {
 	c := vtlCommands["render"]
-	fs := e.flags(c, "TEMPLATE and the body are files; - is standard input. The template sees what the gateway would show it.")
+	fs := e.flags(c, `
+TEMPLATE and the body are files; - is standard input. The template sees what the gateway would show it.
+
+With --trace the file is a definition (CloudFormation, SAM, OpenAPI), and --request is sent through it, without a node: what
+is printed are the steps from method request to integration request, integration response and method response.
+    millrace vtl render --trace template.yaml --request 'POST /prod/orders?test=1' --header Content-Type=application/json --body order.json`)
 	body := fs.String("body", "", "the body: a `FILE`, or - (default: none)")
 	var headers, query, path, variables, given pairs
 	fs.Var(&headers, "header", "a header, `NAME=VALUE`; can be repeated, as those below")
@@ -96,9 +101,20 @@ func runVTLRender(_ context.Context, e *env, args []string) error {
 	fs.Var(&path, "path", "a path parameter, `NAME=VALUE`")
 	fs.Var(&variables, "stage-variable", "a stage variable, `NAME=VALUE`")
 	fs.Var(&given, "context", "a member of $context, `NAME=VALUE`: identity.sourceIp=192.0.2.1")
+	var t traceOptions
+	t.bind(fs)
 	rest, err := e.parse(fs, args)
 	if err != nil {
 		return err
+	}
+	if t.trace {
+		if len(path)+len(variables)+len(given) > 0 {
+			return e.misuse(c, "--path, --stage-variable and --context are for templates; with --trace the definition and the request say them")
+		}
+		return t.run(ctx, e, c, rest, headers, query, *body)
+	}
+	if name := t.given(fs); name != "" {
+		return e.misuse(c, "--%s goes with --trace only", name)
 	}
 	if len(rest) != 1 {
 		return e.misuse(c, "name one template")
@@ -239,47 +255,4 @@ func lintDefinition(e *env, file, text string, parameters list) (found int, err 
 		fmt.Fprintln(e.stdout, f)
 	}
 	return len(findings), nil
-}
-
-func runVTLTest(_ context.Context, e *env, args []string) error {
-	c := vtlCommands["test"]
-	fs := e.flags(c, `
-A case file is JSON: template, body, headers, query, path, stageVariables, context; want (the rendering, to the byte) or
-wantError; wantOverrides. Of a folder all *.json are run.`)
-	verbose := fs.Bool("verbose", false, "print the cases that pass, too")
-	rest, err := e.parse(fs, args)
-	if err != nil {
-		return err
-	}
-	if len(rest) == 0 {
-		return e.misuse(c, "name at least one folder or file")
-	}
-	files, err := vtlcase.Files(rest)
-	if err != nil {
-		return err
-	}
-	passed, failed := 0, 0
-	for _, file := range files {
-		diff := ""
-		one, err := vtlcase.Load(file)
-		if err != nil {
-			diff = err.Error()
-		} else {
-			diff = one.Run()
-		}
-		if diff == "" {
-			passed++
-			if *verbose {
-				fmt.Fprintf(e.stdout, "pass %s\n", file)
-			}
-			continue
-		}
-		failed++
-		fmt.Fprintf(e.stdout, "FAIL %s\n  %s\n", file, strings.ReplaceAll(diff, "\n", "\n  "))
-	}
-	fmt.Fprintf(e.stdout, "%d passed, %d failed\n", passed, failed)
-	if failed > 0 {
-		return errFailed
-	}
-	return nil
 }

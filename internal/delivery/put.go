@@ -52,7 +52,7 @@ func (e *Engine) PutBatch(ctx context.Context, name string, records [][]byte, re
 	if d.definition.Load().Type != DirectPut {
 		return false, fault.New(fault.Invalid, op, name, "This operation is not permitted on KinesisStreamAsSource delivery stream type.")
 	}
-	if err := checkBatch(op, name, records); err != nil {
+	if err := CheckBatch(op, name, records); err != nil {
 		return false, err
 	}
 	d.appends.RLock()
@@ -63,7 +63,8 @@ func (e *Engine) PutBatch(ctx context.Context, name string, records [][]byte, re
 	return false, d.append(ctx, records, results)
 }
 
-func checkBatch(op, name string, records [][]byte) error {
+// CheckBatch refuses what PutBatch refuses of the records themselves.
+func CheckBatch(op, name string, records [][]byte) error {
 	if len(records) == 0 || len(records) > MaxPutRecords {
 		return fault.New(fault.Invalid, op, name, "A batch holds 1 to %d records, not %d", MaxPutRecords, len(records))
 	}

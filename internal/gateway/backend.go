@@ -36,6 +36,9 @@ func (x *exchange) proxy(ctx context.Context) bool {
 	if len(x.method.parameters) > 0 && !x.mapParameters() {
 		return false
 	}
+	if x.tracing() {
+		x.traceProxy()
+	}
 	return x.callHTTP(ctx, x.body)
 }
 
@@ -58,6 +61,9 @@ func (x *exchange) callHTTP(ctx context.Context, request []byte) bool {
 	x.sendDefault("User-Agent", "AmazonAPIGateway_"+x.api.id)
 	x.sendContentType()
 	x.call.Header = append(x.call.Header, Field{"X-Amzn-Apigateway-Api-Id", x.api.id}, Field{headerTrace, x.trace})
+	if x.tracing() {
+		x.traceSent(x.call.Target)
+	}
 	if x.informs() {
 		x.logCall(x.call.Target, request)
 		begun := x.g.Now()

@@ -63,6 +63,8 @@ type exchange struct {
 	masked        bool          // a default response would have hidden the backend's failure
 	refused       bool          // answered with a default gateway response
 	test          *test         // of a method that is tested; else nil
+
+	trail *Trail // of ServeTraced; nil for live traffic
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}

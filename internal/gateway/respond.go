@@ -19,6 +19,9 @@ func (x *exchange) respond() {
 		return
 	}
 	r := m.responses[i]
+	if x.tracing() {
+		x.traceChoice(i)
+	}
 	if r.broken != "" {
 		x.brokenAPI(r.broken)
 		return
@@ -32,6 +35,9 @@ func (x *exchange) respond() {
 	if !x.mapHeaders(r) {
 		return
 	}
+	if x.tracing() {
+		x.traceHeaders(r)
+	}
 	tmpl := r.byAccept(x.accept())
 	contentType := typeJSON
 	if tmpl != nil && tmpl.mediaType != "" && tmpl.mediaType[0] != '$' {
@@ -43,6 +49,9 @@ func (x *exchange) respond() {
 	}
 	if !x.renderResponse(tmpl, answer) {
 		return
+	}
+	if x.tracing() {
+		x.traceResponse(r, tmpl)
 	}
 	x.resp.Status = r.status
 	if status, ok := x.overrides.Status(); ok {

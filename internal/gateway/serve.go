@@ -59,10 +59,16 @@ func (x *exchange) execute(ctx context.Context) {
 		x.fail(bad, "Request body could not be decompressed")
 		return
 	}
+	if x.tracing() {
+		x.traceArrival()
+	}
 	if x.method.validation != nil && !x.validate() {
 		return
 	}
 	if x.integrateMeasured(ctx) {
+		if x.tracing() {
+			x.traceAnswer()
+		}
 		x.respond()
 	}
 	x.logEnd()
@@ -95,6 +101,9 @@ func (x *exchange) integrate(ctx context.Context) bool {
 		return x.proxy(ctx)
 	}
 	tmpl, pass := x.chooseTemplate()
+	if x.tracing() {
+		x.traceTemplate(tmpl, pass)
+	}
 	if tmpl == nil && !pass {
 		x.fail(errMediaType, "Unsupported Media Type: "+x.contentTypeOrJSON())
 		return false
@@ -113,8 +122,14 @@ func (x *exchange) integrate(ctx context.Context) bool {
 			return false
 		}
 	}
+	if x.tracing() {
+		x.traceParameters()
+	}
 	if !x.override() {
 		return false
+	}
+	if x.tracing() {
+		x.traceRequest(request)
 	}
 	if m.mock {
 		return x.callMock(request)
@@ -277,6 +292,9 @@ func (x *exchange) callAction(ctx context.Context, request []byte) bool {
 	if m.address != nil && !x.fillByPath() {
 		return false
 	}
+	if x.tracing() {
+		x.traceCall(uri)
+	}
 	if x.informs() {
 		if m.address != nil {
 			x.logCall(endpointOf(uri, x.call.pathAndQuery()), request)
@@ -355,6 +373,9 @@ const configurationError = "Execution failed due to configuration error: "
 // fail writes a gateway response, the API's own or the default; why goes to the execution log when there is one.
 func (x *exchange) fail(f *failure, why string) {
 	x.refused, x.masked = true, false
+	if x.tracing() {
+		x.traceFailure(f, why)
+	}
 	x.context.Error = mapping.ContextError{Message: f.message, Validation: f.validation}
 	r := x.resp
 	clear(r.Header)

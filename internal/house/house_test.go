@@ -34,6 +34,7 @@ var floors = []struct {
 	{"e2e", 70, "tests on the built binary"},
 	{"bench/load", 25, "leaf: load generator"},
 	{"bench", 70, "measurements of the built binary"},
+	{"internal/offline", 65, "definitions run without a node: knows the wiring of actions"},
 	{"internal/app", 60, "wiring: the only place that names concrete backends"},
 	{"internal/front", 55, "listeners: knows the gateway and handlers of the surfaces"},
 	{"internal/api/", 50, "surfaces: one AWS service each"},
@@ -110,7 +111,8 @@ var onlyHere = map[string][]string{
 	"github.com/santhosh-tekuri/jsonschema": {"internal/restapi/schema"},
 	"github.com/klauspost/compress":         {"internal/delivery", "internal/front", "internal/gateway"},
 	"github.com/minio/crc64nvme":            {"internal/object"},
-	"go.yaml.in/yaml":                       {"internal/config", "internal/template", "internal/restapi/openapi", "internal/yamldoc"},
+	"go.yaml.in/yaml":                       {"internal/config", "internal/template", "internal/restapi/openapi", "internal/yamldoc", "internal/offline"},
+	"github.com/rogpeppe/go-internal":       {"internal/offline"},
 }
 
 // file is one parsed Go file of the project.

@@ -34,6 +34,7 @@ type Template struct {
 	refused    map[string]bool // resources that were told of: what refers to them is not told again
 	sam        bool
 	findings   []Finding // of the linter
+	functions  []string  // of authorizers, by ARN
 }
 
 // resource is one entry of Resources.
@@ -48,6 +49,9 @@ type resource struct {
 
 // Stack is the name that the file's resources belong to.
 func (t *Template) Stack() string { return t.opts.Stack }
+
+// Functions lists the functions of the authorizers that the file has, by ARN.
+func (t *Template) Functions() []string { return t.functions }
 
 var (
 	stackPattern   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,127}$`)
@@ -99,6 +103,7 @@ func Load(file string, body []byte, o Options) (*Template, error) {
 		trial.run()
 		l.problems = append(l.problems, trial.problems...)
 		l.t.findings = trial.findings
+		l.t.functions = trial.functions()
 	}
 	if err := l.err(); err != nil {
 		return nil, err

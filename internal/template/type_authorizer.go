@@ -1,6 +1,7 @@
 package template
 
 import (
+	"slices"
 	"strings"
 
 	"millrace/internal/restapi"
@@ -71,4 +72,16 @@ func (p *properties) policy(api *restapi.API) {
 	if err := api.SetPolicy(strings.TrimSpace(text)); err != nil {
 		p.tell("Policy", "%s", openapi.Reason(err))
 	}
+}
+
+func (b *build) functions() (all []string) {
+	for _, s := range b.apis {
+		for _, z := range s.api.Authorizers {
+			if f := z.Function(); f != "" && !slices.Contains(all, f) {
+				all = append(all, f)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
 }

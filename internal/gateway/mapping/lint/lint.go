@@ -321,6 +321,9 @@ func (l *linter) checkInput(n *vtl.Node) {
 		l.tell(n, RuleInputPath, "$input.path reads JSON; of "+l.context.MediaType+" it gives the whole body as a text, and only for '$'. $input.body says what is meant")
 		return
 	}
+	if l.context.MediaType == "text/plain" {
+		return // as navigator.sendBeacon calls the JSON that a page has made into a text
+	}
 	l.tell(n, RuleInputPath, "$input.json reads JSON; a body of "+l.context.MediaType+" is none")
 }
 

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 
@@ -228,7 +229,11 @@ func Diff(want, got string) string {
 	return fmt.Sprintf("want %q\ngot  %q\nthey part at byte %d, line %d", want, got, at, line)
 }
 
-// Files gives the case files that the arguments name: files themselves, and the *.json of folders.
+// Suffixes end the names of the case files of a folder: a case of a template each, and the cases of a definition
+// (package offline).
+var Suffixes = []string{".json", ".cases.yaml", ".cases.yml"}
+
+// Files gives the case files that the arguments name: files themselves, and those of folders by their Suffixes.
 func Files(args []string) ([]string, error) {
 	var files []string
 	for _, arg := range args {
@@ -245,7 +250,7 @@ func Files(args []string) ([]string, error) {
 			return nil, err
 		}
 		for _, e := range entries {
-			if !e.IsDir() && strings.HasSuffix(e.Name(), ".json") {
+			if !e.IsDir() && slices.ContainsFunc(Suffixes, func(s string) bool { return strings.HasSuffix(e.Name(), s) }) {
 				files = append(files, arg+string(os.PathSeparator)+e.Name())
 			}
 		}
