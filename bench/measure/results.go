@@ -24,6 +24,8 @@ type results struct {
 
 	underWay map[string][]*load.Histogram // of records that subscriptions followed
 	memory   map[string][]memory
+
+	linesWritten, linesLost float64 // of access logs, over all rounds
 }
 
 // memory is what the server held during one run, in MiB: the mean of the first third, of the last, and the most.
@@ -229,12 +231,24 @@ func (r *results) rows() []row {
 		{"memory within a run of PutRecords, GetRecords or SubscribeToShard, last third against first third, the most of these",
 			r.growth("putrecords", "putrecords cbor", "getrecords", "getrecords cbor", "subscribe putrecords"), 1.25, "x", true},
 	}
+	for _, f := range features {
+		if f.target > 0 {
+			rows = append(rows, row{"POST of a JSON event, 256 connections, to a method with " + f.what + ", against the plain method",
+				ratio(f.key, plainFeature), f.target, "x", false})
+		}
+	}
+	rows = append(rows, row{"lines of access logs lost under this load", r.linesLostShare() * 100, 0.1, " %", true})
 	for _, p := range against {
 		if r.rate(p.key+" putrecord") > 0 {
 			rows = append(rows, row{"PutRecord, 64 connections, against " + p.name, ratio("putrecord", p.key+" putrecord"), p.target, "x", false})
 		}
 	}
 	return rows
+}
+
+// linesLostShare is the part of the access logs' lines that was given up, of 1.
+func (r *results) linesLostShare() float64 {
+	return r.linesLost / max(1, r.linesLost+r.linesWritten)
 }
 
 // perSecond is a rate as a person reads it: a slow peer's needs its fraction.
@@ -271,9 +285,41 @@ Millrace took turns. Ratios hold across machines better than rates do; rates are
 	for _, m := range r.missing {
 		fmt.Fprintf(&b, "\nNot measured: %s\n", m)
 	}
+	r.writeFeatures(&b)
 	r.writeRates(&b)
 	r.writeMemory(&b)
 	return b.String()
+}
+
+// writeFeatures tells what the gateway's features cost.
+func (r *results) writeFeatures(b *strings.Builder) {
+	plain := r.rate(plainFeature)
+	if plain == 0 {
+		return
+	}
+	fmt.Fprintf(b, `
+## What the gateway's features cost
+
+POST of the 300 B JSON event through the JSON template, durable, %d connections, one method after the other of a node with
+bench/measure/features.yaml; each round began with another one. Limits are so high that nothing is refused. All cores
+are busy, so that the last column is what a request costs more, in time of a core. Of the access logs %.0f lines were written
+and %.0f lost.
+
+| a method with | requests/s | against plain | p50 | p99 | more time of a core, a request |
+|---|---|---|---|---|---|
+`, featureConnections, r.linesWritten, r.linesLost)
+	for _, f := range features {
+		rate := r.rate(f.key)
+		if rate == 0 {
+			continue
+		}
+		round := func(q float64) time.Duration { return r.quantile(f.key, q).Round(10 * time.Microsecond) }
+		what, more := f.what, fmt.Sprintf("%+.1f µs", (1/rate-1/plain)*1e6*float64(runtime.NumCPU()))
+		if f.key == plainFeature {
+			what, more = "nothing (plain)", ""
+		}
+		fmt.Fprintf(b, "| %s | %s | %.2fx | %v | %v | %s |\n", what, perSecond(rate), rate/plain, round(.5), round(.99), more)
+	}
 }
 
 func (r *results) writeRates(b *strings.Builder) {
@@ -328,6 +374,7 @@ func (r *results) writeMemory(b *strings.Builder) {
 	for _, line := range []struct{ key, what string }{
 		{"json 64", "POST, JSON template, 64 connections"}, {"json 256", "the same, 256"},
 		{"form 64", "POST, form template, 64 connections"}, {"form 256", "the same, 256"},
+		{plainFeature, "POST, JSON template, 256 connections, features.yaml: plain"}, {"feature full", "the same, all features"},
 		{"putrecord", "PutRecord"}, {"putrecords", "PutRecords"}, {"putrecords cbor", "PutRecords, CBOR"},
 		{"getrecords", "GetRecords, in a process of its own"}, {"getrecords cbor", "GetRecords, CBOR"},
 		{"subscribe putrecords", "SubscribeToShard and PutRecords"}, {"subscribe putrecord", "SubscribeToShard and PutRecord"},

@@ -103,10 +103,11 @@ func (s *server) rss() (now, peak int) {
 	return value("VmRSS"), value("VmHWM")
 }
 
-// startMillrace runs `millrace up` on a folder, and gives the addresses of the AWS endpoint and of ingest.
-func (o *options) startMillrace(ctx context.Context, folder string) (s *server, aws, ingest string, err error) {
-	s, err = start(ctx, "", nil, func(out string) bool { return strings.Contains(out, "\nready") },
-		o.millrace, "up", "--data", folder, "--listen", "127.0.0.1:0", "--ingest", "127.0.0.1:0", "--log-level", "warn")
+// startMillrace runs `millrace up` on a folder with a definition file (none: the reference pipeline), and gives the addresses
+// of the AWS endpoint and of ingest.
+func (o *options) startMillrace(ctx context.Context, folder string, file ...string) (s *server, aws, ingest string, err error) {
+	args := append([]string{"up", "--data", folder, "--listen", "127.0.0.1:0", "--ingest", "127.0.0.1:0", "--log-level", "warn"}, file...)
+	s, err = start(ctx, "", nil, func(out string) bool { return strings.Contains(out, "\nready") }, o.millrace, args...)
 	if err != nil {
 		return nil, "", "", err
 	}

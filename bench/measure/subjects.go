@@ -82,6 +82,9 @@ func (o *options) measureMillrace(ctx context.Context, r *results) error {
 		if err := os.RemoveAll(folder); err != nil {
 			return err
 		}
+		if err := o.measureFeatures(ctx, r, round); err != nil {
+			return err
+		}
 		if err := o.measureStreams(ctx, r, round); err != nil {
 			return err
 		}
