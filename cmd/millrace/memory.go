@@ -20,6 +20,10 @@ const (
 	heapGrowth = 200
 )
 
+// shedStart gives back what the start alone needed: compiled patterns that were thrown away, the file and its plan. A node
+// that then does little would keep it for long, since the collector waits until the heap has grown.
+func shedStart() { debug.FreeOSMemory() }
+
 // boundMemory sets what the environment does not: GOMEMLIMIT and GOGC have the last word. A larger budget of bodies
 // comes on top.
 func boundMemory(bodyBudget int64) {

@@ -139,6 +139,7 @@ func (o *upOptions) up(ctx context.Context, e *env, log *slog.Logger) error {
 		}
 	}
 	o.announce(ctx, e.stdout, n)
+	shedStart()
 	return n.Run(ctx)
 }
 

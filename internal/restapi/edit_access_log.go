@@ -12,15 +12,18 @@ const MaxAccessLogFormat = 3 << 10
 const firehosePrefix = "amazon-apigateway-"
 
 var (
-	logGroupPattern = regexp.MustCompile(`^arn:[a-z0-9-]+:logs:[a-z0-9-]+:\d{12}:log-group:([A-Za-z0-9_/.#-]{1,512})$`)
+	logGroupPattern = regexp.MustCompile(`^arn:[a-z0-9-]+:logs:[a-z0-9-]+:\d{12}:log-group:([A-Za-z0-9_/.#-]+)$`)
 	firehosePattern = regexp.MustCompile(`^arn:[a-z0-9-]+:firehose:[a-z0-9-]+:\d{12}:deliverystream/([A-Za-z0-9_.-]{1,64})$`)
 	hasRequestID    = regexp.MustCompile(`\$context\.(requestId|extendedRequestId)\b`)
 )
 
+// maxLogGroup bounds a log group's name; in the pattern it would take a quarter of a megabyte.
+const maxLogGroup = 512
+
 // Destination says where a stage's access log goes: into the log group or the delivery stream that its ARN names. The
 // other of the two is empty, and both are when the ARN names neither.
 func (l *AccessLog) Destination() (group, deliveryStream string) {
-	if m := logGroupPattern.FindStringSubmatch(l.DestinationARN); m != nil {
+	if m := logGroupPattern.FindStringSubmatch(l.DestinationARN); m != nil && len(m[1]) <= maxLogGroup {
 		return m[1], ""
 	}
 	if m := firehosePattern.FindStringSubmatch(l.DestinationARN); m != nil && strings.HasPrefix(m[1], firehosePrefix) {
