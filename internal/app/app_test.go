@@ -87,10 +87,10 @@ func (r *running) pipeline() {
 	_, err = r.engine.Create(ctx, &delivery.CreateRequest{
 		DeliveryStreamName: "d", DeliveryStreamType: "KinesisStreamAsSource",
 		KinesisStreamSourceConfiguration: &delivery.KinesisSource{KinesisStreamARN: r.account.Stream("s"), RoleARN: r.account.Role("r")},
-		ExtendedS3DestinationConfiguration: &delivery.S3Destination{
+		ExtendedS3DestinationConfiguration: &delivery.S3Destination{S3Configuration: delivery.S3Configuration{
 			BucketARN: r.account.Bucket("bucket"), RoleARN: r.account.Role("r"),
 			BufferingHints: &delivery.BufferingHints{SizeInMBs: &one, IntervalInSeconds: &second},
-		},
+		}},
 	})
 	must(err)
 	r.api("events", "s")

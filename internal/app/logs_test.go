@@ -92,10 +92,10 @@ func TestAccessLogOfADeliveryStream(t *testing.T) {
 	one, second := 1, 1
 	_, err := r.engine.Create(t.Context(), &delivery.CreateRequest{
 		DeliveryStreamName: "amazon-apigateway-events",
-		ExtendedS3DestinationConfiguration: &delivery.S3Destination{
+		ExtendedS3DestinationConfiguration: &delivery.S3Destination{S3Configuration: delivery.S3Configuration{
 			BucketARN: r.account.Bucket("bucket"), RoleARN: r.account.Role("r"),
 			BufferingHints: &delivery.BufferingHints{SizeInMBs: &one, IntervalInSeconds: &second},
-		},
+		}},
 	})
 	if err != nil {
 		t.Fatal(err)

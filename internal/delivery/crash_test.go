@@ -126,7 +126,7 @@ func crashTwice(t *testing.T, name, again string, nth int) {
 	second.start()
 	prefix := "2000/01/01/00/e" // sorts behind what was planned before
 	if _, err := second.engine.UpdateDestination(context.Background(), &UpdateRequest{DeliveryStreamName: "d",
-		CurrentDeliveryStreamVersionId: "1", DestinationId: DestinationID, ExtendedS3DestinationUpdate: &S3Update{Prefix: &prefix}}); err != nil {
+		CurrentDeliveryStreamVersionId: "1", DestinationId: DestinationID, ExtendedS3DestinationUpdate: &S3Update{S3ConfigurationUpdate: S3ConfigurationUpdate{Prefix: &prefix}}}); err != nil {
 		t.Fatal(err)
 	}
 	put(second, 6)
@@ -346,7 +346,7 @@ func (h *history) update() {
 	}
 	_, err = h.n.engine.UpdateDestination(context.Background(), &UpdateRequest{DeliveryStreamName: "d",
 		CurrentDeliveryStreamVersionId: fmt.Sprint(def.VersionID), DestinationId: DestinationID,
-		ExtendedS3DestinationUpdate: &S3Update{Prefix: &prefix}})
+		ExtendedS3DestinationUpdate: &S3Update{S3ConfigurationUpdate: S3ConfigurationUpdate{Prefix: &prefix}}})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -64,6 +64,7 @@ import (
 
 	"millrace/internal/delivery/journal"
 	"millrace/internal/fault"
+	"millrace/internal/glue"
 	"millrace/internal/ids"
 	"millrace/internal/object"
 	"millrace/internal/stream"
@@ -169,6 +170,13 @@ type Options struct {
 	Now         func() time.Time // of data: wall clock; default time.Now
 	Log         *slog.Logger     // default: discard
 
+	// Function tells whether a function can be called: whether the configuration of the node gives its ARN a URL. Default: none.
+	Function func(arn string) bool
+	// Table finds the table that a SchemaConfiguration names, or is NotFound. Default: there are none.
+	Table func(database, name string) (*glue.Table, error)
+	// PlainEndpoints allows HTTP endpoints with http:// URLs, which the service refuses.
+	PlainEndpoints bool
+
 	// DirectPutShards is how many shards the hidden stream of a Direct PUT delivery stream has that is made from now on; default
 	// 1. More of them let several nodes deliver, and make as many objects in each interval.
 	DirectPutShards int
@@ -196,6 +204,14 @@ func (o *Options) setDefaults() error {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Function == nil {
+		o.Function = func(string) bool { return false }
+	}
+	if o.Table == nil {
+		o.Table = func(database, name string) (*glue.Table, error) {
+			return nil, fault.New(fault.NotFound, "delivery.Table", glue.Key(database, name), "there are no tables")
+		}
 	}
 	if o.DirectPutShards == 0 {
 		o.DirectPutShards = 1

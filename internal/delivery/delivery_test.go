@@ -266,7 +266,7 @@ func TestUpdateAppliesToLaterPlansOnly(t *testing.T) {
 		time.Sleep(time.Second)
 		prefix := "new/"
 		update := &UpdateRequest{DeliveryStreamName: "d", CurrentDeliveryStreamVersionId: "1", DestinationId: DestinationID,
-			ExtendedS3DestinationUpdate: &S3Update{Prefix: &prefix}}
+			ExtendedS3DestinationUpdate: &S3Update{S3ConfigurationUpdate: S3ConfigurationUpdate{Prefix: &prefix}}}
 		def, err := n.engine.UpdateDestination(context.Background(), update)
 		if err != nil {
 			t.Fatal(err)

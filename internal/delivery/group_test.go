@@ -280,7 +280,7 @@ func TestEveryNodeServesEveryCall(t *testing.T) {
 		equal(t, "objects", joined(g.objects("events")), "012")
 		prefix := "new/"
 		update := &UpdateRequest{DeliveryStreamName: "d", CurrentDeliveryStreamVersionId: "1", DestinationId: DestinationID,
-			ExtendedS3DestinationUpdate: &S3Update{Prefix: &prefix}}
+			ExtendedS3DestinationUpdate: &S3Update{S3ConfigurationUpdate: S3ConfigurationUpdate{Prefix: &prefix}}}
 		if _, err := g.nodes[2].engine.UpdateDestination(background, update); err != nil {
 			t.Fatal(err)
 		}
@@ -745,7 +745,7 @@ func (h *groupHistory) update() {
 	}
 	_, err = m.engine.UpdateDestination(background, &UpdateRequest{DeliveryStreamName: "d",
 		CurrentDeliveryStreamVersionId: fmt.Sprint(def.VersionID), DestinationId: DestinationID,
-		ExtendedS3DestinationUpdate: &S3Update{Prefix: &prefix}})
+		ExtendedS3DestinationUpdate: &S3Update{S3ConfigurationUpdate: S3ConfigurationUpdate{Prefix: &prefix}}})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -118,10 +118,10 @@ func (n *node) restart() {
 // request is a CreateRequest for bucket "events"; edit changes it.
 func request(name, source string, edit func(*S3Destination)) *CreateRequest {
 	size, interval := 1, 60
-	dest := &S3Destination{
+	dest := &S3Destination{S3Configuration: S3Configuration{
 		RoleARN: "arn:aws:iam::000000000000:role/delivery", BucketARN: "arn:aws:s3:::events",
 		BufferingHints: &BufferingHints{&size, &interval},
-	}
+	}}
 	if edit != nil {
 		edit(dest)
 	}

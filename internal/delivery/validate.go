@@ -20,6 +20,12 @@ func (r *CreateRequest) Definition() (*Definition, error) {
 	if err := r.unsupported(op); err != nil {
 		return nil, err
 	}
+	if r.HttpEndpointDestinationConfiguration != nil {
+		return nil, notDone(op, r.DeliveryStreamName, "httpEndpointDestinationConfiguration")
+	}
+	if r.DeliveryStreamEncryptionConfigurationInput != nil {
+		return nil, notDone(op, r.DeliveryStreamName, "deliveryStreamEncryptionConfigurationInput")
+	}
 	if !nameRule.MatchString(r.DeliveryStreamName) {
 		return nil, violated(op, "deliveryStreamName", "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+, "+
 			"and have length less than or equal to 64")
@@ -39,18 +45,11 @@ func (r *CreateRequest) Definition() (*Definition, error) {
 		return nil, fault.New(fault.Invalid, op, def.Name, "Exactly one destination configuration is supported for a Firehose")
 	}
 	if dest == nil {
-		dest, member = r.S3DestinationConfiguration.subset(), "s3DestinationConfiguration"
+		dest, member = &S3Destination{S3Configuration: *r.S3DestinationConfiguration}, "s3DestinationConfiguration"
 	}
 	def.Destination = *dest
 	def.Destination.setDefaults()
 	return def, validateDestination(op, member, &def.Destination)
-}
-
-// subset keeps the members that the deprecated S3DestinationConfiguration has; the service ignores unknown ones.
-func (d *S3Destination) subset() *S3Destination {
-	return &S3Destination{RoleARN: d.RoleARN, BucketARN: d.BucketARN, Prefix: d.Prefix,
-		ErrorOutputPrefix: d.ErrorOutputPrefix, BufferingHints: d.BufferingHints, CompressionFormat: d.CompressionFormat,
-		EncryptionConfiguration: d.EncryptionConfiguration, CloudWatchLoggingOptions: d.CloudWatchLoggingOptions}
 }
 
 // unsupportedMember is a member that is decoded only to be refused.
@@ -61,7 +60,6 @@ type unsupportedMember struct {
 
 func (r *CreateRequest) unsupported(op string) error {
 	return refuse(op, r.DeliveryStreamName, []unsupportedMember{
-		{"deliveryStreamEncryptionConfigurationInput", r.DeliveryStreamEncryptionConfigurationInput},
 		{"mSKSourceConfiguration", r.MSKSourceConfiguration},
 		{"databaseSourceConfiguration", r.DatabaseSourceConfiguration},
 		{"redshiftDestinationConfiguration", r.RedshiftDestinationConfiguration},
@@ -69,7 +67,6 @@ func (r *CreateRequest) unsupported(op string) error {
 		{"amazonopensearchserviceDestinationConfiguration", r.AmazonopensearchserviceDestinationConfiguration},
 		{"amazonOpenSearchServerlessDestinationConfiguration", r.AmazonOpenSearchServerlessDestinationConfiguration},
 		{"splunkDestinationConfiguration", r.SplunkDestinationConfiguration},
-		{"httpEndpointDestinationConfiguration", r.HttpEndpointDestinationConfiguration},
 		{"snowflakeDestinationConfiguration", r.SnowflakeDestinationConfiguration},
 		{"icebergDestinationConfiguration", r.IcebergDestinationConfiguration},
 	})
@@ -247,7 +244,7 @@ func validateSwitches(op, member string, d *S3Destination) error {
 	default:
 		return violated(op, member+".s3BackupMode", "Member must satisfy enum value set: [Disabled, Enabled]")
 	}
-	if present(d.S3BackupConfiguration) {
+	if d.S3BackupConfiguration != nil {
 		return notDone(op, "", member+".s3BackupConfiguration")
 	}
 	if c := d.DataFormatConversionConfiguration; c != nil && (c.Enabled == nil || *c.Enabled) {
@@ -366,12 +363,14 @@ func (r *UpdateRequest) update() (*S3Update, error) {
 		{"amazonopensearchserviceDestinationUpdate", r.AmazonopensearchserviceDestinationUpdate},
 		{"amazonOpenSearchServerlessDestinationUpdate", r.AmazonOpenSearchServerlessDestinationUpdate},
 		{"splunkDestinationUpdate", r.SplunkDestinationUpdate},
-		{"httpEndpointDestinationUpdate", r.HttpEndpointDestinationUpdate},
 		{"snowflakeDestinationUpdate", r.SnowflakeDestinationUpdate},
 		{"icebergDestinationUpdate", r.IcebergDestinationUpdate},
 	})
 	if err != nil {
 		return nil, err
+	}
+	if r.HttpEndpointDestinationUpdate != nil {
+		return nil, notDone(op, r.DeliveryStreamName, "httpEndpointDestinationUpdate")
 	}
 	if (r.S3DestinationUpdate == nil) == (r.ExtendedS3DestinationUpdate == nil) {
 		return nil, fault.New(fault.Invalid, op, r.DeliveryStreamName, "Exactly one destination configuration is supported for a Firehose")
@@ -379,10 +378,7 @@ func (r *UpdateRequest) update() (*S3Update, error) {
 	if r.ExtendedS3DestinationUpdate != nil {
 		return r.ExtendedS3DestinationUpdate, nil
 	}
-	u := r.S3DestinationUpdate
-	return &S3Update{RoleARN: u.RoleARN, BucketARN: u.BucketARN, Prefix: u.Prefix, ErrorOutputPrefix: u.ErrorOutputPrefix,
-		BufferingHints: u.BufferingHints, CompressionFormat: u.CompressionFormat,
-		EncryptionConfiguration: u.EncryptionConfiguration, CloudWatchLoggingOptions: u.CloudWatchLoggingOptions}, nil
+	return &S3Update{S3ConfigurationUpdate: *r.S3DestinationUpdate}, nil
 }
 
 func (r *UpdateRequest) member() string {

@@ -140,7 +140,7 @@ func TestWhatIsSwitchedOffIsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := def.Destination; d.ProcessingConfiguration.delimiter() != nil || len(d.DataFormatConversionConfiguration.SchemaConfiguration) == 0 {
+	if d := def.Destination; d.ProcessingConfiguration.delimiter() != nil || d.DataFormatConversionConfiguration.SchemaConfiguration.RoleARN != "x" {
 		t.Errorf("%+v", d)
 	}
 }

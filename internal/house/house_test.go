@@ -84,6 +84,7 @@ var floors = []struct {
 	{"internal/kafka", 20, "leaf: opens clients of Kafka"},
 	{"internal/space", 20, "leaf: watches the disk"},
 	{"internal/yamldoc", 20, "leaf: definition files as nodes with lines"},
+	{"internal/glue", 15, "leaf: tables of a data catalog"},
 	{"internal/ids", 10, "leaf"},
 	{"internal/fault", 10, "leaf"},
 	{"internal/house", 0, "tests only"},

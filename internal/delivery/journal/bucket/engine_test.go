@@ -130,8 +130,8 @@ func (g *group) create(w *worker) {
 	_, err := w.engine.Create(g.t.Context(), &delivery.CreateRequest{
 		DeliveryStreamName: "d", DeliveryStreamType: "KinesisStreamAsSource",
 		KinesisStreamSourceConfiguration: &delivery.KinesisSource{KinesisStreamARN: account.Stream("s"), RoleARN: account.Role("r")},
-		ExtendedS3DestinationConfiguration: &delivery.S3Destination{BucketARN: account.Bucket(events), RoleARN: account.Role("r"),
-			BufferingHints: &delivery.BufferingHints{SizeInMBs: &size, IntervalInSeconds: &interval}},
+		ExtendedS3DestinationConfiguration: &delivery.S3Destination{S3Configuration: delivery.S3Configuration{BucketARN: account.Bucket(events), RoleARN: account.Role("r"),
+			BufferingHints: &delivery.BufferingHints{SizeInMBs: &size, IntervalInSeconds: &interval}}},
 	})
 	if err != nil {
 		g.t.Fatal(err)
