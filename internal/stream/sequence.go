@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"strconv"
@@ -219,6 +220,21 @@ func pairs(digits []byte, v uint64) {
 const twoDigits = "00010203040506070809" + "10111213141516171819" + "20212223242526272829" + "30313233343536373839" +
 	"40414243444546474849" + "50515253545556575859" + "60616263646566676869" + "70717273747576777879" +
 	"80818283848586878889" + "90919293949596979899"
+
+// BinaryLen is the length of a number's binary form.
+const BinaryLen = 24
+
+// PutBinary writes the binary form, which sorts as the numbers do.
+func (s SequenceNumber) PutBinary(b *[BinaryLen]byte) {
+	binary.BigEndian.PutUint64(b[0:], s.hi)
+	binary.BigEndian.PutUint64(b[8:], s.mid)
+	binary.BigEndian.PutUint64(b[16:], s.lo)
+}
+
+// BinarySequenceNumber reads what PutBinary wrote.
+func BinarySequenceNumber(b *[BinaryLen]byte) SequenceNumber {
+	return SequenceNumber{hi: binary.BigEndian.Uint64(b[0:]), mid: binary.BigEndian.Uint64(b[8:]), lo: binary.BigEndian.Uint64(b[16:])}
+}
 
 // ParseSequenceNumber reads decimal digits without sign or leading zeros. Numbers above 192 bits, which no
 // backend makes, are refused.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"hash/crc32"
+	"time"
 
 	"millrace/internal/fault"
 	"millrace/internal/stream"
@@ -19,10 +20,12 @@ import (
 //
 // x is R (row), M (manifest) or F (final). The checksum covers magic, version and
 // body. A member that a later version adds to the JSON raises the version only if
-// an older program must not ignore it.
+// an older program must not ignore it: a manifest of version 1 is one object of
+// records as they are, a row of version 1 has no lanes ahead of its checkpoint.
 const (
-	formatVersion = 1
-	headerBytes   = 8
+	firstVersion = 1
+	lanesVersion = 2 // of manifests with parts, and of rows with lanes ahead
+	headerBytes  = 8
 )
 
 type magic [3]byte
@@ -35,14 +38,14 @@ var (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func seal(m magic, value any) ([]byte, error) {
+func seal(m magic, version byte, value any) ([]byte, error) {
 	body, err := json.Marshal(value)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]byte, headerBytes, headerBytes+len(body))
 	copy(out, m[:])
-	out[3] = formatVersion
+	out[3] = version
 	out = append(out, body...)
 	binary.LittleEndian.PutUint32(out[4:], checksum(out))
 	return out, nil
@@ -55,12 +58,59 @@ func checksum(sealed []byte) uint32 {
 
 // Check refuses a manifest that this program can't finish as it was meant.
 func (m *Manifest) Check() error {
-	known := m.Compression == Uncompressed || m.Compression == Gzip && m.Level >= 1 && m.Level <= 9
-	if !known {
-		return fault.New(fault.Corrupt, "journal.Load", "manifest "+m.ID, "compression %q of level %d is unknown to this program; "+
-			"start the program that planned it", m.Compression, m.Level)
+	for i := range m.Parts {
+		if err := m.Parts[i].check(); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func (p *Part) check() error {
+	const remedy = "unknown to this program; start the program that planned it"
+	level := p.Level == 0
+	switch p.Compression {
+	case Gzip:
+		level = p.Level >= 1 && p.Level <= 9
+	case Zip:
+		level = p.Level >= 0 && p.Level <= 9
+	case Uncompressed, Snappy, HadoopSnappy:
+	default:
+		level = false
+	}
+	if !level {
+		return fault.New(fault.Corrupt, "journal.Load", "manifest "+p.ID, "compression %q of level %d is "+remedy, p.Compression, p.Level)
+	}
+	switch p.Format {
+	case Text, Parquet, Errors, HTTP:
+		return nil
+	}
+	return fault.New(fault.Corrupt, "journal.Load", "manifest "+p.ID, "format %q is "+remedy, p.Format)
+}
+
+// firstManifest is what a manifest of version 1 adds: its one object.
+type firstManifest struct {
+	ID          string                `json:"id"`
+	Bucket      string                `json:"bucket"`
+	ObjectKey   string                `json:"objectKey"`
+	First       stream.SequenceNumber `json:"first"`
+	Last        stream.SequenceNumber `json:"last"`
+	Records     int64                 `json:"records"`
+	Bytes       int64                 `json:"bytes"`
+	Compression Compression           `json:"compression"`
+	Level       int                   `json:"level"`
+	Delimiter   []byte                `json:"delimiter"`
+	Stamp       time.Time             `json:"stamp"`
+}
+
+// upgrade makes a manifest of version 1 what it would be today.
+func (f *firstManifest) upgrade(m *Manifest) {
+	m.Through = m.Next
+	if f.Records == 0 { // all of it has expired
+		return
+	}
+	m.Parts = []Part{{ID: f.ID, Bucket: f.Bucket, ObjectKey: f.ObjectKey, First: f.First, Last: f.Last, Records: f.Records, Outputs: f.Records,
+		Bytes: f.Bytes, Compression: f.Compression, Level: f.Level, Delimiter: f.Delimiter, Stamp: f.Stamp}}
 }
 
 // unseal reads what seal wrote; where names the place for the operator.
@@ -70,9 +120,9 @@ func unseal(m magic, sealed []byte, value any, where string) error {
 		return fault.New(fault.Corrupt, op, where, "value of %d bytes does not begin with %q; "+
 			"restore the data folder from a backup", len(sealed), m[:])
 	}
-	if sealed[3] != formatVersion {
-		return fault.New(fault.Corrupt, op, where, "format version %d is unknown to this program, which reads version %d; "+
-			"start the program that wrote it", sealed[3], formatVersion)
+	if sealed[3] < firstVersion || sealed[3] > lanesVersion {
+		return fault.New(fault.Corrupt, op, where, "format version %d is unknown to this program, which reads versions %d to %d; "+
+			"start the program that wrote it", sealed[3], firstVersion, lanesVersion)
 	}
 	if binary.LittleEndian.Uint32(sealed[4:]) != checksum(sealed) {
 		return fault.New(fault.Corrupt, op, where, "checksum of %d bytes differs; "+
@@ -84,15 +134,21 @@ func unseal(m magic, sealed []byte, value any, where string) error {
 	return nil
 }
 
-// EncodeRow, EncodeManifest and EncodeFinal give the sealed values for journals that keep them elsewhere; DecodeRow,
-// DecodeManifest and DecodeFinal read them. where names the place for the operator.
-func EncodeRow(r *Row) ([]byte, error) { return seal(rowMagic, r) }
+// EncodeRow, EncodeManifest and EncodeFinal give the sealed values that journals keep; DecodeRow, DecodeManifest and
+// DecodeFinal read them. where names the place for the operator. A journal that rewrites a value which it has not changed
+// writes the bytes that it has read, so that members of a later version stay.
+func EncodeRow(r *Row) ([]byte, error) {
+	if len(r.Ahead) > 0 {
+		return seal(rowMagic, lanesVersion, r)
+	}
+	return seal(rowMagic, firstVersion, r)
+}
 
 // EncodeManifest seals a manifest.
-func EncodeManifest(m *Manifest) ([]byte, error) { return seal(manifestMagic, m) }
+func EncodeManifest(m *Manifest) ([]byte, error) { return seal(manifestMagic, lanesVersion, m) }
 
 // EncodeFinal seals final counts.
-func EncodeFinal(f *Final) ([]byte, error) { return seal(finalMagic, f) }
+func EncodeFinal(f *Final) ([]byte, error) { return seal(finalMagic, firstVersion, f) }
 
 // DecodeRow reads a row.
 func DecodeRow(sealed []byte, where string) (r Row, err error) {
@@ -100,13 +156,20 @@ func DecodeRow(sealed []byte, where string) (r Row, err error) {
 	return r, err
 }
 
-// DecodeManifest reads a manifest, and refuses one that this program can't finish as it was meant.
+// DecodeManifest reads a manifest. Whether this program can finish it [Manifest.Check] tells.
 func DecodeManifest(sealed []byte, where string) (*Manifest, error) {
 	m := new(Manifest)
 	if err := unseal(manifestMagic, sealed, m, where); err != nil {
 		return nil, err
 	}
-	return m, m.Check()
+	if sealed[3] == firstVersion {
+		var first firstManifest
+		if err := unseal(manifestMagic, sealed, &first, where); err != nil {
+			return nil, err
+		}
+		first.upgrade(m)
+	}
+	return m, nil
 }
 
 // DecodeFinal reads final counts.

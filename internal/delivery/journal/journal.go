@@ -3,7 +3,7 @@
 // keeps them, for one node or a group of nodes.
 //
 //	Row       one per (delivery stream, shard): start, checkpoint, cumulative counts; fenced by Version
-//	Manifest  a planned object: everything that finishing it needs
+//	Manifest  a planned flush, one object or more: everything that finishing it needs
 //	Final     the counts of a delivery stream that was deleted
 //
 //	Write(Change)  rows and manifests change together, in one atomic durable step, or not at all
@@ -26,8 +26,13 @@ package journal
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
 	"hash/fnv"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -127,6 +132,9 @@ type Row struct {
 	Parents    []uint32              `json:"parents,omitempty"`
 	Start      stream.SequenceNumber `json:"start"`      // the first place that belongs to the delivery stream
 	Checkpoint stream.SequenceNumber `json:"checkpoint"` // all before it is accounted for in Counts
+	// Ahead lists the lanes that were delivered beyond the checkpoint, and are accounted for in Counts, in the order of their
+	// names.
+	Ahead []Ahead `json:"ahead,omitempty"`
 	// Done: the shard is closed and drained. Of a row of sums: the delivery stream is deleted, and all that this slot
 	// held of it is settled in these sums.
 	Done bool `json:"done"`
@@ -141,13 +149,15 @@ type Row struct {
 // Counts are cumulative, in source records.
 type Counts struct {
 	Delivered    int64 `json:"delivered"`
-	DeadLettered int64 `json:"deadLettered"` // in error objects; no step can fail a record in this version
-	Dropped      int64 `json:"dropped"`      // by a processor; no such processor in this version
+	DeadLettered int64 `json:"deadLettered"` // in error objects
+	Dropped      int64 `json:"dropped"`      // by a processor
 	Expired      int64 `json:"expired"`      // trimmed, or gone with their stream, before they were delivered
 	Discarded    int64 `json:"discarded"`    // undelivered when the delivery stream was deleted
 
-	DeliveredBytes int64 `json:"deliveredBytes"` // of record data, before delimiter and compression
+	DeliveredBytes int64 `json:"deliveredBytes"` // of outputs, before delimiter and compression
 	Objects        int64 `json:"objects"`
+	ErrorObjects   int64 `json:"errorObjects,omitempty"`
+	Outputs        int64 `json:"outputs,omitempty"` // what delivered records have become; beside the equation
 }
 
 // Settled sums all source records that are no longer in flight.
@@ -161,44 +171,183 @@ func (c Counts) Add(d Counts) Counts {
 		Delivered: c.Delivered + d.Delivered, DeadLettered: c.DeadLettered + d.DeadLettered,
 		Dropped: c.Dropped + d.Dropped, Expired: c.Expired + d.Expired, Discarded: c.Discarded + d.Discarded,
 		DeliveredBytes: c.DeliveredBytes + d.DeliveredBytes, Objects: c.Objects + d.Objects,
+		ErrorObjects: c.ErrorObjects + d.ErrorObjects, Outputs: c.Outputs + d.Outputs,
 	}
 }
 
-// Manifest is a planned object. It can be finished without reading any definition, by a later version of this
-// program, and the same manifest gives the same records in the same order.
+// Manifest is a planned flush: one object or more. It can be finished without reading any definition, by a later version
+// of this program, and the same manifest gives the same records in the same order.
 type Manifest struct {
-	ID       string `json:"id"`      // UUID, in the object's key and metadata
 	Ordinal  uint64 `json:"ordinal"` // rises from plan to plan of a shard
 	Key      Key    `json:"row"`
 	Delivery string `json:"deliveryStream"` // name, for messages
 	Version  string `json:"versionId"`      // of the definition that planned it
 
+	// Next is where the checkpoint goes: what lies before it is in these parts or in earlier ones. Through is how far the
+	// lanes of the parts go: at Next, or beyond it when other lanes, which lag behind, hold back the checkpoint.
+	Next    stream.SequenceNumber `json:"next"`
+	Through stream.SequenceNumber `json:"through"`
+	Expired int64                 `json:"expired"`           // records of the range that are gone
+	Dropped int64                 `json:"dropped,omitempty"` // records that a processor dropped, or that hold none
+
+	// Recipe says how records were processed, in the words of the engine; empty: not at all.
+	Recipe  json.RawMessage `json:"recipe,omitempty"`
+	Parts   []Part          `json:"parts"`
+	Planned time.Time       `json:"planned"` // for people
+}
+
+// Part is one object of a flush: what one lane holds.
+type Part struct {
+	ID        string `json:"id"` // UUID, in the object's key and metadata
 	Bucket    string `json:"bucket"`
 	ObjectKey string `json:"objectKey"`
+	Lane      Lane   `json:"lane,omitzero"`
 
-	First   stream.SequenceNumber `json:"first"` // of the first record
-	Last    stream.SequenceNumber `json:"last"`
-	Next    stream.SequenceNumber `json:"next"` // where the checkpoint goes
-	Records int64                 `json:"records"`
-	Bytes   int64                 `json:"bytes"`   // of record data
-	Expired int64                 `json:"expired"` // records of the range that are gone
+	First stream.SequenceNumber `json:"first"` // of the first record
+	Last  stream.SequenceNumber `json:"last"`
+	// Records are source records, each counted in the part that has its first output. Outputs are what the records have
+	// become: as many, unless they were de-aggregated.
+	Records int64 `json:"records"`
+	Outputs int64 `json:"outputs"`
+	Bytes   int64 `json:"bytes"` // of outputs
 
+	Format      Format      `json:"format,omitempty"`
 	Compression Compression `json:"compression"`
 	Level       int         `json:"level,omitempty"`
-	Delimiter   []byte      `json:"delimiter,omitempty"` // after every record
+	Delimiter   []byte      `json:"delimiter,omitempty"` // after every output of a text
 
-	Stamp   time.Time `json:"stamp"`   // arrival of the oldest record: what the key shows
-	Planned time.Time `json:"planned"` // for people
+	Stamp time.Time `json:"stamp"` // arrival of the oldest record: what the key shows
+
+	// FailedID and FailedKey are of the error object for outputs that turn out not to fit when the object is made (Parquet),
+	// or that the destination does not take (HTTP). Each is empty where nothing can fail so late.
+	FailedID  string `json:"failedId,omitempty"`
+	FailedKey string `json:"failedKey,omitempty"`
+	// Failure says why a destination has refused the part for good; it goes to FailedKey then.
+	Failure *Failure `json:"failure,omitempty"`
+	// Upload is the open multipart upload that holds the object already, where it can't be made again.
+	Upload *Upload `json:"upload,omitempty"`
 }
+
+// Lane names what one object gathers: records of one dynamic partition, or of one kind of error. The zero Lane is that of
+// a delivery stream which has one only.
+type Lane struct {
+	Keys  []string `json:"keys,omitempty"`  // values of the partition keys, in the order in which the prefix asks for them
+	Error string   `json:"error,omitempty"` // error-output-type
+}
+
+// IsZero reports whether it is the one lane of its delivery stream.
+func (l Lane) IsZero() bool { return l.Keys == nil && l.Error == "" }
+
+// ID gives a short name of the lane, the same in all processes and versions.
+func (l Lane) ID() string {
+	h := sha256.New()
+	var n [4]byte
+	for _, text := range append([]string{l.Error}, l.Keys...) {
+		binary.BigEndian.PutUint32(n[:], uint32(len(text)))
+		h.Write(n[:])
+		h.Write([]byte(text))
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:15])
+}
+
+// DroppedLane is the name under which Ahead keeps how far records without any output are counted.
+const DroppedLane = "-"
+
+// Failure of a destination.
+type Failure struct {
+	Code     string    `json:"code"`
+	Message  string    `json:"message"`
+	Attempts int       `json:"attempts"`
+	Ended    time.Time `json:"ended"` // of the last attempt
+}
+
+// Upload is a multipart upload that has all its parts.
+type Upload struct {
+	ID    string       `json:"id"`
+	Parts []UploadPart `json:"parts"`
+}
+
+// UploadPart is a part of it.
+type UploadPart struct {
+	Number   int    `json:"number"`
+	Size     int64  `json:"size"`
+	ETag     string `json:"etag"`
+	Checksum string `json:"checksum,omitempty"` // "CRC32 AAAAAA=="
+}
+
+// Format of an object.
+type Format string
+
+// The formats.
+const (
+	Text    Format = "" // outputs, each followed by the delimiter, compressed
+	Parquet Format = "parquet"
+	Errors  Format = "errors" // a JSON line for each output
+	HTTP    Format = "http"   // no object: a request to the endpoint of the recipe
+)
 
 // Compression of an object's bytes.
 type Compression string
 
-// The compressions that are implemented, as the Firehose API spells them.
+// The compressions, as the Firehose API spells them.
 const (
 	Uncompressed Compression = "UNCOMPRESSED"
 	Gzip         Compression = "GZIP"
+	Zip          Compression = "ZIP"
+	Snappy       Compression = "Snappy"
+	HadoopSnappy Compression = "HADOOP_SNAPPY"
 )
+
+// ID names the flush: by its first part, or by its ordinal when it has none.
+func (m *Manifest) ID() string {
+	if len(m.Parts) > 0 {
+		return m.Parts[0].ID
+	}
+	return strconv.FormatUint(m.Ordinal, 10)
+}
+
+// Records counts the source records that the manifest accounts for.
+func (m *Manifest) Records() int64 {
+	n := m.Expired + m.Dropped
+	for i := range m.Parts {
+		n += m.Parts[i].Records
+	}
+	return n
+}
+
+// Ahead says how far a lane was delivered beyond the checkpoint.
+type Ahead struct {
+	Lane    string                `json:"lane"` // Lane.ID
+	Through stream.SequenceNumber `json:"through"`
+}
+
+// Pass moves checkpoint and lanes over a manifest: what is read again from the checkpoint on is known by its lane to have
+// been delivered.
+func (r *Row) Pass(m *Manifest) {
+	ahead := make([]Ahead, 0, len(r.Ahead)+len(m.Parts)+1)
+	if m.Next.Before(m.Through) {
+		for i := range m.Parts {
+			ahead = append(ahead, Ahead{m.Parts[i].Lane.ID(), m.Through})
+		}
+		if m.Dropped > 0 {
+			ahead = append(ahead, Ahead{DroppedLane, m.Through})
+		}
+	}
+	known := make(map[string]bool, len(ahead))
+	for _, a := range ahead {
+		known[a.Lane] = true
+	}
+	for _, a := range r.Ahead {
+		if !known[a.Lane] && m.Next.Before(a.Through) {
+			ahead = append(ahead, a)
+		}
+	}
+	slices.SortFunc(ahead, func(a, b Ahead) int { return strings.Compare(a.Lane, b.Lane) })
+	r.Checkpoint, r.Ahead = m.Next, ahead
+	if len(ahead) == 0 {
+		r.Ahead = nil
+	}
+}
 
 // Change is one atomic step within one slot.
 type Change struct {

@@ -101,8 +101,9 @@ func (p *Pebble) Deliveries(context.Context) ([]string, error) {
 func (p *Pebble) Load(_ context.Context, delivery string) ([]Row, []*Manifest, error) {
 	var rows []Row
 	err := p.scan(p.deliveryKey(rowSpace, delivery), func(_, value []byte) error {
-		rows = append(rows, Row{})
-		return unseal(rowMagic, value, &rows[len(rows)-1], "row of "+delivery)
+		row, err := DecodeRow(value, "row of "+delivery)
+		rows = append(rows, row)
+		return err
 	})
 	if err != nil {
 		return nil, nil, err
@@ -114,11 +115,11 @@ func (p *Pebble) Load(_ context.Context, delivery string) ([]Row, []*Manifest, e
 func (p *Pebble) manifests(prefix []byte, delivery string) ([]*Manifest, error) {
 	var all []*Manifest
 	err := p.scan(prefix, func(_, value []byte) error {
-		m := new(Manifest)
-		all = append(all, m)
-		if err := unseal(manifestMagic, value, m, "manifest of "+delivery); err != nil {
+		m, err := DecodeManifest(value, "manifest of "+delivery)
+		if err != nil {
 			return err
 		}
+		all = append(all, m)
 		return m.Check()
 	})
 	return all, err
@@ -143,7 +144,7 @@ func (p *Pebble) row(key Key) (row Row, ok bool, err error) {
 		return Row{}, false, fault.New(fault.Internal, "journal.Load", key.Delivery, "%w", err)
 	}
 	defer closer.Close()
-	err = unseal(rowMagic, value, &row, "row of "+key.Delivery+" "+key.Shard.String())
+	row, err = DecodeRow(value, "row of "+key.Delivery+" "+key.Shard.String())
 	return row, err == nil, err
 }
 
@@ -189,7 +190,8 @@ func (p *Pebble) Write(ctx context.Context, change *Change) error {
 
 func (p *Pebble) fill(batch *pebble.Batch, change *Change) error {
 	for i := range change.Rows {
-		if err := p.set(batch, rowMagic, p.rowKey(rowSpace, change.Rows[i].Key), &change.Rows[i]); err != nil {
+		sealed, err := EncodeRow(&change.Rows[i])
+		if err := set(batch, p.rowKey(rowSpace, change.Rows[i].Key), sealed, err); err != nil {
 			return err
 		}
 	}
@@ -199,7 +201,8 @@ func (p *Pebble) fill(batch *pebble.Batch, change *Change) error {
 		}
 	}
 	for _, m := range change.Plan {
-		if err := p.set(batch, manifestMagic, p.manifestKey(m), m); err != nil {
+		sealed, err := EncodeManifest(m)
+		if err := set(batch, p.manifestKey(m), sealed, err); err != nil {
 			return err
 		}
 	}
@@ -214,7 +217,8 @@ func (p *Pebble) fill(batch *pebble.Batch, change *Change) error {
 	if err := p.forget(batch, MaxFinals-1); err != nil {
 		return err
 	}
-	return p.set(batch, finalMagic, p.finalKey(change.Final.ID), change.Final)
+	sealed, err := EncodeFinal(change.Final)
+	return set(batch, p.finalKey(change.Final.ID), sealed, err)
 }
 
 // forget removes the oldest final counts but n.
@@ -231,8 +235,8 @@ func (p *Pebble) forget(batch *pebble.Batch, n int) error {
 	return nil
 }
 
-func (p *Pebble) set(batch *pebble.Batch, m magic, key []byte, value any) error {
-	sealed, err := seal(m, value)
+// set puts a sealed value into a batch, unless sealing has failed.
+func set(batch *pebble.Batch, key, sealed []byte, err error) error {
 	if err != nil {
 		return err
 	}

@@ -213,17 +213,17 @@ func decode(object []byte, where string) (*state, error) {
 	}
 	d := decoder{rest: object[headAt+n:], bad: bad, where: where}
 	d.each(s.head.Rows, func(sealed []byte) error {
-		r, err := journal.UnsealRow(sealed, where)
+		r, err := journal.DecodeRow(sealed, where)
 		s.setRow(item[journal.Row]{r, sealed})
 		return err
 	})
 	d.each(s.head.Manifests, func(sealed []byte) error {
-		m, err := journal.UnsealManifest(sealed, where)
+		m, err := journal.DecodeManifest(sealed, where)
 		s.setManifest(item[*journal.Manifest]{m, sealed})
 		return err
 	})
 	d.each(s.head.Finals, func(sealed []byte) error {
-		f, err := journal.UnsealFinal(sealed, where)
+		f, err := journal.DecodeFinal(sealed, where)
 		s.setFinal(item[journal.Final]{f, sealed})
 		return err
 	})

@@ -59,14 +59,14 @@ func newWrite(change *journal.Change) (*write, error) {
 		return sealed, nil
 	}
 	for i := range change.Rows {
-		sealed, err := add(journal.SealRow(&change.Rows[i]))
+		sealed, err := add(journal.EncodeRow(&change.Rows[i]))
 		if err != nil {
 			return nil, err
 		}
 		w.rows = append(w.rows, item[journal.Row]{change.Rows[i], sealed})
 	}
 	for _, m := range change.Plan {
-		sealed, err := add(journal.SealManifest(m))
+		sealed, err := add(journal.EncodeManifest(m))
 		if err != nil {
 			return nil, err
 		}
@@ -74,7 +74,7 @@ func newWrite(change *journal.Change) (*write, error) {
 		w.manifests = append(w.manifests, item[*journal.Manifest]{&own, sealed})
 	}
 	if change.Final != nil {
-		sealed, err := add(journal.SealFinal(change.Final))
+		sealed, err := add(journal.EncodeFinal(change.Final))
 		if err != nil {
 			return nil, err
 		}

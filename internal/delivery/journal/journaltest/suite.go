@@ -169,9 +169,10 @@ func Row(delivery string, shard uint32, version uint64) journal.Row {
 // Manifest makes a manifest of a row.
 func Manifest(r journal.Row, ordinal uint64) *journal.Manifest {
 	first := stream.NewSequenceNumber(1000, r.Shard.Shard, ordinal)
-	return &journal.Manifest{ID: fmt.Sprint("m", ordinal), Ordinal: ordinal, Key: r.Key, Delivery: "name", Version: "1", Bucket: "b",
-		ObjectKey: "k", First: first, Last: first, Next: first.Next(), Records: 1, Bytes: 3, Compression: journal.Gzip, Level: 1,
-		Delimiter: []byte("\n"), Stamp: time.UnixMilli(1785936000123).UTC(), Planned: time.Unix(1785936001, 0).UTC()}
+	return &journal.Manifest{Ordinal: ordinal, Key: r.Key, Delivery: "name", Version: "1", Next: first.Next(), Through: first.Next(),
+		Planned: time.Unix(1785936001, 0).UTC(), Parts: []journal.Part{{ID: fmt.Sprint("m", ordinal), Bucket: "b", ObjectKey: "k",
+			First: first, Last: first, Records: 1, Outputs: 1, Bytes: 3, Compression: journal.Gzip, Level: 1,
+			Delimiter: []byte("\n"), Stamp: time.UnixMilli(1785936000123).UTC()}}}
 }
 
 func writeIsAtomic(t *testing.T, c *Cluster) {
@@ -187,7 +188,7 @@ func writeIsAtomic(t *testing.T, c *Cluster) {
 		t.Errorf("rows %+v, manifests %+v", rows, manifests)
 	}
 	amended := *m10
-	amended.Records = 7
+	amended.Expired = 7
 	r.Version, r.Counts.Delivered = 3, 1
 	must(t, j.Write(t.Context(), &journal.Change{Rows: []journal.Row{r}, Remove: []*journal.Manifest{m9}, Plan: []*journal.Manifest{&amended}}))
 	one, ok, manifests, err := j.LoadShard(t.Context(), r.Key)

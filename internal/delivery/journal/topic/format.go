@@ -171,7 +171,9 @@ func (i *item) decode(value []byte, where string) error {
 		return err
 	case manifestKind:
 		var err error
-		i.manifest, err = journal.DecodeManifest(value, where)
+		if i.manifest, err = journal.DecodeManifest(value, where); err == nil {
+			err = i.manifest.Check()
+		}
 		return err
 	}
 	final, err := journal.DecodeFinal(value, where)

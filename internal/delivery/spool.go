@@ -1,0 +1,116 @@
+package delivery
+
+import (
+	"fmt"
+	"os"
+	"sync"
+
+	"millrace/internal/fault"
+)
+
+// spools keeps in files what has no room in the memory of buffers and should not, or can't, be made again: the outputs of
+// partitions and of transformations. Nothing in them must survive the process, so that they are never synced, and they
+// have no names: what a crash leaves is the file system's to free.
+type spools struct {
+	dir string
+
+	mu      sync.Mutex
+	used    int64
+	current *spoolFile // where the next run goes; nil: none
+}
+
+// spoolFile is one file. Its space is free again when the last run in it is released.
+type spoolFile struct {
+	f    *os.File
+	size int64
+	runs int
+}
+
+// run is a stretch of a file. Whoever has it releases it once.
+type run struct {
+	file   *spoolFile
+	at, n  int64
+	owner *spools
+}
+
+// write appends pieces as one run. An error leaves nothing behind but, at worst, space that the file holds until it goes.
+func (s *spools) write(pieces func(yield func([]byte) bool), n int64) (run, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.used+n > MaxSpoolBytes {
+		return run{}, fault.New(fault.Unavailable, "delivery.spool", s.dir, "the spool holds %d bytes, its bound", s.used)
+	}
+	file, err := s.file()
+	if err != nil {
+		return run{}, err
+	}
+	at := file.size
+	for p := range pieces {
+		if _, err := file.f.WriteAt(p, at); err != nil {
+			s.drop(file)
+			return run{}, fault.New(fault.Unavailable, "delivery.spool", s.dir, "%w", err)
+		}
+		at += int64(len(p))
+	}
+	r := run{file: file, at: file.size, n: at - file.size, owner: s}
+	file.size, s.used = at, s.used+r.n
+	file.runs++
+	if file.size >= spoolFileBytes {
+		s.current = nil
+	}
+	return r, nil
+}
+
+// file gives the file to write to. The caller holds mu.
+func (s *spools) file() (*spoolFile, error) {
+	if s.current != nil {
+		return s.current, nil
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, fault.New(fault.Unavailable, "delivery.spool", s.dir, "%w", err)
+	}
+	f, err := os.CreateTemp(s.dir, "spool-*")
+	if err == nil {
+		err = os.Remove(f.Name())
+	}
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "delivery.spool", s.dir, "%w", err)
+	}
+	s.current = &spoolFile{f: f}
+	return s.current, nil
+}
+
+// drop closes a file that holds no run any more. The caller holds mu.
+func (s *spools) drop(file *spoolFile) {
+	if file.runs > 0 {
+		return
+	}
+	if s.current == file {
+		s.current = nil
+	}
+	_ = file.f.Close() // it was never synced and is never read again
+}
+
+func (r *run) release() {
+	s := r.owner
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used -= r.n
+	r.file.runs--
+	s.drop(r.file)
+}
+
+// read fills p from an offset into the run.
+func (r *run) read(p []byte, offset int64) error {
+	if _, err := r.file.f.ReadAt(p, r.at+offset); err != nil {
+		return fmt.Errorf("read the spool: %w", err)
+	}
+	return nil
+}
+
+// Used tells how many bytes lie in files.
+func (s *spools) Used() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used
+}
