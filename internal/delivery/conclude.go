@@ -137,9 +137,11 @@ func (d *delivery) settlement(ctx, heads context.Context, slot int) (*journal.Ch
 		counts = counts.Add(row.Counts)
 		lastID = max(lastID, row.LastID)
 		for _, t := range outstanding {
-			counts = counts.Add(t.outcome(heads).counts())
+			result := t.outcome(heads).counts()
+			counts = counts.Add(result)
 			change.Remove = append(change.Remove, t.manifest)
-			row.Checkpoint = t.manifest.Next
+			row.Pass(t.manifest)
+			row.Counts = row.Counts.Add(result)
 		}
 		if !row.Done {
 			counts.Discarded += d.engine.undelivered(ctx, s, &row)
@@ -175,7 +177,7 @@ func (e *Engine) undelivered(ctx context.Context, s *shard, row *journal.Row) in
 	if err != nil {
 		tip = s.tip
 	}
-	return between(row, row.Checkpoint, tip)
+	return unsettled(row, tip)
 }
 
 // book takes step 2: it adds up the rows of sums of all slots, and is the only one to do so, as only the owner of the home

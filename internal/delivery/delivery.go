@@ -59,6 +59,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 	"runtime"
 	"time"
 
@@ -110,8 +111,23 @@ const (
 	// DefaultBufferBudget bounds the record bytes that all buffers hold in memory together. Beyond it a buffer
 	// keeps positions only, and its records are read again when they are encoded.
 	DefaultBufferBudget = 64 << 20
-	// slabBytes is the unit of the budget: small enough that a thousand quiet shards fit, large enough to encode from.
-	slabBytes = 64 << 10
+	// slabBytes is the unit of the budget: small enough that the lanes of some thousand partitions and quiet shards fit, large
+	// enough to encode from.
+	slabBytes = 8 << 10
+	// MaxSpoolBytes bounds the files that take outputs for which memory has no room; see spools.
+	MaxSpoolBytes = 4 << 30
+	// spoolFileBytes is when the next file is begun: a file is freed when nothing in it is needed any more.
+	spoolFileBytes = 64 << 20
+	// spoolReadBytes is how much of a spool is read at a time.
+	spoolReadBytes = 32 << 10
+	// maxParts bounds the objects of a flush, and with them the manifest: a kilobyte each.
+	maxParts = 256
+	// flushTogether is how much before its time a lane leaves with others that are due.
+	flushTogether = time.Second
+	// DefaultActivePartitions is the service's bound of dynamic partitions that gather records, for a delivery stream; what
+	// would be one more goes to an error object. MaxActivePartitions is to what the service raises it on request.
+	DefaultActivePartitions = 500
+	MaxActivePartitions     = 5000
 	// maxOutstanding bounds the manifests of a shard that are planned and not committed: enough to hide the time of
 	// a put and a commit, few enough to finish quickly after a crash.
 	maxOutstanding = 4
@@ -182,8 +198,12 @@ type Options struct {
 	DirectPutShards int
 
 	BufferBudget int64 // default DefaultBufferBudget
-	Encoders     int   // encoders that run at a time; default GOMAXPROCS-1, at least 1
-	GzipLevel    int   // 1 to 9; default DefaultGzipLevel
+	// SpoolDir is where partitions and transformed records wait for which the budget has no room; default os.TempDir.
+	SpoolDir string
+	// ActivePartitions bounds the dynamic partitions of a delivery stream on this node; default DefaultActivePartitions.
+	ActivePartitions int
+	Encoders         int // encoders that run at a time; default GOMAXPROCS-1, at least 1
+	GzipLevel        int // 1 to 9; default DefaultGzipLevel
 
 	// Failpoint, when set, is called with the name of each step that a crash test wants to die at: see [Failpoints].
 	Failpoint func(name string)
@@ -221,6 +241,15 @@ func (o *Options) setDefaults() error {
 	}
 	if o.BufferBudget == 0 {
 		o.BufferBudget = DefaultBufferBudget
+	}
+	if o.SpoolDir == "" {
+		o.SpoolDir = os.TempDir()
+	}
+	if o.ActivePartitions == 0 {
+		o.ActivePartitions = DefaultActivePartitions
+	}
+	if o.ActivePartitions < 1 || o.ActivePartitions > MaxActivePartitions {
+		return fault.New(fault.Invalid, "delivery.New", "", "%d active partitions are not 1 to %d", o.ActivePartitions, MaxActivePartitions)
 	}
 	if o.Encoders == 0 {
 		o.Encoders = max(1, runtime.GOMAXPROCS(0)-1)

@@ -15,7 +15,7 @@ const (
 	gzipped      = journal.Gzip
 )
 
-// destination is a definition made ready for planning. It is immutable; a buffer keeps the one it was opened under, so
+// destination is a definition made ready for planning. It is immutable; a gathering keeps the one it was opened under, so
 // that what an update changes applies to later plans only.
 type destination struct {
 	name        string
@@ -23,13 +23,17 @@ type destination struct {
 	number      int64 // version
 	bucket      string
 	prefix      *objectkey.Prefix
+	errorPrefix *objectkey.Prefix // of error objects: ErrorOutputPrefix, or the Prefix when that is empty
 	zone        *time.Location
 	extension   string
+	format      journal.Format
 	compression journal.Compression
 	level       int
 	delimiter   []byte
-	size        int64         // of record data, when a buffer is full
+	size        int64         // of outputs, when a lane is full
+	maxOutputs  int64         // of a lane; 0: as many as size lets in
 	age         time.Duration // when it is due
+	processing  *processing   // nil: records go out as they are
 }
 
 // compile makes a destination of a definition that Validate has passed.
@@ -38,13 +42,19 @@ func compile(d *Definition, gzipLevel int) (*destination, error) {
 	if err != nil {
 		return nil, err
 	}
+	errorPrefix := prefix
+	if t := text(d.Destination.ErrorOutputPrefix); t != "" {
+		if errorPrefix, err = objectkey.Parse(t); err != nil {
+			return nil, err
+		}
+	}
 	zone, err := time.LoadLocation(text(d.Destination.CustomTimeZone))
 	if err != nil {
 		return nil, err
 	}
 	dest := &destination{
 		name: d.Name, version: strconv.FormatInt(d.VersionID, 10), number: d.VersionID, bucket: d.Bucket(),
-		prefix: prefix, zone: zone, extension: text(d.Destination.FileExtension),
+		prefix: prefix, errorPrefix: errorPrefix, zone: zone, extension: text(d.Destination.FileExtension),
 		compression: journal.Compression(d.Destination.CompressionFormat),
 		delimiter:   d.Destination.ProcessingConfiguration.delimiter(),
 		size:        int64(*d.Destination.BufferingHints.SizeInMBs) << 20,
@@ -69,11 +79,62 @@ func text(s *string) string {
 	return *s
 }
 
-// key names the object with the given time and UUID.
-func (d *destination) key(stamp time.Time, uuid string, random *ids.Source) string {
+// spools reports whether what has no room in memory should go to files: when reading it again would mean to process many
+// lanes again for each, or can't be done.
+func (d *destination) spools() bool {
+	return d.processing != nil && (d.processing.partitions() || !d.processing.repeatable())
+}
+
+// part plans what a lane holds, with all that its object needs.
+func (d *destination) part(l *lane, id objectkey.ID, stamp time.Time, random *ids.Source) journal.Part {
+	p := journal.Part{
+		ID: id.UUID(random), Bucket: d.bucket, Lane: l.name, First: l.first, Last: l.last, Records: l.records, Outputs: l.outputs,
+		Bytes: l.bytes, Compression: d.compression, Level: d.level, Format: d.formatOf(l.name), Stamp: stamp,
+	}
+	switch p.Format {
+	case journal.Errors:
+		p.Compression, p.Level = uncompressed, 0
+		p.ObjectKey = d.errorKey(stamp, p.ID, l.name.Error, random)
+	case journal.Text:
+		p.Delimiter = d.delimiter
+		p.ObjectKey = d.key(stamp, p.ID, l.name.Keys, random)
+	case journal.Parquet:
+		p.Compression, p.Level = uncompressed, 0
+		p.ObjectKey = d.key(stamp, p.ID, l.name.Keys, random)
+		p.FailedID = id.UUID(random)
+		p.FailedKey = d.errorKey(stamp, p.FailedID, conversionFailed, random)
+	case journal.HTTP:
+		p.Compression, p.Level = uncompressed, 0
+		p.FailedID = id.UUID(random)
+		p.FailedKey = d.errorKey(stamp, p.FailedID, httpFailed, random)
+	}
+	return p
+}
+
+// formatOf gives the format of what a lane becomes.
+func (d *destination) formatOf(name journal.Lane) journal.Format {
+	if name.Error != "" {
+		return journal.Errors
+	}
+	return d.format
+}
+
+// framed reports whether a format needs more of an output than its text.
+func framed(f journal.Format) bool { return f != journal.Text }
+
+// key names the object with the given time, UUID and values of partition keys.
+func (d *destination) key(stamp time.Time, uuid string, keys []string, random *ids.Source) string {
 	stamp = stamp.In(d.zone)
-	key := d.prefix.Append(make([]byte, 0, 256), stamp, random)
+	key := d.prefix.AppendPartition(make([]byte, 0, 256), stamp, random, keys)
 	suffix := objectkey.Suffix{Name: d.name, Version: d.version, Time: stamp, UUID: uuid, Extension: d.extension}
+	return string(suffix.Append(key))
+}
+
+// errorKey names an error object. It is never compressed, and bears no extension.
+func (d *destination) errorKey(stamp time.Time, uuid, errorType string, random *ids.Source) string {
+	stamp = stamp.In(d.zone)
+	key := d.errorPrefix.AppendError(make([]byte, 0, 256), stamp, random, errorType)
+	suffix := objectkey.Suffix{Name: d.name, Version: d.version, Time: stamp, UUID: uuid}
 	return string(suffix.Append(key))
 }
 

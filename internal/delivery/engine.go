@@ -21,6 +21,7 @@ type Engine struct {
 	slots  int // of the journal
 
 	budget     budget
+	spools     spools
 	pools      encoderPools
 	encoders   chan struct{} // tokens of encoders that run
 	batches    batchPool
@@ -62,6 +63,7 @@ func New(opts Options) (*Engine, error) {
 		encoders: make(chan struct{}, opts.Encoders), byName: map[string]*delivery{},
 	}
 	e.budget.total = opts.BufferBudget
+	e.spools.dir = opts.SpoolDir
 	e.batches.tokens = make(chan struct{}, readSlots)
 	e.putter = newPutter(e)
 	e.supervisor = newSupervisor(e)

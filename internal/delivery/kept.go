@@ -51,6 +51,7 @@ func (b *budget) give(slab *[slabBytes]byte) {
 type kept struct {
 	budget *budget
 	spools *spools // nil: what has no room is read again
+	force  bool    // what has no room is in memory all the same; its owner sees to it that it is little
 	runs   []run   // in files, before the slabs
 	spilt  int64   // bytes in runs
 	slabs  []*[slabBytes]byte
@@ -120,14 +121,16 @@ func (k *kept) reserve(n int) (bool, error) {
 	if k.take(n) {
 		return true, nil
 	}
-	if k.spools == nil {
+	if k.spools == nil && !k.force {
 		return false, nil
 	}
-	if err := k.spill(); err != nil {
-		return false, err
-	}
-	if k.take(n) {
-		return true, nil
+	if !k.force {
+		if err := k.spill(); err != nil {
+			return false, err
+		}
+		if k.take(n) {
+			return true, nil
+		}
 	}
 	for len(k.slabs)*slabBytes < k.used+n { // an output, and no more, beyond the budget
 		k.slabs = append(k.slabs, k.budget.must())
@@ -349,7 +352,10 @@ func torn(err error) error {
 
 // take gives the next n bytes; io.EOF when there are none at all.
 func (r *frameReader) take(n int) ([]byte, error) {
-	if len(r.rest) >= n && n > 0 {
+	if n == 0 {
+		return nil, nil
+	}
+	if len(r.rest) >= n {
 		p := r.rest[:n]
 		r.rest = r.rest[n:]
 		return p, nil

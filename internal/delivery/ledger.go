@@ -158,7 +158,7 @@ func (d *delivery) ledger(ctx context.Context) (DeliveryLedger, error) {
 	}
 	planned := map[stream.ShardRef]int64{}
 	for _, m := range manifests {
-		planned[m.Key.Shard] += m.Records + m.Expired
+		planned[m.Key.Shard] += m.Records()
 	}
 	var others []ShardLine
 	for i := range rows {
@@ -254,7 +254,7 @@ func (e *Engine) shardLine(row *journal.Row, tip stream.SequenceNumber, inFlight
 		tip = row.Checkpoint
 	}
 	line.Accepted = between(row, row.Start, tip)
-	line.InFlight = between(row, row.Checkpoint, tip)
+	line.InFlight = unsettled(row, tip)
 	return line
 }
 
@@ -262,7 +262,7 @@ func (s *shard) outstandingRecords() (n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.outstanding {
-		n += t.manifest.Records + t.manifest.Expired
+		n += t.manifest.Records()
 	}
 	return n
 }

@@ -326,9 +326,9 @@ func TestStoredObjectOfAnAmendedPlan(t *testing.T) {
 		n.sink.buckets["events"]["k"] = &memoryObject{info: object.Info{Attributes: object.Attributes{
 			Metadata: map[string]string{metaManifest: "m", metaRecords: "5"}}}}
 		s := n.engine.deliveries()[0].list()[0]
-		task := newTask(s, &journal.Manifest{ID: "m", Bucket: "events", ObjectKey: "k", Records: 3, Expired: 2})
-		result, found, err := task.head(background)
-		if err != nil || !found || result.delivered != 5 || result.expired != 0 {
+		m := &journal.Manifest{Expired: 2, Parts: []journal.Part{{ID: "m", Bucket: "events", ObjectKey: "k", Records: 3, Outputs: 3}}}
+		result, found, err := newTask(s, m).head(background, &m.Parts[0])
+		if err != nil || !found || result.delivered != 5 || result.expired != -2 {
 			t.Errorf("%+v, %v, %v", result, found, err)
 		}
 	})

@@ -42,9 +42,9 @@ func newPutter(e *Engine) *putter {
 func (p *putter) submit(t *task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	g := p.gates[t.manifest.Bucket]
+	g := p.gates[t.bucket()]
 	if g == nil {
-		g = &gate{bucket: t.manifest.Bucket}
+		g = &gate{bucket: t.bucket()}
 		p.gates[g.bucket] = g
 		p.order = append(p.order, g)
 	}
@@ -111,15 +111,15 @@ func (p *putter) done(g *gate, t *task, err error) {
 		g.failures = 0
 		d.succeed()
 	case stopped:
-		t.kept.drop()
+		t.dropKept()
 	case errors.As(err, &sink):
 		g.failures++
-		t.kept.drop()                // others may need the memory while this bucket is out
+		t.yield()                    // others may need the memory while this bucket is out
 		g.queue = append(g.queue, t) // at the end: a task that fails alone must not keep the others from being tried
 		p.closeGate(g)
 	default:
 		t.failures++
-		t.kept.drop()
+		t.yield()
 		p.later(t)
 	}
 	p.dispatch()

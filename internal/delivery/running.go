@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -32,6 +33,8 @@ type delivery struct {
 
 	// appends is held for reading by every Direct PUT, and for writing before a deletion counts what was put.
 	appends sync.RWMutex
+
+	partitions atomic.Int64 // dynamic partitions that gather records
 
 	puts atomic.Uint64 // calls of Put and PutBatch so far, when the hidden stream has several shards
 
@@ -65,6 +68,14 @@ func (d *delivery) use(def *Definition) error {
 	d.compiled.Store(dest)
 	d.definition.Store(def)
 	return nil
+}
+
+// processing gives what a manifest's records were processed with: mostly that of the definition in use.
+func (d *delivery) processing(m *journal.Manifest) (*processing, error) {
+	if p := d.destination().processing; p != nil && bytes.Equal(p.text, m.Recipe) {
+		return p, nil
+	}
+	return parseProcessing(m.Recipe)
 }
 
 func (d *delivery) destination() *destination { return d.compiled.Load() }
@@ -170,9 +181,7 @@ func (d *delivery) restore(slots map[int]bool, rows []journal.Row, manifests []*
 		}
 		d.lastID = max(d.lastID, objectkey.ID(m.Ordinal))
 		if s := d.shards[m.Key.Shard]; s != nil {
-			t := newTask(s, m)
-			t.mayExist = true
-			s.outstanding = append(s.outstanding, t)
+			s.outstanding = append(s.outstanding, foundTask(s, m))
 		}
 	}
 }

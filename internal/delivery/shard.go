@@ -69,6 +69,15 @@ func between(row *journal.Row, from, to stream.SequenceNumber) int64 {
 	return position(row.Created, row.Shard.Shard, to) - position(row.Created, row.Shard.Shard, from)
 }
 
+// unsettled counts the records of a row's shard, up to a place, that are in no count. Lanes that are ahead of the
+// checkpoint are in the counts already.
+func unsettled(row *journal.Row, to stream.SequenceNumber) int64 {
+	if len(row.Ahead) == 0 {
+		return between(row, row.Checkpoint, to)
+	}
+	return max(0, between(row, row.Start, to)-row.Counts.Settled())
+}
+
 func (s *shard) snapshot() journal.Row {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,13 +102,18 @@ func (s *shard) isFenced() bool {
 	return s.fenced != nil
 }
 
-// plannedEnd is where the next buffer begins.
-func (s *shard) plannedEnd() stream.SequenceNumber {
+// planned gives the row as it will be when all that is outstanding is committed, as far as places go.
+func (s *shard) planned() journal.Row {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.plannedEndLocked()
+	row := s.row
+	for _, t := range s.outstanding {
+		row.Pass(t.manifest)
+	}
+	return row
 }
 
+// plannedEndLocked is where the next gathering begins.
 func (s *shard) plannedEndLocked() stream.SequenceNumber {
 	if n := len(s.outstanding); n > 0 {
 		return s.outstanding[n-1].manifest.Next
@@ -149,58 +163,134 @@ func (s *shard) signal() {
 	}
 }
 
-// plan makes the buffer's content a durable manifest, and a task of it. The buffer is empty of memory afterwards. After
-// an error the worker must begin again at plannedEnd.
-func (s *shard) plan(ctx context.Context, b *buffer) (*task, error) {
+// plan makes what lanes hold durable manifests, and tasks of them. It takes over what the lanes keep, which the caller
+// then removes. After an error the worker must begin again.
+func (s *shard) plan(ctx context.Context, g *gathering, lanes []*lane) ([]*task, error) {
+	tasks, err := s.draft(ctx, g, lanes)
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range lanes {
+		part := &tasks[i/maxParts].parts[i%maxParts]
+		part.kept, l.kept = l.kept, kept{budget: l.kept.budget, full: true}
+	}
+	err = s.stage(ctx, g, tasks)
+	if err == nil {
+		err = s.adoptPlan(ctx, g, tasks)
+	}
+	if err != nil {
+		for _, t := range tasks {
+			t.dropKept()
+		}
+		return nil, err
+	}
+	return tasks, nil
+}
+
+// draft makes a plan that is not durable yet.
+func (s *shard) draft(ctx context.Context, g *gathering, lanes []*lane) ([]*task, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.mayPlan(ctx, g); err != nil {
+		return nil, err
+	}
+	return s.manifests(g, lanes), nil
+}
+
+// mayPlan reports whether what is gathered follows on what is planned. The caller holds mu.
+func (s *shard) mayPlan(ctx context.Context, g *gathering) error {
+	if err := s.resync(ctx); err != nil {
+		return err
+	}
+	if g.start != s.plannedEndLocked() {
+		return fault.New(fault.Unavailable, "delivery.plan", s.d.name,
+			"%s: what is gathered begins at %s and not where the last plan ends: a write has happened after all", s.ref, g.start)
+	}
+	if g.dest.number < s.row.LastVersion {
+		return fault.New(fault.Unavailable, "delivery.plan", s.d.name,
+			"%s: version %d of the definition is not known here yet", s.ref, s.row.LastVersion)
+	}
+	return nil
+}
+
+// adoptPlan makes the plan durable.
+func (s *shard) adoptPlan(ctx context.Context, g *gathering, tasks []*task) error {
 	e := s.d.engine
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.resync(ctx); err != nil {
-		return nil, err
+	if err := s.mayPlan(ctx, g); err != nil {
+		return err
 	}
-	if b.start != s.plannedEndLocked() {
-		return nil, fault.New(fault.Unavailable, "delivery.plan", s.d.name,
-			"%s: the buffer begins at %s and not where the last plan ends: a write has happened after all", s.ref, b.start)
-	}
-	if b.dest.number < s.row.LastVersion {
-		return nil, fault.New(fault.Unavailable, "delivery.plan", s.d.name,
-			"%s: version %d of the definition is not known here yet", s.ref, s.row.LastVersion)
-	}
-	now := e.opts.Now()
-	m := s.manifest(b, s.d.nextID(now, s.row.LastID), now)
 	row := s.nextRow()
-	row.LastID, row.LastStamp, row.LastVersion = m.Ordinal, m.Stamp, b.dest.number
-
+	row.LastVersion = g.dest.number
+	change := &journal.Change{}
+	for _, t := range tasks {
+		change.Plan = append(change.Plan, t.manifest)
+		row.LastID = max(row.LastID, t.lastID)
+		for i := range t.manifest.Parts {
+			if p := &t.manifest.Parts[i]; p.Stamp.After(row.LastStamp) {
+				row.LastStamp = p.Stamp
+			}
+		}
+	}
+	change.Rows = []journal.Row{row}
 	e.opts.Failpoint("plan-before")
-	if err := s.write(ctx, &journal.Change{Rows: []journal.Row{row}, Plan: []*journal.Manifest{m}}); err != nil {
-		return nil, err
+	if err := s.write(ctx, change); err != nil {
+		return err
 	}
 	e.opts.Failpoint("plan-after")
 	s.row = row
-	t := newTask(s, m)
-	t.kept, b.kept = b.kept, kept{budget: b.kept.budget, full: true}
-	s.outstanding = append(s.outstanding, t)
-	return t, nil
+	s.outstanding = append(s.outstanding, tasks...)
+	g.start, g.expired, g.dropped, g.gap = tasks[len(tasks)-1].manifest.Next, 0, 0, false
+	return nil
 }
 
-func (s *shard) manifest(b *buffer, id objectkey.ID, now time.Time) *journal.Manifest {
-	random := s.d.engine.opts.IDs
-	// Stamps never fall within a shard, though a clock may: keys sort by them first.
-	stamp := s.row.LastStamp
-	if oldest := time.UnixMilli(b.oldest).UTC(); b.records > 0 && oldest.After(stamp) {
-		stamp = oldest
+// manifests makes the plan of lanes: one manifest for each maxParts of them. All but the last leave the checkpoint where
+// it is.
+func (s *shard) manifests(g *gathering, lanes []*lane) []*task {
+	random, now := s.d.engine.opts.IDs, s.d.engine.opts.Now()
+	last, all := s.row.LastID, lanes
+	next := func() objectkey.ID {
+		id := s.d.nextID(now, last)
+		last = uint64(id)
+		return id
 	}
-	m := &journal.Manifest{
-		ID: id.UUID(random), Ordinal: uint64(id), Key: s.row.Key, Delivery: s.d.name, Version: b.dest.version,
-		Bucket: b.dest.bucket, First: b.first, Last: b.last, Next: b.next,
-		Records: b.records, Bytes: b.bytes, Expired: b.expired,
-		Compression: b.dest.compression, Level: b.dest.level, Delimiter: b.dest.delimiter,
-		Stamp: stamp, Planned: now.UTC(),
+	var tasks []*task
+	for first := true; first || len(lanes) > 0; first = false {
+		n := min(len(lanes), maxParts)
+		m := &journal.Manifest{Key: s.row.Key, Delivery: s.d.name, Version: g.dest.version, Planned: now.UTC(),
+			Next: g.start, Through: g.next}
+		if g.dest.processing != nil {
+			m.Recipe = g.dest.processing.text
+		}
+		for _, l := range lanes[:n] {
+			id := next()
+			if m.Ordinal == 0 {
+				m.Ordinal = uint64(id)
+			}
+			m.Parts = append(m.Parts, g.dest.part(l, id, s.stamp(l), random))
+		}
+		if m.Ordinal == 0 {
+			m.Ordinal = uint64(next())
+		}
+		if lanes = lanes[n:]; len(lanes) == 0 {
+			m.Next, m.Expired, m.Dropped = g.low(all), g.expired, g.dropped
+		}
+		t := newTask(s, m)
+		t.lastID = last
+		tasks = append(tasks, t)
 	}
-	if m.Records > 0 {
-		m.ObjectKey = b.dest.key(stamp, m.ID, random)
+	return tasks
+}
+
+// stamp is the time that a lane's key shows. Where there is one lane, it never falls within a shard, though a clock may:
+// keys sort by it first. In several lanes the time of one says nothing of another's.
+func (s *shard) stamp(l *lane) time.Time {
+	oldest := time.UnixMilli(l.oldest).UTC()
+	if l.name.IsZero() && oldest.Before(s.row.LastStamp) {
+		return s.row.LastStamp
 	}
-	return m
+	return oldest
 }
 
 func (s *shard) nextRow() journal.Row {
@@ -273,8 +363,7 @@ func (s *shard) adopt(row journal.Row, manifests []*journal.Manifest) {
 			s.outstanding = append(s.outstanding, before[i])
 			continue
 		}
-		t := newTask(s, m)
-		t.mayExist = true
+		t := foundTask(s, m)
 		s.outstanding = append(s.outstanding, t)
 		s.d.engine.putter.submit(t)
 	}
@@ -316,7 +405,7 @@ func (s *shard) commit(ctx context.Context) error {
 	row := s.nextRow()
 	change := &journal.Change{}
 	for _, t := range s.outstanding[:n] {
-		row.Checkpoint = t.manifest.Next
+		row.Pass(t.manifest)
 		row.Counts = row.Counts.Add(t.result.counts())
 		change.Remove = append(change.Remove, t.manifest)
 	}
@@ -328,8 +417,10 @@ func (s *shard) commit(ctx context.Context) error {
 	e.opts.Failpoint("commit-after")
 	s.row = row
 	for _, t := range s.outstanding[:n] {
-		e.opts.Log.Debug("delivered", "deliveryStream", s.d.name, "bucket", t.manifest.Bucket, "key", t.manifest.ObjectKey,
-			"records", t.result.delivered)
+		for i := range t.manifest.Parts {
+			p := &t.manifest.Parts[i]
+			e.opts.Log.Debug("delivered", "deliveryStream", s.d.name, "bucket", p.Bucket, "key", p.ObjectKey, "outputs", p.Outputs)
+		}
 	}
 	s.outstanding = slices.Delete(s.outstanding, 0, n)
 	e.opts.Source.Hold(s.d.holder(), s.ref, row.Checkpoint)

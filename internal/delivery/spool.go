@@ -28,8 +28,8 @@ type spoolFile struct {
 
 // run is a stretch of a file. Whoever has it releases it once.
 type run struct {
-	file   *spoolFile
-	at, n  int64
+	file  *spoolFile
+	at, n int64
 	owner *spools
 }
 

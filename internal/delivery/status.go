@@ -18,16 +18,16 @@ type gauges struct {
 	bufferedSince   atomic.Int64 // arrival of the oldest, milliseconds; 0: none
 }
 
-func (g *gauges) buffered(b *buffer) {
+func (g *gauges) buffered(b *gathering) {
 	if b == nil {
 		g.bufferedRecords.Store(0)
 		g.bufferedBytes.Store(0)
 		g.bufferedSince.Store(0)
 		return
 	}
-	g.bufferedRecords.Store(b.records + b.expired)
+	g.bufferedRecords.Store(b.records + b.expired + b.dropped)
 	g.bufferedBytes.Store(b.bytes)
-	g.bufferedSince.Store(b.oldest)
+	g.bufferedSince.Store(b.oldest())
 }
 
 // Metrics is a snapshot of the engine.
@@ -118,8 +118,10 @@ func (d *delivery) metrics(ctx context.Context) DeliveryMetrics {
 func (s *shard) oldest() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.outstanding) > 0 {
-		return s.outstanding[0].manifest.Stamp
+	for _, t := range s.outstanding {
+		if len(t.manifest.Parts) > 0 {
+			return t.manifest.Parts[0].Stamp
+		}
 	}
 	if ms := s.gauges.bufferedSince.Load(); ms != 0 {
 		return time.UnixMilli(ms)

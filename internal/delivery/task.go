@@ -16,54 +16,112 @@ import (
 	"millrace/internal/stream"
 )
 
-// Metadata of every object that delivery writes (x-amz-meta-…): which manifest it fulfils, and with how many records.
+// Metadata of every object that delivery writes (x-amz-meta-…): which plan it fulfils, how many records it holds, and
+// which stretch of which shard.
 const (
 	metaManifest = "millrace-manifest"
 	metaRecords  = "millrace-records"
+	metaShard    = "millrace-shard"
+	metaFirst    = "millrace-first"
+	metaLast     = "millrace-last"
 )
 
-// task is a manifest on its way to its object. One goroutine at a time works on it: the worker that planned it, then
+// task is a manifest on its way to its objects. One goroutine at a time works on it: the worker that planned it, then
 // putters.
 type task struct {
 	shard    *shard
 	manifest *journal.Manifest
-	kept     kept
+	parts    []partState // of the manifest's
+	lastID   uint64      // the newest id in it
 	failures int
-	// mayExist is set when an earlier attempt, of this process or another, may have stored the object.
-	mayExist bool
 	// Guarded by shard.mu:
 	stored   bool
 	result   counted
 	reloaded *journal.Manifest // what the journal holds, when it may differ from manifest
 }
 
-func newTask(s *shard, m *journal.Manifest) *task {
-	return &task{shard: s, manifest: m, kept: kept{budget: &s.d.engine.budget, full: true}}
+// partState is how far a part is.
+type partState struct {
+	kept kept
+	// mayExist is set when an earlier attempt, of this process or another, may have stored the object.
+	mayExist bool
+	done     bool
+	result   counted
 }
 
-// counted is what became of a manifest's records.
+func newTask(s *shard, m *journal.Manifest) *task {
+	t := &task{shard: s, manifest: m, parts: make([]partState, len(m.Parts))}
+	for i := range t.parts {
+		t.parts[i].kept = kept{budget: &s.d.engine.budget, full: true}
+	}
+	return t
+}
+
+// found makes a task of a manifest that another process, or an earlier life of this one, may have worked on.
+func foundTask(s *shard, m *journal.Manifest) *task {
+	t := newTask(s, m)
+	for i := range t.parts {
+		t.parts[i].mayExist = true
+	}
+	return t
+}
+
+// bucket is where the task's objects go.
+func (t *task) bucket() string {
+	if len(t.manifest.Parts) == 0 {
+		return ""
+	}
+	return t.manifest.Parts[0].Bucket
+}
+
+func (t *task) dropKept() {
+	for i := range t.parts {
+		t.parts[i].kept.drop()
+	}
+}
+
+// yield gives memory back that others may need, while the task waits for another try.
+func (t *task) yield() {
+	for i := range t.parts {
+		t.parts[i].kept.yield()
+	}
+}
+
+// counted is what became of records.
 type counted struct {
-	delivered int64
-	expired   int64
-	discarded int64
-	bytes     int64
-	object    bool
+	delivered    int64
+	deadLettered int64
+	dropped      int64
+	expired      int64
+	discarded    int64
+	outputs      int64 // delivered
+	bytes        int64 // delivered
+	objects      int64
+	errorObjects int64
+}
+
+func (c counted) plus(d counted) counted {
+	return counted{c.delivered + d.delivered, c.deadLettered + d.deadLettered, c.dropped + d.dropped, c.expired + d.expired,
+		c.discarded + d.discarded, c.outputs + d.outputs, c.bytes + d.bytes, c.objects + d.objects, c.errorObjects + d.errorObjects}
 }
 
 func (c counted) counts() journal.Counts {
-	counts := journal.Counts{Delivered: c.delivered, DeliveredBytes: c.bytes, Expired: c.expired,
-		Discarded: c.discarded}
-	if c.object {
-		counts.Objects = 1
+	return journal.Counts{Delivered: c.delivered, DeadLettered: c.deadLettered, Dropped: c.dropped, Expired: c.expired,
+		Discarded: c.discarded, DeliveredBytes: c.bytes, Outputs: c.outputs, Objects: c.objects, ErrorObjects: c.errorObjects}
+}
+
+// planned is what a part counts for when its object holds all that was planned.
+func planned(p *journal.Part) counted {
+	switch {
+	case p.Outputs == 0:
+		return counted{}
+	case p.Format == journal.Errors:
+		return counted{deadLettered: p.Records, errorObjects: 1}
 	}
-	return counts
+	return counted{delivered: p.Records, outputs: p.Outputs, bytes: p.Bytes, objects: 1}
 }
 
-func planned(m *journal.Manifest) counted {
-	return counted{delivered: m.Records, expired: m.Expired, bytes: m.Bytes, object: m.Records > 0}
-}
-
-// run takes the task as far as it goes: puts the object, unless it is there already, and commits.
+// run takes the task as far as it goes: puts the objects, unless they are there already, and commits.
 func (t *task) run(ctx context.Context) error {
 	if err := t.shard.refresh(ctx, t); err != nil {
 		return err
@@ -72,30 +130,66 @@ func (t *task) run(ctx context.Context) error {
 		return t.shard.settle(ctx, t, t.result)
 	}
 	if commitBeforePut {
-		if err := t.shard.settle(ctx, t, planned(t.manifest)); err != nil {
-			return err
-		}
-		_, err := t.put(ctx)
-		return err
+		return t.runFaulty(ctx)
 	}
-	result, err := t.store(ctx)
-	if err != nil {
+	if err := t.storeAll(ctx); err != nil {
 		return t.resolve(ctx, err)
 	}
-	t.kept.drop()
+	t.dropKept()
+	result := counted{expired: t.manifest.Expired, dropped: t.manifest.Dropped}
+	for i := range t.parts {
+		result = result.plus(t.parts[i].result)
+	}
 	return t.shard.settle(ctx, t, result)
 }
+
+func (t *task) runFaulty(ctx context.Context) error {
+	result := counted{expired: t.manifest.Expired, dropped: t.manifest.Dropped}
+	for i := range t.manifest.Parts {
+		result = result.plus(planned(&t.manifest.Parts[i]))
+	}
+	if err := t.shard.settle(ctx, t, result); err != nil {
+		return err
+	}
+	return t.storeAll(ctx)
+}
+
+// storeAll makes sure that every part's object is in its bucket.
+func (t *task) storeAll(ctx context.Context) error {
+	for i := range t.parts {
+		if t.parts[i].done {
+			continue
+		}
+		result, err := t.store(ctx, i)
+		if err != nil {
+			return partError{i, err}
+		}
+		t.parts[i].done, t.parts[i].result = true, result
+		t.parts[i].kept.drop()
+	}
+	return nil
+}
+
+// partError tells which part an error is of.
+type partError struct {
+	part int
+	err  error
+}
+
+func (e partError) Error() string { return e.err.Error() }
+func (e partError) Unwrap() error { return e.err }
 
 // resolve changes the plan when the same plan can't succeed; it returns the error that makes the putter try again.
 func (t *task) resolve(ctx context.Context, err error) error {
 	var sink sinkError
 	var conflict *conflictError
+	var part partError
 	var replanErr error
 	switch {
-	case errors.As(err, &sink):
+	case errors.As(err, &sink), !errors.As(err, &part):
 		return err
 	case errors.As(err, &conflict) && conflict.neverPut:
-		replanErr = t.rename(ctx)
+		replanErr = t.rename(ctx, part.part)
 	case errors.Is(err, errDiffers), fault.Is(err, fault.NotFound):
 		replanErr = t.amend(ctx)
 	}
@@ -105,15 +199,28 @@ func (t *task) resolve(ctx context.Context, err error) error {
 	return err
 }
 
-// rename plans another key for the same records. It is safe only when nobody has ever tried to put this manifest, and
+// edit gives a copy of the manifest that may be changed.
+func (t *task) edit() *journal.Manifest {
+	m := *t.manifest
+	m.Parts = append([]journal.Part(nil), m.Parts...)
+	return &m
+}
+
+// rename plans another key for the same records. It is safe only when nobody has ever tried to put this part, and
 // refused for a good reason otherwise: an object that was put and then replaced by somebody would be put twice. The
 // ordinal stays, so that the order of keys and manifests does; the random part of the UUID changes.
-func (t *task) rename(ctx context.Context) error {
-	m := *t.manifest
-	m.ID = objectkey.ID(m.Ordinal).UUID(t.shard.d.engine.opts.IDs)
-	at := strings.LastIndex(m.ObjectKey, t.manifest.ID)
-	m.ObjectKey = m.ObjectKey[:at] + m.ID + m.ObjectKey[at+len(m.ID):]
-	return t.shard.replan(ctx, t, &m)
+func (t *task) rename(ctx context.Context, part int) error {
+	m := t.edit()
+	p := &m.Parts[part]
+	old := p.ID
+	id, err := objectkey.ParseID(old)
+	if err != nil {
+		return err
+	}
+	p.ID = id.UUID(t.shard.d.engine.opts.IDs)
+	at := strings.LastIndex(p.ObjectKey, old)
+	p.ObjectKey = p.ObjectKey[:at] + p.ID + p.ObjectKey[at+len(p.ID):]
+	return t.shard.replan(ctx, t, m)
 }
 
 func (t *task) isStored() bool {
@@ -122,126 +229,243 @@ func (t *task) isStored() bool {
 	return t.stored
 }
 
-// store makes sure that the object is in the bucket.
-func (t *task) store(ctx context.Context) (counted, error) {
-	if t.manifest.Records == 0 {
-		return planned(t.manifest), nil
+// store makes sure that a part's object is in the bucket.
+func (t *task) store(ctx context.Context, part int) (counted, error) {
+	p, st := &t.manifest.Parts[part], &t.parts[part]
+	if p.Outputs == 0 {
+		return counted{}, nil
 	}
-	if t.mayExist {
+	if st.mayExist {
 		t.shard.d.engine.opts.Failpoint("recover-head")
-		result, found, err := t.head(ctx)
+		result, found, err := t.head(ctx, p)
 		if err != nil || found {
 			return result, err
 		}
 	}
-	return t.put(ctx)
+	return t.put(ctx, part)
 }
 
-// head looks for the object. found tells that it is there and ours.
-func (t *task) head(ctx context.Context) (result counted, found bool, err error) {
-	m := t.manifest
-	info, err := t.shard.d.engine.opts.Sink.Head(ctx, m.Bucket, m.ObjectKey)
+// head looks for a part's object. found tells that it is there and ours.
+func (t *task) head(ctx context.Context, p *journal.Part) (result counted, found bool, err error) {
+	info, err := t.shard.d.engine.opts.Sink.Head(ctx, p.Bucket, p.ObjectKey)
 	switch {
 	case fault.Is(err, fault.NotFound) && !missingBucket(err):
 		return counted{}, false, nil
 	case err != nil:
 		return counted{}, false, sinkError{err}
-	case info.Metadata[metaManifest] != m.ID:
-		return counted{}, false, &conflictError{bucket: m.Bucket, key: m.ObjectKey, manifest: m.ID}
+	case info.Metadata[metaManifest] != p.ID:
+		return counted{}, false, &conflictError{bucket: p.Bucket, key: p.ObjectKey, manifest: p.ID}
 	}
-	result = planned(m)
-	if n, err := strconv.ParseInt(info.Metadata[metaRecords], 10, 64); err == nil && n != m.Records {
+	result = planned(p)
+	if n, err := strconv.ParseInt(info.Metadata[metaRecords], 10, 64); err == nil && n != p.Records {
 		// It was stored before some of its records expired and the plan was amended.
-		result.expired -= n - result.delivered
-		result.delivered = n
+		more := n - p.Records
+		result.expired -= more
+		if p.Format == journal.Errors {
+			result.deadLettered += more
+		} else {
+			result.delivered += more
+		}
 	}
 	return result, true, nil
 }
 
-// put encodes the records into the object. That the key exists is success when the object is ours.
-func (t *task) put(ctx context.Context) (counted, error) {
-	e, m := t.shard.d.engine, t.manifest
+// put encodes the outputs into the object. That the key exists is success when the object is ours.
+func (t *task) put(ctx context.Context, part int) (counted, error) {
+	e, p, st := t.shard.d.engine, &t.manifest.Parts[part], &t.parts[part]
+	if err := t.gatherAgain(ctx, part); err != nil {
+		return counted{}, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stall := newStall(cancel)
 	defer stall.stop()
-	enc := e.newEncoder(ctx, m, &t.kept)
+	enc, err := t.shard.d.newEncoder(ctx, t.manifest, p, &st.kept)
+	if err != nil {
+		return counted{}, err
+	}
 	defer enc.close()
 
 	e.opts.Failpoint("put-before")
-	_, err := e.opts.Sink.Put(ctx, m.Bucket, m.ObjectKey, stall.watch(enc), size(m), putOptions(m))
+	_, err = e.opts.Sink.Put(ctx, p.Bucket, p.ObjectKey, stall.watch(enc), size(p), object.PutOptions{Attributes: attributes(t.manifest, p),
+		Conditions: object.Conditions{IfNoneMatch: "*"}})
 	if err == nil {
 		e.opts.Failpoint("put-after")
-		return planned(m), nil
+		return planned(p), nil
 	}
 	if enc.err != nil && enc.err != io.EOF && ctx.Err() == nil {
 		return counted{}, enc.err // the body, and not the store, ended the put
 	}
-	first := !t.mayExist
+	first := !st.mayExist
 	if !fault.Is(err, fault.PreconditionFailed) {
 		// A store that keeps its contract has stored nothing; one across a network may have.
-		t.mayExist = t.mayExist || !missingBucket(err)
+		st.mayExist = st.mayExist || !missingBucket(err)
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
 		return counted{}, sinkError{err}
 	}
-	result, found, err := t.head(ctx)
+	result, found, err := t.head(ctx, p)
 	var conflict *conflictError
 	if errors.As(err, &conflict) {
 		conflict.neverPut = first
 	}
 	if err == nil && !found {
-		err = sinkError{fault.New(fault.Unavailable, "delivery.put", m.ObjectKey, "the key existed, and now it does not")}
+		err = sinkError{fault.New(fault.Unavailable, "delivery.put", p.ObjectKey, "the key existed, and now it does not")}
 	}
 	return result, err
 }
 
-func putOptions(m *journal.Manifest) object.PutOptions {
-	opts := object.PutOptions{Conditions: object.Conditions{IfNoneMatch: "*"}}
-	opts.ContentType = "application/octet-stream"
-	if m.Compression == journal.Gzip {
-		opts.ContentEncoding = "gzip"
+// attributes are what an object says of itself.
+func attributes(m *journal.Manifest, p *journal.Part) object.Attributes {
+	a := object.Attributes{ContentType: "application/octet-stream"}
+	if p.Compression == journal.Gzip {
+		a.ContentEncoding = "gzip"
 	}
-	opts.Metadata = map[string]string{metaManifest: m.ID, metaRecords: strconv.FormatInt(m.Records, 10)}
-	return opts
+	a.Metadata = map[string]string{metaManifest: p.ID, metaRecords: strconv.FormatInt(p.Records, 10),
+		metaShard: stream.ShardID(m.Key.Shard.Shard), metaFirst: p.First.String(), metaLast: p.Last.String()}
+	return a
+}
+
+// gatherAgain brings the outputs of all parts that are to be put, when they lie in lanes and are not at hand: reading
+// and processing the range once for all of them.
+func (t *task) gatherAgain(ctx context.Context, part int) error {
+	p := &t.manifest.Parts[part]
+	if p.Lane.IsZero() || !t.parts[part].kept.full {
+		return nil
+	}
+	for i := range t.parts {
+		if st := &t.parts[i]; !st.done && st.kept.full {
+			st.kept.drop()
+			st.kept = kept{budget: st.kept.budget, spools: &t.shard.d.engine.spools}
+		}
+	}
+	err := t.survey(ctx, func(i int, o *output) error {
+		p, st := &t.manifest.Parts[i], &t.parts[i]
+		if st.done || st.kept.outputs == p.Outputs {
+			return nil
+		}
+		if framed(p.Format) {
+			return st.kept.frame(o)
+		}
+		return st.kept.text(o, p.Delimiter)
+	})
+	if err != nil {
+		t.dropKept()
+		return err
+	}
+	for i := range t.parts {
+		if st := &t.parts[i]; !st.done && st.kept.outputs != t.manifest.Parts[i].Outputs {
+			t.dropKept()
+			return errDiffers
+		}
+	}
+	return nil
+}
+
+// survey reads the range of the parts that are not stored yet, and processes it again; visit is told of every output that
+// belongs to one of the parts.
+func (t *task) survey(ctx context.Context, visit func(part int, o *output) error) error {
+	processing, err := t.shard.d.processing(t.manifest)
+	if err != nil {
+		return err
+	}
+	byKey := map[string]int{}
+	var from, to stream.SequenceNumber
+	for i := range t.manifest.Parts {
+		p := &t.manifest.Parts[i]
+		if t.parts[i].done || p.Outputs == 0 {
+			continue
+		}
+		if len(byKey) == 0 || p.First.Before(from) {
+			from = p.First
+		}
+		if to.Before(p.Last) {
+			to = p.Last
+		}
+		byKey[string(appendLaneKey(nil, p.Lane))] = i
+	}
+	if len(byKey) == 0 {
+		return nil
+	}
+	var s scratch
+	return t.shard.each(ctx, from, to, func(r *stream.Record) error {
+		return processing.each(r, &s, func(key []byte, o *output) error {
+			i, ok := byKey[string(key)]
+			if !ok {
+				return nil
+			}
+			if p := &t.manifest.Parts[i]; o.sequence.Before(p.First) || p.Last.Before(o.sequence) {
+				return nil
+			}
+			return visit(i, o)
+		})
+	})
+}
+
+// each reads the records of the shard that are still there, from a place to another.
+func (s *shard) each(ctx context.Context, from, to stream.SequenceNumber, visit func(r *stream.Record) error) error {
+	e := s.d.engine
+	batch, err := e.batches.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.batches.give(batch)
+	for at := from; !to.Before(at); at = batch.Next {
+		err := e.opts.Source.Read(ctx, stream.ReadRequest{Shard: s.ref, From: at, MaxRecords: readBatchRecords,
+			MaxBytes: readBatchBytes, Held: true}, batch)
+		if fault.Is(err, fault.NotFound) && s.gone() {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read again: %w", err)
+		}
+		if len(batch.Records) == 0 {
+			return nil
+		}
+		for i := range batch.Records {
+			if r := &batch.Records[i]; !to.Before(r.Sequence) {
+				if err := visit(r); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // amend finds out which planned records are still there and stores the plan anew under the same id and key: an object
 // that an earlier attempt stored is found by its metadata, with the number of records that it holds.
 func (t *task) amend(ctx context.Context) error {
 	e := t.shard.d.engine
-	t.kept.drop()
-	m := *t.manifest
-	total := m.Records + m.Expired
-	m.Records, m.Bytes = 0, 0
-	var batch stream.Batch
-	for at := m.First; !m.Last.Before(at); at = batch.Next {
-		err := e.opts.Source.Read(ctx, stream.ReadRequest{Shard: m.Key.Shard, From: at, MaxRecords: readBatchRecords,
-			MaxBytes: readBatchBytes, Held: true}, &batch)
-		if fault.Is(err, fault.NotFound) && t.shard.gone() {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		if len(batch.Records) == 0 {
-			break
-		}
-		for i := range batch.Records {
-			if r := &batch.Records[i]; !m.Last.Before(r.Sequence) {
-				if m.Records == 0 {
-					m.First = r.Sequence
-				}
-				m.Records++
-				m.Bytes += int64(len(r.Data))
-			}
+	t.dropKept()
+	m := t.edit()
+	before := m.Records()
+	for i := range m.Parts {
+		if p := &m.Parts[i]; !t.parts[i].done {
+			p.Records, p.Outputs, p.Bytes = 0, 0, 0
 		}
 	}
-	m.Expired = total - m.Records
+	err := t.survey(ctx, func(i int, o *output) error {
+		p := &m.Parts[i]
+		if p.Outputs == 0 {
+			p.First = o.sequence
+		}
+		p.Outputs++
+		p.Bytes += int64(len(o.data))
+		if o.first {
+			p.Records++
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	gone := before - m.Records()
+	m.Expired += gone
 	e.opts.Log.Error("planned records expired before they were delivered", "deliveryStream", m.Delivery,
-		"shard", m.Key.Shard.String(), "records", m.Expired-t.manifest.Expired)
-	return t.shard.replan(ctx, t, &m)
+		"shard", m.Key.Shard.String(), "records", gone)
+	return t.shard.replan(ctx, t, m)
 }
 
 // sinkError is an error of the bucket's store: it slows down all that goes to the bucket.
@@ -259,7 +483,7 @@ func missingBucket(err error) bool {
 // conflictError: the planned key holds an object that is not ours.
 type conflictError struct {
 	bucket, key, manifest string
-	// neverPut is set when this was the first attempt ever to put the manifest.
+	// neverPut is set when this was the first attempt ever to put the part.
 	neverPut bool
 }
 
@@ -295,15 +519,23 @@ func (w *watched) Read(p []byte) (int, error) {
 }
 
 // outcome tells what became of a task that nobody works on any more: an object that is there was delivered, the
-// records of any other plan are discarded.
+// records of any other part are discarded.
 func (t *task) outcome(ctx context.Context) counted {
 	if t.isStored() {
 		return t.result
 	}
-	if t.manifest.Records > 0 {
-		if result, found, err := t.head(ctx); err == nil && found {
-			return result
+	result := counted{expired: t.manifest.Expired, dropped: t.manifest.Dropped}
+	for i := range t.manifest.Parts {
+		p := &t.manifest.Parts[i]
+		part := counted{discarded: p.Records}
+		if t.parts[i].done {
+			part = t.parts[i].result
+		} else if p.Outputs > 0 {
+			if there, found, err := t.head(ctx, p); err == nil && found {
+				part = there
+			}
 		}
+		result = result.plus(part)
 	}
-	return counted{expired: t.manifest.Expired, discarded: t.manifest.Records}
+	return result
 }

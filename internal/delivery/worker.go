@@ -5,17 +5,23 @@ import (
 	"errors"
 	"time"
 
+	"millrace/internal/delivery/journal"
 	"millrace/internal/fault"
 	"millrace/internal/stream"
 )
 
 // worker reads one shard and plans. It is the one goroutine that belongs to the shard.
 type worker struct {
-	s     *shard
-	next  stream.SequenceNumber
-	buf   *buffer // nil: nothing gathered
-	atTip bool
-	ended bool
+	s        *shard
+	next     stream.SequenceNumber
+	gathered *gathering                       // nil: nothing gathered
+	ahead    map[string]stream.SequenceNumber // by lane: what lies before it was delivered ahead of the checkpoint
+	dropped  stream.SequenceNumber            // the same of records without outputs
+	scratch  scratch
+	atTip    bool
+	ended    bool
+	// cramped is set after the spool had no room: what can't be made again leaves at once, in small objects.
+	cramped bool
 }
 
 // errDrained ends a worker whose shard has nothing more to give.
@@ -27,7 +33,7 @@ func (w *worker) run(ctx, plans context.Context) {
 	if err := w.s.await(ctx, 0); err != nil { // what an earlier process planned comes first
 		return
 	}
-	w.next = w.s.plannedEnd()
+	w.begin()
 	var failures int
 	for ctx.Err() == nil {
 		err := w.turn(ctx)
@@ -60,15 +66,21 @@ func (w *worker) leave(plans context.Context) {
 		// finds all in the bucket. A batch that can't be read now is the next process's.
 		_, _ = w.read(plans)
 	}
-	if w.buf == nil {
+	if w.gathered == nil {
 		return
 	}
-	if plans.Err() == nil && !w.buf.empty() && w.room() {
-		if t, err := w.s.plan(plans, w.buf); err == nil {
-			w.s.d.engine.putter.submit(t)
+	if plans.Err() == nil && !w.gathered.empty() && w.room() {
+		if tasks, err := w.s.plan(plans, w.gathered, w.gathered.lanes); err == nil {
+			w.submit(tasks)
 		}
 	}
 	w.drop()
+}
+
+func (w *worker) submit(tasks []*task) {
+	for _, t := range tasks {
+		w.s.d.engine.putter.submit(t)
+	}
 }
 
 // room reports whether another manifest may be outstanding.
@@ -79,24 +91,51 @@ func (w *worker) room() bool {
 }
 
 func (w *worker) drop() {
-	if w.buf != nil {
-		w.buf.close()
-		w.buf = nil
+	if w.gathered != nil {
+		w.release(w.gathered.lanes)
+		w.gathered.close()
+		w.gathered = nil
 	}
 	w.s.gauges.buffered(nil)
 }
 
-// restart forgets what is buffered and begins after the last plan.
+// release counts partitions that gather no more.
+func (w *worker) release(lanes []*lane) {
+	for _, l := range lanes {
+		if l.partition() {
+			w.s.d.partitions.Add(-1)
+		}
+	}
+}
+
+// begin looks up where to read on: behind all that is planned, but for lanes that were planned further than others.
+func (w *worker) begin() {
+	row := w.s.planned()
+	w.next, w.ended = row.Checkpoint, false
+	w.ahead, w.dropped = nil, stream.SequenceNumber{}
+	for _, a := range row.Ahead {
+		if a.Lane == journal.DroppedLane {
+			w.dropped = a.Through
+			continue
+		}
+		if w.ahead == nil {
+			w.ahead = map[string]stream.SequenceNumber{}
+		}
+		w.ahead[a.Lane] = a.Through
+	}
+}
+
+// restart forgets what is gathered and begins after the last plan.
 func (w *worker) restart() {
 	w.drop()
-	w.next, w.ended = w.s.plannedEnd(), false
+	w.begin()
 }
 
 // turn flushes what is due, or reads, or waits for records.
 func (w *worker) turn(ctx context.Context) error {
 	now := w.s.d.engine.opts.Now()
-	if w.buf != nil && (w.buf.overdue() || w.atTip && w.buf.wait(now) == 0) {
-		return w.flush(ctx)
+	if w.gathered != nil && w.gathered.isDue(now, w.atTip) {
+		return w.flush(ctx, w.gathered.due(now, w.atTip))
 	}
 	n, err := w.read(ctx)
 	if err != nil {
@@ -116,18 +155,14 @@ func (w *worker) turn(ctx context.Context) error {
 
 // patience is how long the worker may do nothing.
 func (w *worker) patience() time.Duration {
-	if w.buf == nil {
+	if w.gathered == nil {
 		return idleWait
 	}
-	return w.buf.wait(w.s.d.engine.opts.Now())
+	return w.gathered.patience(w.s.d.engine.opts.Now())
 }
 
 func (w *worker) waitForRecords(ctx context.Context) error {
-	parent := ctx
-	if w.buf != nil {
-		parent = w.buf.age
-	}
-	limited, cancel := context.WithTimeout(parent, w.patience())
+	limited, cancel := context.WithTimeout(ctx, w.patience())
 	defer cancel()
 	err := w.s.d.engine.opts.Source.Wait(limited, w.s.ref, w.next)
 	if err == nil || limited.Err() != nil {
@@ -136,7 +171,7 @@ func (w *worker) waitForRecords(ctx context.Context) error {
 	return w.afterReadError(ctx, err)
 }
 
-// read adds a batch to the buffer, as far as it is not full.
+// read adds a batch to what is gathered, as far as nothing is full.
 func (w *worker) read(ctx context.Context) (n int, err error) {
 	e := w.s.d.engine
 	batch, err := e.batches.take(ctx)
@@ -145,72 +180,174 @@ func (w *worker) read(ctx context.Context) (n int, err error) {
 	}
 	defer e.batches.give(batch)
 	want := int64(readBatchBytes)
-	if w.buf != nil {
-		want = min(want, max(w.buf.dest.size-w.buf.bytes, 1))
+	if w.gathered != nil {
+		want = min(want, w.gathered.room())
 	}
 	err = e.opts.Source.Read(ctx, stream.ReadRequest{Shard: w.s.ref, From: w.next, MaxRecords: readBatchRecords,
 		MaxBytes: int(want), Held: true}, batch)
 	if err != nil {
 		return 0, err
 	}
-	return w.take(ctx, batch), nil
+	return w.take(ctx, batch)
 }
 
-// take moves records into the buffer until it is full; what is left of the batch is read again.
-func (w *worker) take(ctx context.Context, batch *stream.Batch) (n int) {
+// take gathers records until a lane is full; what is left of the batch is read again.
+func (w *worker) take(ctx context.Context, batch *stream.Batch) (n int, err error) {
 	w.atTip, w.ended = batch.MillisBehind == 0, batch.End
 	gap := batch.Skipped > 0 || !batch.Resumed.IsZero()
 	if len(batch.Records) == 0 && !gap {
 		w.atTip = true
-		return 0
+		return 0, nil
 	}
-	if w.buf == nil {
-		w.buf = newBuffer(w.s.reading, w.next, w.s.d.destination(), &w.s.d.engine.budget)
+	if w.gathered == nil {
+		w.gathered = newGathering(w.next, w.s.d.destination())
 	}
 	if gap {
 		w.expire(batch.Skipped, batch.Resumed)
 	}
 	for i := range batch.Records {
-		if w.buf.isFull() {
+		if w.isFull() {
 			break
 		}
-		w.buf.add(&batch.Records[i])
+		if err := w.gather(&batch.Records[i]); err != nil {
+			return n, err
+		}
 		n++
 	}
-	w.next = w.buf.next
+	w.next = w.gathered.next
 	w.s.sawTip(w.next)
-	w.s.gauges.buffered(w.buf)
-	return n
+	w.s.gauges.buffered(w.gathered)
+	return n, nil
+}
+
+func (w *worker) isFull() bool {
+	for _, l := range w.gathered.lanes {
+		if w.gathered.isFull(l) {
+			return true
+		}
+	}
+	return false
+}
+
+// gather processes a record and puts its outputs into their lanes.
+func (w *worker) gather(r *stream.Record) error {
+	g := w.gathered
+	outputs := 0
+	err := g.dest.processing.each(r, &w.scratch, func(key []byte, o *output) error {
+		outputs++
+		return w.put(key, o)
+	})
+	if err != nil {
+		return err
+	}
+	if outputs == 0 && !r.Sequence.Before(w.dropped) {
+		g.dropped++
+	}
+	g.next = r.Sequence.Next()
+	return nil
+}
+
+// put adds an output to its lane, unless that was delivered further than this already.
+func (w *worker) put(key []byte, o *output) error {
+	g := w.gathered
+	l := g.byKey[string(key)]
+	if l == nil {
+		var err error
+		if l, err = w.open(string(key), o); l == nil || err != nil {
+			return err
+		}
+	}
+	if o.sequence.Before(l.from) {
+		return nil
+	}
+	var err error
+	if framed(g.dest.formatOf(l.name)) {
+		err = l.kept.frame(o)
+	} else {
+		err = l.kept.text(o, g.dest.delimiter)
+	}
+	if err != nil {
+		if g.unrepeatable {
+			w.cramped = true
+			return err
+		}
+		w.s.d.engine.opts.Log.Warn("a partition can't be spooled; its records are read again when they are delivered",
+			"deliveryStream", w.s.d.name, "error", err)
+	}
+	g.count(l, o)
+	return nil
+}
+
+// open makes a lane; nil: the output was delivered already.
+func (w *worker) open(key string, o *output) (*lane, error) {
+	g, e := w.gathered, w.s.d.engine
+	name := laneOf(key)
+	var from stream.SequenceNumber
+	if len(w.ahead) > 0 {
+		if from = w.ahead[name.ID()]; o.sequence.Before(from) {
+			return nil, nil
+		}
+	}
+	if len(name.Keys) > 0 {
+		if w.s.d.partitions.Add(1) > int64(e.opts.ActivePartitions) {
+			w.s.d.partitions.Add(-1)
+			return w.exceeded(o), nil
+		}
+	}
+	k := kept{budget: &e.budget}
+	if g.dest.spools() && !w.cramped {
+		k.spools = &e.spools
+	}
+	k.force = w.cramped
+	return g.open(key, name, from, k), nil
+}
+
+// exceeded gives the lane of records whose partition would be one too many. Which these are depends on what else is
+// gathered, so that it can't be found out again.
+func (w *worker) exceeded(o *output) *lane {
+	g := w.gathered
+	key := string(appendErrorKey(nil, activePartitionExceeded))
+	g.unrepeatable = true
+	o.failure = &failure{Code: "DynamicPartitioning.ActivePartitionsLimitExceeded", Attempts: 1,
+		Message: "The number of active partitions has exceeded the limit"}
+	if l := g.byKey[key]; l != nil {
+		return l
+	}
+	return g.open(key, laneOf(key), stream.SequenceNumber{}, kept{budget: &w.s.d.engine.budget, spools: &w.s.d.engine.spools})
 }
 
 // expire counts records that were trimmed before they were read, as many as the source knows of, and goes on behind them.
 func (w *worker) expire(skipped int64, resumed stream.SequenceNumber) {
-	w.buf.gap = true
-	w.buf.expired += skipped
-	w.buf.next = resumed
+	w.gathered.gap = true
+	w.gathered.expired += skipped
+	w.gathered.next = resumed
 	w.s.d.engine.opts.Log.Error("records expired before they were delivered", "deliveryStream", w.s.d.name,
 		"shard", w.s.ref.String(), "records", skipped)
 }
 
-// flush plans the buffer, when the bound of outstanding manifests lets it. What comes meanwhile waits in the source.
-func (w *worker) flush(ctx context.Context) error {
+// flush plans lanes, when the bound of outstanding manifests lets it. What comes meanwhile waits in the source.
+func (w *worker) flush(ctx context.Context, lanes []*lane) error {
 	if err := w.s.await(ctx, maxOutstanding-1); err != nil {
 		return err
 	}
-	t, err := w.s.plan(ctx, w.buf)
+	tasks, err := w.s.plan(ctx, w.gathered, lanes)
 	if err != nil {
 		return err
 	}
-	w.next = t.manifest.Next
-	w.drop()
-	w.s.d.engine.putter.submit(t)
+	w.release(lanes)
+	w.gathered.remove(lanes)
+	w.next = w.gathered.next
+	if len(w.gathered.lanes) == 0 {
+		w.drop()
+	}
+	w.submit(tasks)
 	return nil
 }
 
 // finish ends a closed shard: flushes, waits for the commits, and marks it drained.
 func (w *worker) finish(ctx context.Context) error {
-	if w.buf != nil {
-		if err := w.flush(ctx); err != nil {
+	if w.gathered != nil {
+		if err := w.flush(ctx, w.gathered.lanes); err != nil {
 			return err
 		}
 		w.ended = false // the flush may have left records behind: look again
@@ -230,8 +367,8 @@ func (w *worker) afterReadError(ctx context.Context, err error) error {
 	if !fault.Is(err, fault.NotFound) || !w.s.gone() {
 		return err
 	}
-	if w.buf != nil && !w.buf.kept.full { // all of it is in memory
-		if err := w.flush(ctx); err != nil {
+	if w.gathered != nil && w.gathered.isKept() {
+		if err := w.flush(ctx, w.gathered.lanes); err != nil {
 			return err
 		}
 	}
@@ -265,7 +402,7 @@ func (s *shard) lost() int64 {
 	if !s.d.engine.dense {
 		return 0
 	}
-	return between(&s.row, s.row.Checkpoint, s.tip)
+	return unsettled(&s.row, s.tip)
 }
 
 // sleep waits, or until ctx ends.

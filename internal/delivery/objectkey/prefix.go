@@ -38,6 +38,7 @@ type prefixPart struct {
 	kind    partKind
 	text    string
 	pattern *Pattern
+	lambda  bool // of a partition key
 }
 
 type partKind uint8
@@ -119,7 +120,7 @@ func (p *Prefix) expr(body string) (prefixPart, error) {
 			return prefixPart{}, fmt.Errorf("the expression !{%s} names no key", body)
 		}
 		p.partition = true
-		return prefixPart{kind: partitionPart, text: value}, nil
+		return prefixPart{kind: partitionPart, text: value, lambda: namespace == "partitionKeyFromLambda"}, nil
 	}
 	return prefixPart{}, fmt.Errorf("the namespace %q of !{%s} is not one of timestamp, firehose, "+
 		"partitionKeyFromQuery, partitionKeyFromLambda", namespace, body)
@@ -134,9 +135,31 @@ func (p *Prefix) HasErrorType() bool { return p.errorType }
 // HasPartitionKeys reports whether the prefix holds partition keys.
 func (p *Prefix) HasPartitionKeys() bool { return p.partition }
 
+// PartitionKeys lists the partition keys in their order, each as often as the prefix has it.
+func (p *Prefix) PartitionKeys() []PartitionKey {
+	var all []PartitionKey
+	for i := range p.parts {
+		if part := &p.parts[i]; part.kind == partitionPart {
+			all = append(all, PartitionKey{part.text, part.lambda})
+		}
+	}
+	return all
+}
+
+// PartitionKey is one that a prefix asks for.
+type PartitionKey struct {
+	Name   string
+	Lambda bool // partitionKeyFromLambda; else partitionKeyFromQuery
+}
+
 // Append appends the prefix of an object whose time is t, already in its zone.
 func (p *Prefix) Append(dst []byte, t time.Time, random *ids.Source) []byte {
-	dst = p.appendParts(dst, t, random, "")
+	return p.AppendPartition(dst, t, random, nil)
+}
+
+// AppendPartition is Append with the values of PartitionKeys, in their order.
+func (p *Prefix) AppendPartition(dst []byte, t time.Time, random *ids.Source, values []string) []byte {
+	dst = p.appendParts(dst, t, random, "", values)
 	if !p.expression {
 		dst = datePath.Format(dst, t)
 	}
@@ -146,7 +169,7 @@ func (p *Prefix) Append(dst []byte, t time.Time, random *ids.Source) []byte {
 // AppendError appends the prefix of an error object. The receiver is the ErrorOutputPrefix, or the Prefix when that is
 // empty.
 func (p *Prefix) AppendError(dst []byte, t time.Time, random *ids.Source, errorType string) []byte {
-	dst = p.appendParts(dst, t, random, errorType)
+	dst = p.appendParts(dst, t, random, errorType, nil)
 	if !p.expression {
 		dst = append(append(dst, errorType...), '/')
 		dst = datePath.Format(dst, t)
@@ -154,7 +177,7 @@ func (p *Prefix) AppendError(dst []byte, t time.Time, random *ids.Source, errorT
 	return dst
 }
 
-func (p *Prefix) appendParts(dst []byte, t time.Time, random *ids.Source, errorType string) []byte {
+func (p *Prefix) appendParts(dst []byte, t time.Time, random *ids.Source, errorType string, values []string) []byte {
 	for i := range p.parts {
 		switch part := &p.parts[i]; part.kind {
 		case textPart:
@@ -166,7 +189,9 @@ func (p *Prefix) appendParts(dst []byte, t time.Time, random *ids.Source, errorT
 		case errorTypePart:
 			dst = append(dst, errorType...)
 		case partitionPart:
-			// Nothing: definitions with partition keys are refused until dynamic partitioning exists.
+			if len(values) > 0 {
+				dst, values = append(dst, values[0]...), values[1:]
+			}
 		}
 	}
 	return dst

@@ -3,6 +3,8 @@ package objectkey
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
+	"strings"
 	"time"
 
 	"millrace/internal/ids"
@@ -52,4 +54,14 @@ func (id ID) UUID(random *ids.Source) string {
 	hex.Encode(out[24:36], b[10:16])
 	out[8], out[13], out[18], out[23] = '-', '-', '-', '-'
 	return string(out[:])
+}
+
+// ParseID reads the id back from a UUID that it made.
+func ParseID(uuid string) (ID, error) {
+	var b [16]byte
+	if _, err := hex.Decode(b[:], []byte(strings.ReplaceAll(uuid, "-", ""))); err != nil || len(uuid) != 36 {
+		return 0, fmt.Errorf("%q is no UUID", uuid)
+	}
+	high := binary.BigEndian.Uint64(b[:])
+	return ID(high>>16<<12 | high&0xfff), nil
 }

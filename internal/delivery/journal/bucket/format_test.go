@@ -54,24 +54,38 @@ func TestSlotIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-// What version 1 of the format has written stays readable: testdata is never rewritten for a change, only added to.
-func TestVersion1IsReadable(t *testing.T) {
-	name := filepath.Join("testdata", "slot.v1")
-	if *rewrite {
-		if err := os.WriteFile(name, sample(t).encode(), 0o644); err != nil {
+// What earlier versions of the format have written stays readable, and is written again as it was: testdata is never rewritten
+// for a change, only added to.
+func TestEarlierVersionsAreReadable(t *testing.T) {
+	for _, file := range []string{"slot.v1", "slot.v2"} { // slots with manifests of version 1 and 2
+		name := filepath.Join("testdata", file)
+		if *rewrite && file == "slot.v2" {
+			if err := os.WriteFile(name, sample(t).encode(), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	text, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	have, err := decode(text, name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(have.encode(), sample(t).encode()) {
-		t.Errorf("got %+v", have)
+		have, err := decode(text, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(have.encode(), text) {
+			t.Errorf("%s is encoded differently", file)
+		}
+		want := sample(t)
+		for key, items := range want.manifests {
+			for i := range items {
+				if !reflect.DeepEqual(have.manifests[key][i].value, items[i].value) {
+					t.Errorf("%s: got %+v, want %+v", file, have.manifests[key][i].value, items[i].value)
+				}
+			}
+		}
+		if len(have.rows) != len(want.rows) || len(have.finals) != len(want.finals) {
+			t.Errorf("%s: got %+v", file, have)
+		}
 	}
 }
 
