@@ -3,8 +3,13 @@ package delivery
 import (
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 
+	"millrace/internal/delivery/errorline"
+	"millrace/internal/delivery/httpendpoint"
 	"millrace/internal/delivery/journal"
+	"millrace/internal/delivery/process"
+	"millrace/internal/delivery/transform"
 	"millrace/internal/fault"
 	"millrace/internal/stream"
 )
@@ -29,7 +34,7 @@ func appendErrorKey(dst []byte, errorType string) []byte {
 	return append(append(dst, errorKey), errorType...)
 }
 
-func appendPartition(dst []byte, value string) []byte {
+func appendValue[T string | []byte](dst []byte, value T) []byte {
 	if len(dst) == 0 {
 		dst = append(dst, partitionKey)
 	}
@@ -41,7 +46,7 @@ func appendLaneKey(dst []byte, l journal.Lane) []byte {
 		return appendErrorKey(dst, l.Error)
 	}
 	for _, value := range l.Keys {
-		dst = appendPartition(dst, value)
+		dst = appendValue(dst, value)
 	}
 	return dst
 }
@@ -63,21 +68,48 @@ func laneOf(key string) journal.Lane {
 	return l
 }
 
-// recipe says how records become outputs. A manifest bears it, so that it can be finished without a definition, by a
-// later version of this program: its members keep their names and their meaning.
+// recipe says how records become outputs, and outputs objects. A manifest bears it, so that it can be finished without a
+// definition, by a later version of this program: its members keep their names and their meaning.
 type recipe struct {
+	Process process.Spec `json:"process"`
+	// Keys are the partition keys that the Prefix asks for, in its order, and Room how many bytes their values may have
+	// together, so that the object's key does not get too long.
+	Keys []recipeKey `json:"keys,omitempty"`
+	Room int         `json:"room,omitempty"`
+	// Function is the ARN of the one that transforms records.
+	Function string           `json:"function,omitempty"`
+	Table    *errorline.Table `json:"table,omitempty"`
+	Endpoint *recipeEndpoint  `json:"endpoint,omitempty"`
+}
+
+type recipeKey struct {
+	Name   string `json:"name"`
+	Lambda bool   `json:"lambda,omitempty"` // the function gives it, else the query
+}
+
+// recipeEndpoint is the HTTP endpoint that takes the outputs. Its access key is not here: manifests hold no secrets.
+type recipeEndpoint struct {
+	URL          string                   `json:"url"`
+	SourceARN    string                   `json:"sourceArn"`
+	Encoding     string                   `json:"encoding,omitempty"`
+	Attributes   []httpendpoint.Attribute `json:"attributes,omitempty"`
+	RetrySeconds int                      `json:"retrySeconds"`
 }
 
 // processing is a recipe at work. It is safe for concurrent use.
 type processing struct {
-	recipe recipe
-	text   json.RawMessage // as manifests bear it
+	recipe  recipe
+	text    json.RawMessage // as manifests bear it
+	program *process.Program
+	query   []int // for each of Keys: which of the query's keys it is; -1: the function's
 }
 
 // scratch is what one goroutine needs to process records.
 type scratch struct {
-	key []byte
-	out output
+	key  []byte
+	keys []process.Key
+	out  output
+	fail failure
 }
 
 // newProcessing makes a recipe work; nil: records go out as they are.
@@ -89,7 +121,23 @@ func newProcessing(r *recipe) (*processing, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &processing{recipe: *r, text: text}, nil
+	p := &processing{recipe: *r, text: text}
+	if p.program, err = process.Compile(r.Process); err != nil {
+		return nil, err
+	}
+	for _, k := range r.Keys {
+		at := -1
+		for i, name := range r.Process.PartitionKeys {
+			if !k.Lambda && name == k.Name {
+				at = i
+			}
+		}
+		if at < 0 && !k.Lambda {
+			return nil, fault.New(fault.Corrupt, "delivery.recipe", "", "the query does not give the partition key %q", k.Name)
+		}
+		p.query = append(p.query, at)
+	}
+	return p, nil
 }
 
 // parseProcessing reads what a manifest bears.
@@ -105,14 +153,71 @@ func parseProcessing(text json.RawMessage) (*processing, error) {
 }
 
 // partitions reports whether records go into lanes by partition keys.
-func (p *processing) partitions() bool { return false }
+func (p *processing) partitions() bool { return p != nil && len(p.recipe.Keys) > 0 }
 
 // repeatable reports whether processing a record again gives the same.
-func (p *processing) repeatable() bool { return true }
+func (p *processing) repeatable() bool { return p == nil || p.recipe.Function == "" }
 
 // each gives the outputs of a record, with the keys of their lanes: both are valid until give returns. It is for steps
 // that are computed; p may be nil.
 func (p *processing) each(r *stream.Record, s *scratch, give func(key []byte, o *output) error) error {
-	s.out = output{data: r.Data, first: true, sequence: r.Sequence, arrival: r.Arrival}
-	return give(nil, &s.out)
+	if p == nil {
+		s.out = output{data: r.Data, first: true, sequence: r.Sequence, arrival: r.Arrival}
+		return give(nil, &s.out)
+	}
+	return p.program.Split(r.Data, "", func(sub process.Sub) error {
+		s.out = output{data: sub.Data, first: sub.Index == 0, sequence: r.Sequence, arrival: r.Arrival, sub: int(sub.Index)}
+		key, err := p.place(s, nil)
+		if err != nil {
+			return err
+		}
+		return give(key, &s.out)
+	})
+}
+
+// place finds the lane of the scratch's output, which may turn out to be that of an error. given are the function's
+// partition keys. The error is none of the record's: the step is tried again.
+func (p *processing) place(s *scratch, given []transform.PartitionKey) (key []byte, err error) {
+	if !p.program.Extracts() && len(p.recipe.Keys) == 0 {
+		return nil, nil
+	}
+	var failed *process.Failure
+	s.keys = s.keys[:0]
+	if p.program.Extracts() {
+		if s.keys, failed, err = p.program.Extract(s.out.data, s.keys); err != nil {
+			return nil, err
+		}
+	}
+	s.key = s.key[:0]
+	room := p.recipe.Room
+	for i := 0; i < len(p.recipe.Keys) && failed == nil; i++ {
+		if at := p.query[i]; at >= 0 {
+			s.key, room = appendValue(s.key, s.keys[at].Value), room-len(s.keys[at].Value)
+			continue
+		}
+		value, ok := find(given, p.recipe.Keys[i].Name)
+		if failed = process.FitValue([]byte(value)); !ok {
+			failed = &process.Failure{Code: process.MetadataExtractionFailed,
+				Message: fmt.Sprintf("partitionKeys of the function lack %q", p.recipe.Keys[i].Name)}
+		}
+		s.key, room = appendValue(s.key, value), room-len(value)
+	}
+	if failed == nil && room < 0 {
+		failed = &process.Failure{Code: process.MetadataExtractionFailed, Message: "The evaluated prefix is too long"}
+	}
+	if failed != nil {
+		s.fail = failure{Code: failed.Code, Message: failed.Message, Attempts: 1}
+		s.out.failure = &s.fail
+		return appendErrorKey(s.key[:0], metadataFailed), nil
+	}
+	return s.key, nil
+}
+
+func find(given []transform.PartitionKey, name string) (value string, ok bool) {
+	for i := range given {
+		if given[i].Key == name {
+			return given[i].Value, true
+		}
+	}
+	return "", false
 }

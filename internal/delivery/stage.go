@@ -1,8 +1,177 @@
 package delivery
 
-import "context"
+import (
+	"bytes"
+	"context"
+	"io"
+	"slices"
+	"sync"
 
-// stage makes objects durable before their plan, as open multipart uploads, when what they hold can't be made again.
+	"millrace/internal/delivery/journal"
+	"millrace/internal/fault"
+	"millrace/internal/object"
+)
+
+// Bounds of staging.
+const (
+	// stagePartBytes is the size of an upload's parts; S3 wants at least 5 MiB of all but the last.
+	stagePartBytes = 8 << 20
+	// stagers bounds the objects of a flush that are staged at a time.
+	stagers = 8
+)
+
+// stage makes objects durable before their plan, as open multipart uploads, when what they hold can't be made again. Who
+// finds the plan completes them. Uploads that no plan came of are aborted here, or, after a crash, by sweepUploads.
 func (s *shard) stage(ctx context.Context, g *gathering, tasks []*task) error {
+	if !g.unrepeatable || g.dest.format == journal.HTTP {
+		return nil
+	}
+	tokens := make(chan struct{}, stagers)
+	var wait sync.WaitGroup
+	var mu sync.Mutex
+	var first error
+	for _, t := range tasks {
+		for i := range t.parts {
+			tokens <- struct{}{}
+			wait.Go(func() {
+				defer func() { <-tokens }()
+				if err := t.stagePart(ctx, i); err != nil {
+					mu.Lock()
+					defer mu.Unlock()
+					if first == nil {
+						first = err
+					}
+				}
+			})
+		}
+	}
+	wait.Wait()
+	if first != nil {
+		s.unstage(ctx, tasks)
+		return first
+	}
+	return nil
+}
+
+// unstage aborts the uploads of tasks that were not planned.
+func (s *shard) unstage(ctx context.Context, tasks []*task) {
+	ctx = context.WithoutCancel(ctx)
+	for _, t := range tasks {
+		for i := range t.manifest.Parts {
+			if p := &t.manifest.Parts[i]; p.Upload != nil {
+				s.d.engine.abort(ctx, object.UploadRef{Bucket: p.Bucket, Key: p.ObjectKey, ID: p.Upload.ID})
+			}
+		}
+	}
+}
+
+func (e *Engine) abort(ctx context.Context, upload object.UploadRef) {
+	if err := e.opts.Sink.AbortUpload(ctx, upload); err != nil && !fault.Is(err, fault.NotFound) {
+		e.opts.Log.Warn("an upload that is not needed stays until a later sweep", "bucket", upload.Bucket, "key", upload.Key, "error", err)
+	}
+}
+
+// stagePart uploads what a part holds.
+func (t *task) stagePart(ctx context.Context, part int) (err error) {
+	e, p := t.shard.d.engine, &t.manifest.Parts[part]
+	enc, err := t.shard.d.newEncoder(ctx, t.manifest, p, &t.parts[part].kept)
+	if err != nil {
+		return err
+	}
+	defer enc.close()
+	upload, err := e.opts.Sink.CreateUpload(ctx, p.Bucket, p.ObjectKey, object.UploadOptions{Attributes: attributes(t.manifest, p)})
+	if err != nil {
+		return sinkError{err}
+	}
+	staged := &journal.Upload{ID: upload.ID}
+	defer func() {
+		if err != nil {
+			e.abort(context.WithoutCancel(ctx), upload.UploadRef)
+		}
+	}()
+	e.opts.Failpoint("stage")
+	buffer := make([]byte, stagePartBytes)
+	for number := 1; ; number++ {
+		n, err := io.ReadFull(enc, buffer)
+		if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+			return err
+		}
+		if n > 0 || number == 1 {
+			done, err := e.opts.Sink.PutPart(ctx, upload.UploadRef, number, bytes.NewReader(buffer[:n]), int64(n), object.PartOptions{})
+			if err != nil {
+				return sinkError{err}
+			}
+			staged.Parts = append(staged.Parts, journal.UploadPart{Number: number, Size: done.Size, ETag: done.ETag})
+		}
+		if err != nil {
+			break
+		}
+	}
+	p.Upload = staged
+	return nil
+}
+
+// complete makes the object of a part that is staged.
+func (t *task) complete(ctx context.Context, part int) (counted, error) {
+	e, p := t.shard.d.engine, &t.manifest.Parts[part]
+	parts := make([]object.Part, 0, len(p.Upload.Parts))
+	for _, u := range p.Upload.Parts {
+		parts = append(parts, object.Part{Number: u.Number, Size: u.Size, ETag: u.ETag})
+	}
+	e.opts.Failpoint("put-before")
+	_, err := e.opts.Sink.CompleteUpload(ctx, object.UploadRef{Bucket: p.Bucket, Key: p.ObjectKey, ID: p.Upload.ID}, parts,
+		object.CompleteOptions{Conditions: object.Conditions{IfNoneMatch: "*"}})
+	if err == nil {
+		e.opts.Failpoint("put-after")
+		return planned(p), nil
+	}
+	gone := fault.Is(err, fault.NotFound) && !missingBucket(err)
+	if !gone && !fault.Is(err, fault.PreconditionFailed) {
+		return counted{}, sinkError{err}
+	}
+	// It was completed before, by whomever, or the key is another's.
+	result, found, headErr := t.head(ctx, p)
+	switch {
+	case headErr != nil:
+		return counted{}, headErr
+	case found:
+		return result, nil
+	}
+	return counted{}, sinkError{fault.New(fault.Unavailable, "delivery.complete", p.ObjectKey,
+		"the staged upload %s is gone, and its object is not there: what it held can't be made again", p.Upload.ID)}
+}
+
+// uploadAge is how old an upload must be that no plan knows to be taken for one that a crash has left: longer than any
+// staging takes.
+const uploadAge = 6 * sweepUploadsEvery
+
+// sweepUploads aborts uploads of a delivery stream that no plan came of.
+func (d *delivery) sweepUploads(ctx context.Context) error {
+	e := d.engine
+	dest := d.destination()
+	if dest.processing == nil || dest.format == journal.HTTP {
+		return nil
+	}
+	_, manifests, err := e.opts.Journal.Load(ctx, d.id)
+	if err != nil {
+		return err
+	}
+	var known []string
+	for _, m := range manifests {
+		for i := range m.Parts {
+			if u := m.Parts[i].Upload; u != nil {
+				known = append(known, u.ID)
+			}
+		}
+	}
+	uploads, err := e.opts.Sink.Uploads(ctx, dest.bucket, "")
+	if err != nil {
+		return sinkError{err}
+	}
+	for _, u := range uploads {
+		if e.opts.Now().Sub(u.Initiated) > uploadAge && dest.named(u.Key) && !slices.Contains(known, u.ID) {
+			e.abort(ctx, u.UploadRef)
+		}
+	}
 	return nil
 }
