@@ -1,0 +1,198 @@
+package parquet
+
+import (
+	"fmt"
+	"io"
+
+	lib "github.com/parquet-go/parquet-go"
+)
+
+// Memory of a writer.
+const (
+	// WriterMemory is when a writer ends its row group: what it then holds, finished pages and begun ones, dictionaries,
+	// and values that have no page yet. One more document (maxRowBytes), the growth of slices and the collector's slack come on
+	// top, so that an open writer stays below 96 MiB.
+	WriterMemory = 24 << 20
+	// pagesMemory is what all columns' begun pages may be together: pages are smaller in files of many columns.
+	pagesMemory = 12 << 20
+	// dictionaryBytes is when a column's dictionary has failed and plain pages follow, as in parquet-mr.
+	dictionaryBytes = 1 << 20
+	// entryBytes is what an entry of a dictionary costs beside its bytes, in a map and slices.
+	entryBytes = 96
+	// pageRows bounds the rows of a page, as parquet-mr does: 20,000 indexes into a dictionary may be few bytes.
+	pageRows = 20_000
+	// stagedBytes and stagedRows are when decoded values go to their columns.
+	stagedBytes = 1 << 20
+	stagedRows  = 256
+	// libraryPage keeps the library from ending pages on its own account.
+	libraryPage = 1 << 30
+)
+
+// Writer makes one file. It is not safe for concurrent use.
+//
+// A write error of the underlying writer is kept: Err and Close give it, and nothing more is written.
+type Writer struct {
+	c       *Converter
+	d       *decoder
+	w       *lib.Writer
+	columns []*lib.ColumnWriter
+	leaves  []leafState
+	maker   schemaMaker
+	pages   pagePool
+	rows    int64
+	group   int64 // bytes of the row group so far, plain
+	held    int64 // bytes of begun pages, plain
+	err     error
+	closed  bool
+}
+
+// leafState is the page that a leaf has begun.
+type leafState struct {
+	bytes int
+	rows  int
+}
+
+func newWriter(c *Converter, out io.Writer) *Writer {
+	w := &Writer{c: c, d: newDecoder(c), leaves: make([]leafState, len(c.leaves))}
+	version := 1
+	if c.output.WriterVersion == "V2" {
+		version = 2
+	}
+	w.maker.dictionary = c.output.EnableDictionaryCompression
+	w.w = lib.NewWriter(out, w.maker.schema(c.root), lib.Compression(c.codec),
+		lib.DataPageVersion(version), lib.PageBufferSize(libraryPage), lib.WriteBufferSize(0), lib.ColumnPageBuffers(&w.pages),
+		lib.DataPageStatistics(false), lib.DictionaryMaxBytes(dictionaryBytes), lib.CreatedBy("millrace", "1", "parquet-go"))
+	w.columns = w.w.ColumnWriters()
+	return w
+}
+
+// Rows is how many rows have been written.
+func (w *Writer) Rows() int64 { return w.rows }
+
+// Err is the first error of the underlying writer.
+func (w *Writer) Err() error { return w.err }
+
+// Write adds the documents of a record, each a row, or tells why it can't: then nothing of the record is in the file. The
+// record is not kept.
+func (w *Writer) Write(record []byte) *Failure {
+	d := w.d
+	d.data, d.pos, d.failure = record, 0, nil
+	d.mark()
+	checked := false // documents were dropped: what is staged is not the whole record
+	for first := true; first || d.peek() != 0 || d.pos < len(record); first = false {
+		if d.bytes > stagedBytes && !first {
+			// A record of many documents: the rest is checked, and then all are read again.
+			checked = true
+			d.rewind()
+		}
+		if !d.document() {
+			d.rewind()
+			w.stage()
+			return d.failure
+		}
+	}
+	if checked {
+		d.rewind()
+		w.again()
+	}
+	w.stage()
+	return nil
+}
+
+// again writes the documents of a record that was checked as they come.
+func (w *Writer) again() {
+	d := w.d
+	d.pos = 0
+	for d.peek() != 0 {
+		if !d.document() {
+			panic("parquet: a record that was checked does not parse: " + d.failure.Message)
+		}
+		w.stage()
+	}
+}
+
+// stage gives the decoded values to their columns when they are many.
+func (w *Writer) stage() {
+	if w.d.bytes >= stagedBytes || w.d.rows >= stagedRows {
+		w.commit()
+	}
+}
+
+func (w *Writer) commit() {
+	d := w.d
+	if w.err == nil && !w.closed && d.rows > 0 {
+		w.err = w.put()
+		w.rows += int64(d.rows)
+	}
+	d.clear()
+}
+
+// levelBytes is what the levels and the place of a value cost in a begun page.
+const levelBytes = 6
+
+func (w *Writer) put() error {
+	d := w.d
+	for i, column := range w.columns {
+		values := d.cols[i]
+		if _, err := column.WriteRowValues(values); err != nil {
+			return fmt.Errorf("column %s: %w", w.c.leaves[i].path, err)
+		}
+		leaf := &w.leaves[i]
+		size := d.sizes[i] + len(values)*levelBytes
+		leaf.bytes += size
+		leaf.rows += d.rows
+		w.group += int64(d.sizes[i])
+		w.held += int64(size)
+		if leaf.bytes >= w.c.page || leaf.rows >= pageRows {
+			if err := w.endPage(i); err != nil {
+				return err
+			}
+		}
+	}
+	if w.group >= w.c.output.BlockSizeBytes || w.memory() >= WriterMemory {
+		return w.endGroup()
+	}
+	return nil
+}
+
+func (w *Writer) endPage(i int) error {
+	w.held -= int64(w.leaves[i].bytes)
+	w.leaves[i] = leafState{}
+	if err := w.columns[i].Flush(); err != nil {
+		return fmt.Errorf("column %s: %w", w.c.leaves[i].path, err)
+	}
+	return nil
+}
+
+// endGroup writes the row group. Pages are ended first: their memory is bounded then by those of one column.
+func (w *Writer) endGroup() error {
+	for i := range w.columns {
+		if err := w.endPage(i); err != nil {
+			return err
+		}
+	}
+	w.group = 0
+	return w.w.Flush()
+}
+
+// memory is what the writer holds.
+func (w *Writer) memory() int64 {
+	held := int64(w.pages.held) + w.held
+	for _, dict := range w.maker.dicts {
+		held += 3*dict.Size() + entryBytes*int64(dict.Len())
+	}
+	return held
+}
+
+// Close ends the file. The underlying writer stays open.
+func (w *Writer) Close() error {
+	if w.closed {
+		return w.err
+	}
+	w.commit()
+	w.closed = true
+	if w.err == nil {
+		w.err = w.w.Close()
+	}
+	return w.err
+}
