@@ -63,7 +63,9 @@ import (
 	"runtime"
 	"time"
 
+	"millrace/internal/delivery/httpendpoint"
 	"millrace/internal/delivery/journal"
+	"millrace/internal/delivery/transform"
 	"millrace/internal/fault"
 	"millrace/internal/glue"
 	"millrace/internal/ids"
@@ -90,6 +92,12 @@ type Source interface {
 type Sink interface {
 	Put(ctx context.Context, bucket, key string, body io.Reader, size int64, opts object.PutOptions) (object.Info, error)
 	Head(ctx context.Context, bucket, key string) (object.Info, error)
+
+	CreateUpload(ctx context.Context, bucket, key string, attrs object.UploadOptions) (object.Upload, error)
+	PutPart(ctx context.Context, upload object.UploadRef, number int, body io.Reader, size int64, opts object.PartOptions) (object.Part, error)
+	CompleteUpload(ctx context.Context, upload object.UploadRef, parts []object.Part, opts object.CompleteOptions) (object.Info, error)
+	AbortUpload(ctx context.Context, upload object.UploadRef) error
+	Uploads(ctx context.Context, bucket, prefix string) ([]object.Upload, error)
 }
 
 // Definitions keeps the documents of delivery streams, for all nodes of a group. What Update did when it returns nil
@@ -114,6 +122,14 @@ const (
 	// slabBytes is the unit of the budget: small enough that the lanes of some thousand partitions and quiet shards fit, large
 	// enough to encode from.
 	slabBytes = 8 << 10
+	// stagePartBytes is the size of the parts of staged uploads: S3 wants at least 5 MiB of all but the last. stagers bounds
+	// the objects of a node that are staged at a time, each with a buffer of that size.
+	stagePartBytes = object.MinPartBytes
+	stagers        = 6
+	// sweepUploadsEvery is how often uploads are looked for that no plan came of, and uploadAge how old they must be:
+	// longer than any staging takes.
+	sweepUploadsEvery = 30 * time.Minute
+	uploadAge         = 2 * time.Hour
 	// MaxSpoolBytes bounds the files that take outputs for which memory has no room; see spools.
 	MaxSpoolBytes = 4 << 30
 	// spoolFileBytes is when the next file is begun: a file is freed when nothing in it is needed any more.
@@ -186,8 +202,13 @@ type Options struct {
 	Now         func() time.Time // of data: wall clock; default time.Now
 	Log         *slog.Logger     // default: discard
 
-	// Function tells whether a function can be called: whether the configuration of the node gives its ARN a URL. Default: none.
-	Function func(arn string) bool
+	// Function gives where a function is called by its ARN; nil: the configuration of the node has no URL for it, and delivery
+	// streams that it should transform records for are refused. Default: none. Transform is who calls.
+	Function  func(arn string) *transform.Endpoint
+	Transform *transform.Client
+	// HTTP posts to HTTP endpoints; nil: such destinations are refused. AllowHTTP lets them begin with http://.
+	HTTP      *httpendpoint.Client
+	AllowHTTP bool
 	// Table finds the table that a SchemaConfiguration names, or is NotFound. Default: there are none.
 	Table func(database, name string) (*glue.Table, error)
 	// PlainEndpoints allows HTTP endpoints with http:// URLs, which the service refuses.
@@ -212,7 +233,7 @@ type Options struct {
 // Failpoints lists the names that Options.Failpoint is called with.
 var Failpoints = []string{
 	"plan-before", "plan-after", "put-before", "put-after", "commit-before", "commit-after",
-	"recover-before", "recover-head", "recover-after",
+	"recover-before", "recover-head", "recover-after", "stage",
 }
 
 func (o *Options) setDefaults() error {
@@ -224,9 +245,6 @@ func (o *Options) setDefaults() error {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.Function == nil {
-		o.Function = func(string) bool { return false }
 	}
 	if o.Table == nil {
 		o.Table = func(database, name string) (*glue.Table, error) {
@@ -259,6 +277,9 @@ func (o *Options) setDefaults() error {
 	}
 	if o.GzipLevel < 1 || o.GzipLevel > 9 {
 		return fault.New(fault.Invalid, "delivery.New", "", "gzip level %d is not 1 to 9", o.GzipLevel)
+	}
+	if o.Function == nil {
+		o.Function = func(string) *transform.Endpoint { return nil }
 	}
 	if o.Failpoint == nil {
 		o.Failpoint = func(string) {}

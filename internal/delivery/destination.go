@@ -1,10 +1,13 @@
 package delivery
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"millrace/internal/delivery/format"
+	"millrace/internal/delivery/httpendpoint"
 	"millrace/internal/delivery/journal"
 	"millrace/internal/delivery/objectkey"
 	"millrace/internal/ids"
@@ -34,6 +37,8 @@ type destination struct {
 	maxOutputs  int64         // of a lane; 0: as many as size lets in
 	age         time.Duration // when it is due
 	processing  *processing   // nil: records go out as they are
+	function    *function     // nil: none transforms them
+	endpoint    *httpendpoint.Endpoint
 }
 
 // compile makes a destination of a definition that Validate has passed.
@@ -63,11 +68,11 @@ func compile(d *Definition, gzipLevel int) (*destination, error) {
 	if dest.age == 0 {
 		dest.age = zeroBufferingAge
 	}
-	if dest.compression == gzipped {
+	if dest.compression == gzipped || dest.compression == journal.Zip {
 		dest.level = gzipLevel
-		if dest.extension == "" {
-			dest.extension = ".gz"
-		}
+	}
+	if dest.extension == "" {
+		dest.extension = format.Kind(dest.compression).Extension()
 	}
 	return dest, nil
 }
@@ -104,6 +109,7 @@ func (d *destination) part(l *lane, id objectkey.ID, stamp time.Time, random *id
 		p.FailedID = id.UUID(random)
 		p.FailedKey = d.errorKey(stamp, p.FailedID, conversionFailed, random)
 	case journal.HTTP:
+		p.Delimiter = d.delimiter
 		p.Compression, p.Level = uncompressed, 0
 		p.FailedID = id.UUID(random)
 		p.FailedKey = d.errorKey(stamp, p.FailedID, httpFailed, random)
@@ -129,6 +135,14 @@ func (d *destination) key(stamp time.Time, uuid string, keys []string, random *i
 	suffix := objectkey.Suffix{Name: d.name, Version: d.version, Time: stamp, UUID: uuid, Extension: d.extension}
 	return string(suffix.Append(key))
 }
+
+// named reports whether a key is one that this delivery stream gives its objects.
+func (d *destination) named(key string) bool {
+	at := strings.LastIndex(key, d.name+"-")
+	return at >= 0 && suffixRule.MatchString(key[at+len(d.name):])
+}
+
+var suffixRule = regexp.MustCompile(`^-\d+(-\d+){6}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
 // errorKey names an error object. It is never compressed, and bears no extension.
 func (d *destination) errorKey(stamp time.Time, uuid, errorType string, random *ids.Source) string {

@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
-	"github.com/klauspost/compress/gzip"
-
+	"millrace/internal/delivery/errorline"
+	"millrace/internal/delivery/format"
 	"millrace/internal/delivery/journal"
 	"millrace/internal/fault"
 	"millrace/internal/stream"
@@ -62,12 +63,14 @@ type shape interface {
 
 // pools of what encoders need; each is given back by encoder.close.
 type encoderPools struct {
-	gzip    [10]sync.Pool // by level, *gzip.Writer
-	chunks  sync.Pool     // *[]byte
-	batches sync.Pool     // *stream.Batch
+	format  format.Pool
+	stage   sync.Pool // *[stagePartBytes]byte
+	chunks  sync.Pool // *[]byte
+	batches sync.Pool // *stream.Batch
 }
 
-func (d *delivery) newEncoder(ctx context.Context, m *journal.Manifest, p *journal.Part, k *kept) (*encoder, error) {
+// newEncoder makes the encoder of a part; without a shape, of that which its format has.
+func (d *delivery) newEncoder(ctx context.Context, m *journal.Manifest, p *journal.Part, k *kept, s shape) (*encoder, error) {
 	e := d.engine
 	enc := &encoder{e: e, ctx: ctx, m: m, p: p, next: p.First}
 	var err error
@@ -86,7 +89,10 @@ func (d *delivery) newEncoder(ctx context.Context, m *journal.Manifest, p *journ
 	} else {
 		enc.out = make([]byte, 0, encodeChunk+spoolReadBytes)
 	}
-	if enc.shape, err = enc.newShape(); err != nil {
+	if enc.shape = s; s == nil {
+		enc.shape, err = enc.newShape()
+	}
+	if err != nil {
 		enc.close()
 		return nil, err
 	}
@@ -96,9 +102,9 @@ func (d *delivery) newEncoder(ctx context.Context, m *journal.Manifest, p *journ
 func (enc *encoder) newShape() (shape, error) {
 	switch enc.p.Format {
 	case journal.Text:
-		return newTextShape(enc), nil
+		return enc.e.newTextShape(enc.p, (*encoderOutput)(enc))
 	case journal.Errors:
-		return &errorShape{enc}, nil
+		return &errorShape{enc, enc.processing}, nil
 	}
 	return nil, fault.New(fault.Corrupt, "delivery.encode", "manifest "+enc.p.ID, "no encoder makes %q", enc.p.Format)
 }
@@ -262,66 +268,65 @@ func size(p *journal.Part) int64 {
 
 // textShape is outputs, each followed by the delimiter, compressed.
 type textShape struct {
-	enc *encoder
-	gz  *gzip.Writer // nil: uncompressed
+	writer    format.Writer
+	delimiter []byte
 }
 
-func newTextShape(enc *encoder) *textShape {
-	s := &textShape{enc: enc}
-	if enc.p.Compression == journal.Gzip {
-		s.gz = enc.e.gzipWriter(enc.p.Level, (*encoderOutput)(enc))
-	}
-	return s
-}
-
-func (e *Engine) gzipWriter(level int, w io.Writer) *gzip.Writer {
-	if gz, ok := e.pools.gzip[level].Get().(*gzip.Writer); ok {
-		gz.Reset(w)
-		return gz
-	}
-	gz, err := gzip.NewWriterLevel(w, level)
+func (e *Engine) newTextShape(p *journal.Part, w io.Writer) (*textShape, error) {
+	writer, err := e.pools.format.New(format.Options{Kind: format.Kind(p.Compression), Level: p.Level, Entry: p.ID}, w)
 	if err != nil {
-		panic(err) // levels are checked when the engine is made and when a manifest is read
+		return nil, err
 	}
-	return gz
+	return &textShape{writer, p.Delimiter}, nil
 }
 
 func (s *textShape) text(p []byte) error {
-	if s.gz == nil {
-		s.enc.out = append(s.enc.out, p...)
-		return nil
-	}
-	_, err := s.gz.Write(p)
+	_, err := s.writer.Write(p)
 	return err
 }
 
 func (s *textShape) output(o *output) error {
-	if err := s.text(o.data); err != nil || len(s.enc.p.Delimiter) == 0 {
+	if err := s.text(o.data); err != nil || len(s.delimiter) == 0 {
 		return err
 	}
-	return s.text(s.enc.p.Delimiter)
+	return s.text(s.delimiter)
 }
 
-func (s *textShape) end() error {
-	if s.gz == nil {
-		return nil
+func (s *textShape) end() error { return s.writer.Close() }
+
+func (s *textShape) release() { s.writer.Release() }
+
+// errorShape is a line of JSON for each output, in the service's form. It is the same whenever it is made: where an output
+// does not say when its step ended, the time of the plan stands.
+type errorShape struct {
+	enc        *encoder
+	processing *processing
+}
+
+func (s *errorShape) text([]byte) error { return errNoText }
+
+func (s *errorShape) output(o *output) error {
+	f := errorline.Failure{Raw: o.data, Attempts: 1, Arrival: time.UnixMilli(o.arrival), Ended: s.enc.m.Planned}
+	if o.failure != nil {
+		f.Code, f.Message, f.Attempts = o.failure.Code, o.failure.Message, o.failure.Attempts
+		f.Ended = time.UnixMilli(o.failure.at(s.enc.m.Planned))
 	}
-	return s.gz.Close()
-}
-
-func (s *textShape) release() {
-	if s.gz != nil {
-		s.enc.e.pools.gzip[s.enc.p.Level].Put(s.gz)
-		s.gz = nil
+	if d := s.enc.p.Failure; d != nil {
+		f.Code, f.Message, f.Attempts, f.Ended = d.Code, d.Message, d.Attempts, d.Ended
 	}
+	place := errorline.Place{SequenceNumber: o.sequence.String(), Subsequence: int64(o.sub)}
+	switch s.enc.p.Lane.Error {
+	case processingFailed:
+		s.enc.out = errorline.AppendLambda(s.enc.out, &f, s.processing.recipe.Function)
+	case conversionFailed:
+		s.enc.out = errorline.AppendConversion(s.enc.out, &f, place, s.processing.recipe.Table)
+	case httpFailed:
+		s.enc.out = errorline.AppendHTTP(s.enc.out, &f, place)
+	default:
+		s.enc.out = errorline.AppendPartitioning(s.enc.out, &f)
+	}
+	return nil
 }
-
-// errorShape is a JSON line for each output.
-type errorShape struct{ enc *encoder }
-
-func (s *errorShape) text([]byte) error { return errDiffers }
-
-func (s *errorShape) output(o *output) error { return nil }
 
 func (s *errorShape) end() error { return nil }
 

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"millrace/internal/fault"
 	"millrace/internal/ids"
 	"millrace/internal/stream"
@@ -23,7 +25,9 @@ type Engine struct {
 	budget     budget
 	spools     spools
 	pools      encoderPools
-	encoders   chan struct{} // tokens of encoders that run
+	encoders   chan struct{}       // tokens of encoders that run
+	stagers    chan struct{}       // tokens of objects that are staged
+	httpMemory *semaphore.Weighted // of the bodies of requests to endpoints
 	batches    batchPool
 	putter     *putter
 	supervisor *supervisor
@@ -62,6 +66,9 @@ func New(opts Options) (*Engine, error) {
 		slots: slots, owned: make([]bool, slots),
 		encoders: make(chan struct{}, opts.Encoders), byName: map[string]*delivery{},
 	}
+	e.httpMemory = semaphore.NewWeighted(httpMemory)
+	e.stagers = make(chan struct{}, stagers)
+	e.pools.stage.New = func() any { return new([stagePartBytes]byte) }
 	e.budget.total = opts.BufferBudget
 	e.spools.dir = opts.SpoolDir
 	e.batches.tokens = make(chan struct{}, readSlots)

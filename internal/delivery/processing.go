@@ -8,6 +8,7 @@ import (
 	"millrace/internal/delivery/errorline"
 	"millrace/internal/delivery/httpendpoint"
 	"millrace/internal/delivery/journal"
+	"millrace/internal/delivery/parquet"
 	"millrace/internal/delivery/process"
 	"millrace/internal/delivery/transform"
 	"millrace/internal/fault"
@@ -77,7 +78,9 @@ type recipe struct {
 	Keys []recipeKey `json:"keys,omitempty"`
 	Room int         `json:"room,omitempty"`
 	// Function is the ARN of the one that transforms records.
-	Function string           `json:"function,omitempty"`
+	Function string `json:"function,omitempty"`
+	// Parquet converts, by the columns of Table.
+	Parquet  *parquet.Spec    `json:"parquet,omitempty"`
 	Table    *errorline.Table `json:"table,omitempty"`
 	Endpoint *recipeEndpoint  `json:"endpoint,omitempty"`
 }
@@ -98,10 +101,11 @@ type recipeEndpoint struct {
 
 // processing is a recipe at work. It is safe for concurrent use.
 type processing struct {
-	recipe  recipe
-	text    json.RawMessage // as manifests bear it
-	program *process.Program
-	query   []int // for each of Keys: which of the query's keys it is; -1: the function's
+	recipe    recipe
+	text      json.RawMessage // as manifests bear it
+	program   *process.Program
+	converter *parquet.Converter // nil: none
+	query     []int              // for each of Keys: which of the query's keys it is; -1: the function's
 }
 
 // scratch is what one goroutine needs to process records.
@@ -124,6 +128,11 @@ func newProcessing(r *recipe) (*processing, error) {
 	p := &processing{recipe: *r, text: text}
 	if p.program, err = process.Compile(r.Process); err != nil {
 		return nil, err
+	}
+	if r.Parquet != nil {
+		if p.converter, err = parquet.Compile(*r.Parquet); err != nil {
+			return nil, err
+		}
 	}
 	for _, k := range r.Keys {
 		at := -1

@@ -10,7 +10,7 @@ import (
 	"millrace/internal/ids"
 )
 
-// putter runs tasks on a bounded number of goroutines. Each bucket has a gate: one that fails is probed by a single
+// putter runs tasks on a bounded number of goroutines. Each bucket, and each endpoint, has a gate: one that fails is probed by a single
 // task at a time, after a growing pause, so that it takes neither slots nor processor from the others.
 type putter struct {
 	e    *Engine
@@ -25,9 +25,9 @@ type putter struct {
 	changed chan struct{} // a token after every attempt
 }
 
-// gate is the queue of a bucket.
+// gate is the queue of a place.
 type gate struct {
-	bucket   string
+	place    string
 	queue    []*task
 	running  int
 	failures int  // in a row
@@ -42,10 +42,10 @@ func newPutter(e *Engine) *putter {
 func (p *putter) submit(t *task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	g := p.gates[t.bucket()]
+	g := p.gates[t.place()]
 	if g == nil {
-		g = &gate{bucket: t.bucket()}
-		p.gates[g.bucket] = g
+		g = &gate{place: t.place()}
+		p.gates[g.place] = g
 		p.order = append(p.order, g)
 	}
 	g.queue = append(g.queue, t)
@@ -120,7 +120,11 @@ func (p *putter) done(g *gate, t *task, err error) {
 	default:
 		t.failures++
 		t.yield()
-		p.later(t)
+		wait := backoff(p.e.opts.IDs, t.failures)
+		if retry := (*retryError)(nil); errors.As(err, &retry) {
+			wait = retry.after
+		}
+		p.later(t, wait)
 	}
 	p.dispatch()
 	p.tidy(g)
@@ -145,8 +149,8 @@ func (p *putter) closeGate(g *gate) {
 }
 
 // later queues a task again that failed for a reason of its own.
-func (p *putter) later(t *task) {
-	time.AfterFunc(backoff(p.e.opts.IDs, t.failures), func() {
+func (p *putter) later(t *task, wait time.Duration) {
+	time.AfterFunc(wait, func() {
 		if t.shard.ctx.Err() == nil {
 			p.submit(t)
 		}
@@ -155,10 +159,10 @@ func (p *putter) later(t *task) {
 
 // tidy removes a gate that nobody uses, so that buckets of old definitions leave nothing behind.
 func (p *putter) tidy(g *gate) {
-	if len(g.queue) > 0 || g.running > 0 || g.closed || p.gates[g.bucket] != g {
+	if len(g.queue) > 0 || g.running > 0 || g.closed || p.gates[g.place] != g {
 		return
 	}
-	delete(p.gates, g.bucket)
+	delete(p.gates, g.place)
 	for i, other := range p.order {
 		if other == g {
 			p.order = append(p.order[:i], p.order[i+1:]...)

@@ -12,21 +12,13 @@ import (
 	"millrace/internal/object"
 )
 
-// Bounds of staging.
-const (
-	// stagePartBytes is the size of an upload's parts; S3 wants at least 5 MiB of all but the last.
-	stagePartBytes = 8 << 20
-	// stagers bounds the objects of a flush that are staged at a time.
-	stagers = 8
-)
-
 // stage makes objects durable before their plan, as open multipart uploads, when what they hold can't be made again. Who
 // finds the plan completes them. Uploads that no plan came of are aborted here, or, after a crash, by sweepUploads.
 func (s *shard) stage(ctx context.Context, g *gathering, tasks []*task) error {
 	if !g.unrepeatable || g.dest.format == journal.HTTP {
 		return nil
 	}
-	tokens := make(chan struct{}, stagers)
+	tokens := s.d.engine.stagers
 	var wait sync.WaitGroup
 	var mu sync.Mutex
 	var first error
@@ -74,7 +66,7 @@ func (e *Engine) abort(ctx context.Context, upload object.UploadRef) {
 // stagePart uploads what a part holds.
 func (t *task) stagePart(ctx context.Context, part int) (err error) {
 	e, p := t.shard.d.engine, &t.manifest.Parts[part]
-	enc, err := t.shard.d.newEncoder(ctx, t.manifest, p, &t.parts[part].kept)
+	enc, err := t.shard.d.newEncoder(ctx, t.manifest, p, &t.parts[part].kept, nil)
 	if err != nil {
 		return err
 	}
@@ -90,7 +82,8 @@ func (t *task) stagePart(ctx context.Context, part int) (err error) {
 		}
 	}()
 	e.opts.Failpoint("stage")
-	buffer := make([]byte, stagePartBytes)
+	buffer := e.pools.stage.Get().(*[stagePartBytes]byte)[:]
+	defer func() { e.pools.stage.Put((*[stagePartBytes]byte)(buffer)) }()
 	for number := 1; ; number++ {
 		n, err := io.ReadFull(enc, buffer)
 		if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
@@ -140,10 +133,6 @@ func (t *task) complete(ctx context.Context, part int) (counted, error) {
 	return counted{}, sinkError{fault.New(fault.Unavailable, "delivery.complete", p.ObjectKey,
 		"the staged upload %s is gone, and its object is not there: what it held can't be made again", p.Upload.ID)}
 }
-
-// uploadAge is how old an upload must be that no plan knows to be taken for one that a crash has left: longer than any
-// staging takes.
-const uploadAge = 6 * sweepUploadsEvery
 
 // sweepUploads aborts uploads of a delivery stream that no plan came of.
 func (d *delivery) sweepUploads(ctx context.Context) error {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"millrace/internal/delivery/format"
 	"millrace/internal/delivery/journal"
 	"millrace/internal/delivery/objectkey"
 	"millrace/internal/fault"
@@ -44,9 +45,11 @@ type task struct {
 type partState struct {
 	kept kept
 	// mayExist is set when an earlier attempt, of this process or another, may have stored the object.
-	mayExist bool
-	done     bool
-	result   counted
+	mayExist       bool
+	failedMayExist bool // the same of the error object
+	http           httpState
+	done           bool
+	result         counted
 }
 
 func newTask(s *shard, m *journal.Manifest) *task {
@@ -61,17 +64,23 @@ func newTask(s *shard, m *journal.Manifest) *task {
 func foundTask(s *shard, m *journal.Manifest) *task {
 	t := newTask(s, m)
 	for i := range t.parts {
-		t.parts[i].mayExist = true
+		t.parts[i].mayExist, t.parts[i].failedMayExist = true, true
 	}
 	return t
 }
 
-// bucket is where the task's objects go.
-func (t *task) bucket() string {
+// place names where the task's objects go: what fails there fails for all that go there.
+func (t *task) place() string {
+	for i := range t.manifest.Parts {
+		p := &t.manifest.Parts[i]
+		if p.Format == journal.HTTP && p.Failure == nil {
+			return "endpoint of " + t.manifest.Delivery
+		}
+	}
 	if len(t.manifest.Parts) == 0 {
 		return ""
 	}
-	return t.manifest.Parts[0].Bucket
+	return "bucket " + t.manifest.Parts[0].Bucket
 }
 
 func (t *task) dropKept() {
@@ -184,10 +193,14 @@ func (t *task) resolve(ctx context.Context, err error) error {
 	var sink sinkError
 	var conflict *conflictError
 	var part partError
+	var refused *refusedError
+	var retry *retryError
 	var replanErr error
 	switch {
-	case errors.As(err, &sink), !errors.As(err, &part):
+	case errors.As(err, &sink), errors.As(err, &retry), !errors.As(err, &part):
 		return err
+	case errors.As(err, &refused):
+		replanErr = t.refuse(ctx, part.part, refused)
 	case errors.As(err, &conflict) && conflict.neverPut:
 		replanErr = t.rename(ctx, part.part)
 	case errors.Is(err, errDiffers), fault.Is(err, fault.NotFound):
@@ -235,6 +248,17 @@ func (t *task) store(ctx context.Context, part int) (counted, error) {
 	if p.Outputs == 0 {
 		return counted{}, nil
 	}
+	switch {
+	case p.Upload != nil:
+		return t.complete(ctx, part)
+	case p.Format == journal.Parquet:
+		return t.convert(ctx, part)
+	case p.Format == journal.HTTP && p.Failure == nil:
+		return t.post(ctx, part)
+	case p.Format == journal.HTTP:
+		q := failedPart(p, httpFailed)
+		return t.putOrFind(ctx, target{&q, &st.failedMayExist}, &st.kept)
+	}
 	if st.mayExist {
 		t.shard.d.engine.opts.Failpoint("recover-head")
 		result, found, err := t.head(ctx, p)
@@ -270,58 +294,86 @@ func (t *task) head(ctx context.Context, p *journal.Part) (result counted, found
 	return result, true, nil
 }
 
-// put encodes the outputs into the object. That the key exists is success when the object is ours.
+// target is an object that is to be put.
+type target struct {
+	*journal.Part
+	mayExist *bool // an earlier attempt, of this process or another, may have stored it
+}
+
+// put encodes the outputs of a part into its object.
 func (t *task) put(ctx context.Context, part int) (counted, error) {
-	e, p, st := t.shard.d.engine, &t.manifest.Parts[part], &t.parts[part]
 	if err := t.gatherAgain(ctx, part); err != nil {
 		return counted{}, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stall := newStall(cancel)
-	defer stall.stop()
-	enc, err := t.shard.d.newEncoder(ctx, t.manifest, p, &st.kept)
+	p, st := &t.manifest.Parts[part], &t.parts[part]
+	enc, err := t.shard.d.newEncoder(ctx, t.manifest, p, &st.kept, nil)
 	if err != nil {
 		return counted{}, err
 	}
 	defer enc.close()
+	result, _, err := t.putEncoded(ctx, target{p, &st.mayExist}, enc)
+	return result, err
+}
+
+// putOrFind puts an object of what is kept, unless it is there.
+func (t *task) putOrFind(ctx context.Context, to target, k *kept) (counted, error) {
+	if *to.mayExist {
+		if result, found, err := t.head(ctx, to.Part); err != nil || found {
+			return result, err
+		}
+	}
+	enc, err := t.shard.d.newEncoder(ctx, t.manifest, to.Part, k, nil)
+	if err != nil {
+		return counted{}, err
+	}
+	defer enc.close()
+	result, _, err := t.putEncoded(ctx, to, enc)
+	return result, err
+}
+
+// putEncoded puts what an encoder makes. That the key exists is success when the object is ours: found.
+func (t *task) putEncoded(ctx context.Context, to target, enc *encoder) (result counted, found bool, err error) {
+	e := t.shard.d.engine
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stall := newStall(cancel)
+	defer stall.stop()
+	enc.ctx = ctx
 
 	e.opts.Failpoint("put-before")
-	_, err = e.opts.Sink.Put(ctx, p.Bucket, p.ObjectKey, stall.watch(enc), size(p), object.PutOptions{Attributes: attributes(t.manifest, p),
-		Conditions: object.Conditions{IfNoneMatch: "*"}})
+	_, err = e.opts.Sink.Put(ctx, to.Bucket, to.ObjectKey, stall.watch(enc), size(to.Part), object.PutOptions{
+		Attributes: attributes(t.manifest, to.Part), Conditions: object.Conditions{IfNoneMatch: "*"}})
 	if err == nil {
 		e.opts.Failpoint("put-after")
-		return planned(p), nil
+		return planned(to.Part), false, nil
 	}
 	if enc.err != nil && enc.err != io.EOF && ctx.Err() == nil {
-		return counted{}, enc.err // the body, and not the store, ended the put
+		return counted{}, false, enc.err // the body, and not the store, ended the put
 	}
-	first := !st.mayExist
+	first := !*to.mayExist
 	if !fault.Is(err, fault.PreconditionFailed) {
 		// A store that keeps its contract has stored nothing; one across a network may have.
-		st.mayExist = st.mayExist || !missingBucket(err)
+		*to.mayExist = *to.mayExist || !missingBucket(err)
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		return counted{}, sinkError{err}
+		return counted{}, false, sinkError{err}
 	}
-	result, found, err := t.head(ctx, p)
+	result, found, err = t.head(ctx, to.Part)
 	var conflict *conflictError
 	if errors.As(err, &conflict) {
 		conflict.neverPut = first
 	}
 	if err == nil && !found {
-		err = sinkError{fault.New(fault.Unavailable, "delivery.put", p.ObjectKey, "the key existed, and now it does not")}
+		err = sinkError{fault.New(fault.Unavailable, "delivery.put", to.ObjectKey, "the key existed, and now it does not")}
 	}
-	return result, err
+	return result, found, err
 }
 
 // attributes are what an object says of itself.
 func attributes(m *journal.Manifest, p *journal.Part) object.Attributes {
 	a := object.Attributes{ContentType: "application/octet-stream"}
-	if p.Compression == journal.Gzip {
-		a.ContentEncoding = "gzip"
-	}
+	a.ContentEncoding = format.Kind(p.Compression).ContentEncoding()
 	a.Metadata = map[string]string{metaManifest: p.ID, metaRecords: strconv.FormatInt(p.Records, 10),
 		metaShard: stream.ShardID(m.Key.Shard.Shard), metaFirst: p.First.String(), metaLast: p.Last.String()}
 	return a
@@ -530,7 +582,7 @@ func (t *task) outcome(ctx context.Context) counted {
 		part := counted{discarded: p.Records}
 		if t.parts[i].done {
 			part = t.parts[i].result
-		} else if p.Outputs > 0 {
+		} else if p.Outputs > 0 && p.Format != journal.HTTP {
 			if there, found, err := t.head(ctx, p); err == nil && found {
 				part = there
 			}

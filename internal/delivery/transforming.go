@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"millrace/internal/delivery/process"
 	"millrace/internal/delivery/transform"
 	"millrace/internal/fault"
 	"millrace/internal/stream"
@@ -105,7 +106,7 @@ func (w *worker) addToRound(r *stream.Record) error {
 		w.round = newRound(w.gathered.dest)
 	}
 	p := w.gathered.dest.processing
-	err := p.program.Split(r.Data, string(r.PartitionKey), func(sub processSub) error {
+	err := p.program.Split(r.Data, string(r.PartitionKey), func(sub process.Sub) error {
 		w.round.add(transform.Record{Data: sub.Data, Arrival: time.UnixMilli(r.Arrival), Sequence: r.Sequence, Index: int(sub.Index),
 			ShardID: stream.ShardID(w.s.ref.Shard), PartitionKey: sub.PartitionKey, Subsequence: int64(sub.SubSequenceNumber),
 			Partition: int32(w.s.ref.Shard), Offset: d.offset(r.Sequence)})
@@ -128,7 +129,7 @@ func (w *worker) transform(ctx context.Context) error {
 	for i, c := range r.calls[:r.used] {
 		c.point()
 		c.call.Endpoint, c.call.Retries = endpoint, r.dest.function.retries
-		w.s.d.source4call(&c.call)
+		w.s.d.dress(&c.call)
 		wait.Go(func() { errs[i] = e.opts.Transform.Invoke(ctx, &c.call, c.results) })
 	}
 	wait.Wait()
@@ -166,6 +167,21 @@ func (w *worker) transform(ctx context.Context) error {
 	r.used = 0
 	w.s.gauges.buffered(g)
 	return nil
+}
+
+// dress tells a call where its records come from.
+func (d *delivery) dress(c *transform.Call) {
+	e, def := d.engine, d.definition.Load()
+	c.DeliveryStreamARN, c.Region = def.ARN(e.opts.Account), e.opts.Account.Region
+	if def.KinesisSource != nil {
+		c.Source, c.SourceARN = transform.Kinesis, def.KinesisSource.KinesisStreamARN
+	}
+}
+
+// offset gives where a record lies in its Kafka partition; 0 when it lies in none.
+func (d *delivery) offset(s stream.SequenceNumber) int64 {
+	_, _, position, _ := s.Parts()
+	return int64(position)
 }
 
 func (w *worker) putResult(record *transform.Record, result *transform.Result, first bool) error {

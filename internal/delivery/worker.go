@@ -17,6 +17,7 @@ type worker struct {
 	gathered *gathering                       // nil: nothing gathered
 	ahead    map[string]stream.SequenceNumber // by lane: what lies before it was delivered ahead of the checkpoint
 	dropped  stream.SequenceNumber            // the same of records without outputs
+	round    *round                           // of calls of a function; nil: none was begun
 	scratch  scratch
 	atTip    bool
 	ended    bool
@@ -96,6 +97,7 @@ func (w *worker) drop() {
 		w.gathered.close()
 		w.gathered = nil
 	}
+	w.round = nil
 	w.s.gauges.buffered(nil)
 }
 
@@ -134,7 +136,12 @@ func (w *worker) restart() {
 // turn flushes what is due, or reads, or waits for records.
 func (w *worker) turn(ctx context.Context) error {
 	now := w.s.d.engine.opts.Now()
-	if w.gathered != nil && w.gathered.isDue(now, w.atTip) {
+	calling := w.round != nil && !w.round.empty()
+	due := w.gathered != nil && (w.gathered.isDue(now, w.atTip) || w.cramped && len(w.gathered.lanes) > 0)
+	switch {
+	case calling && (due || w.round.isFull(w.calls()) || w.atTip && w.round.wait(now) == 0):
+		return w.transform(ctx)
+	case due:
 		return w.flush(ctx, w.gathered.due(now, w.atTip))
 	}
 	n, err := w.read(ctx)
@@ -158,7 +165,20 @@ func (w *worker) patience() time.Duration {
 	if w.gathered == nil {
 		return idleWait
 	}
-	return w.gathered.patience(w.s.d.engine.opts.Now())
+	now := w.s.d.engine.opts.Now()
+	wait := w.gathered.patience(now)
+	if w.round != nil && !w.round.empty() {
+		wait = min(wait, w.round.wait(now))
+	}
+	return wait
+}
+
+// calls is how many calls of a function a round may have.
+func (w *worker) calls() int {
+	if w.cramped {
+		return 1
+	}
+	return maxCalls
 }
 
 func (w *worker) waitForRecords(ctx context.Context) error {
@@ -214,13 +234,18 @@ func (w *worker) take(ctx context.Context, batch *stream.Batch) (n int, err erro
 		}
 		n++
 	}
-	w.next = w.gathered.next
+	if w.next = w.gathered.next; w.round != nil && !w.round.empty() {
+		w.next = w.round.next
+	}
 	w.s.sawTip(w.next)
 	w.s.gauges.buffered(w.gathered)
 	return n, nil
 }
 
 func (w *worker) isFull() bool {
+	if w.round != nil && w.round.isFull(w.calls()) {
+		return true
+	}
 	for _, l := range w.gathered.lanes {
 		if w.gathered.isFull(l) {
 			return true
@@ -232,6 +257,9 @@ func (w *worker) isFull() bool {
 // gather processes a record and puts its outputs into their lanes.
 func (w *worker) gather(r *stream.Record) error {
 	g := w.gathered
+	if g.dest.function != nil {
+		return w.addToRound(r)
+	}
 	outputs := 0
 	err := g.dest.processing.each(r, &w.scratch, func(key []byte, o *output) error {
 		outputs++
@@ -340,14 +368,25 @@ func (w *worker) flush(ctx context.Context, lanes []*lane) error {
 	if len(w.gathered.lanes) == 0 {
 		w.drop()
 	}
+	w.cramped = false
 	w.submit(tasks)
 	return nil
+}
+
+// flushAll plans all that was read.
+func (w *worker) flushAll(ctx context.Context) error {
+	if w.round != nil && !w.round.empty() {
+		if err := w.transform(ctx); err != nil {
+			return err
+		}
+	}
+	return w.flush(ctx, w.gathered.lanes)
 }
 
 // finish ends a closed shard: flushes, waits for the commits, and marks it drained.
 func (w *worker) finish(ctx context.Context) error {
 	if w.gathered != nil {
-		if err := w.flush(ctx, w.gathered.lanes); err != nil {
+		if err := w.flushAll(ctx); err != nil {
 			return err
 		}
 		w.ended = false // the flush may have left records behind: look again
@@ -368,7 +407,7 @@ func (w *worker) afterReadError(ctx context.Context, err error) error {
 		return err
 	}
 	if w.gathered != nil && w.gathered.isKept() {
-		if err := w.flush(ctx, w.gathered.lanes); err != nil {
+		if err := w.flushAll(ctx); err != nil {
 			return err
 		}
 	}
