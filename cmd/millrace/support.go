@@ -83,7 +83,7 @@ var supportTables = []struct {
 		return rows
 	}},
 	{"delivery", "Delivery streams: members that differ from the service", func() (rows []row) {
-		for _, f := range delivery.Features {
+		for _, f := range delivery.Features() {
 			rows = append(rows, row{f.Member, string(f.Support), f.Note})
 		}
 		return rows

@@ -18,7 +18,7 @@ func (e *Engine) Apply(ctx context.Context, req *CreateRequest) (def *Definition
 	if err != nil {
 		return nil, false, err
 	}
-	have, equal, err := e.compare(op, want)
+	have, equal, err := e.compare(op, want, req.Tables)
 	switch {
 	case err != nil:
 		return nil, false, err
@@ -30,13 +30,24 @@ func (e *Engine) Apply(ctx context.Context, req *CreateRequest) (def *Definition
 	}
 	def, err = e.change(ctx, op, want.Name, func(def *Definition) error {
 		def.Tags, def.DirectPut = want.Tags, want.DirectPut
-		if !same(&def.Destination, &want.Destination) {
-			def.Destination = want.Destination
-			def.VersionID++
-			def.Updated = e.opts.Now().UTC()
+		if def.delivers(want) {
+			return nil
 		}
+		if err := want.follows(op, def); err != nil {
+			return err
+		}
+		def.Destination, def.HTTPEndpoint, def.Schema = want.Destination, want.HTTPEndpoint, want.Schema
+		def.VersionID++
+		def.Updated = e.opts.Now().UTC()
 		return nil
 	})
+	if err == nil && !def.encryptsAs(want) {
+		if want.Encrypts() {
+			def, err = e.StartEncryption(ctx, want.Name, want.EncryptionKey)
+		} else {
+			def, err = e.StopEncryption(ctx, want.Name)
+		}
+	}
 	return def, err == nil, err
 }
 
@@ -46,10 +57,13 @@ func (e *Engine) Compare(req *CreateRequest) (have *Definition, equal bool, err 
 	if err != nil {
 		return nil, false, err
 	}
-	return e.compare("delivery.Compare", want)
+	return e.compare("delivery.Compare", want, req.Tables)
 }
 
-func (e *Engine) compare(op string, want *Definition) (have *Definition, equal bool, err error) {
+func (e *Engine) compare(op string, want *Definition, made Tables) (have *Definition, equal bool, err error) {
+	if err := e.admit(op, want, made); err != nil {
+		return nil, false, err
+	}
 	have, err = e.Describe(want.Name)
 	if fault.Is(err, fault.NotFound) {
 		return nil, false, nil
@@ -61,8 +75,18 @@ func (e *Engine) compare(op string, want *Definition) (have *Definition, equal b
 		return nil, false, fault.New(fault.Unsupported, op, want.Name,
 			"%s can't change in place; CloudFormation would replace the delivery stream. Delete it first, or give the new one another name", member)
 	}
-	equal = same(&have.Destination, &want.Destination) && maps.Equal(have.Tags, want.Tags) && have.hint() == want.hint()
+	equal = have.delivers(want) && maps.Equal(have.Tags, want.Tags) && have.hint() == want.hint() && have.encryptsAs(want)
 	return have, equal, nil
+}
+
+// delivers reports whether two definitions deliver alike.
+func (d *Definition) delivers(other *Definition) bool {
+	return same(&d.Destination, &other.Destination) && same(d.HTTPEndpoint, other.HTTPEndpoint) && same(d.Schema, other.Schema)
+}
+
+// encryptsAs reports whether two definitions encrypt alike.
+func (d *Definition) encryptsAs(other *Definition) bool {
+	return d.Encryption == other.Encryption && (!d.Encrypts() || *d.EncryptionKey == *other.EncryptionKey)
 }
 
 // replaces names the first member that is fixed for life and differs.
@@ -73,6 +97,8 @@ func (d *Definition) replaces(have *Definition) (member string) {
 	case d.KinesisSource != nil && (d.KinesisSource.KinesisStreamARN != have.KinesisSource.KinesisStreamARN ||
 		d.KinesisSource.RoleARN != have.KinesisSource.RoleARN):
 		return "KinesisStreamSourceConfiguration"
+	case d.Destination.Partitions() != have.Destination.Partitions():
+		return "DynamicPartitioningConfiguration"
 	}
 	return ""
 }
@@ -85,7 +111,7 @@ func (d *Definition) hint() int {
 }
 
 // same compares by what is stored.
-func same(a, b *S3Destination) bool {
+func same[T any](a, b *T) bool {
 	x, errX := json.Marshal(a)
 	y, errY := json.Marshal(b)
 	return errX == nil && errY == nil && bytes.Equal(x, y)

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"sort"
-	"strconv"
 
 	"millrace/internal/fault"
 	"millrace/internal/ids"
@@ -34,6 +33,9 @@ func (e *Engine) Create(ctx context.Context, req *CreateRequest) (*Definition, e
 	}
 	if n >= MaxDeliveryStreams {
 		return nil, fault.New(fault.LimitExceeded, op, def.Name, "You have already consumed your firehose quota of %d hoses.", n)
+	}
+	if err := e.admit(op, def, req.Tables); err != nil {
+		return nil, err
 	}
 	return e.create(ctx, def)
 }
@@ -93,13 +95,24 @@ func (e *Engine) create(ctx context.Context, def *Definition) (*Definition, erro
 func (e *Engine) source(ctx context.Context, def *Definition) (*stream.Stream, error) {
 	name := def.SourceStream()
 	if def.Type == DirectPut {
-		return e.opts.Source.CreateStream(ctx, stream.CreateStream{Name: name, Mode: stream.Provisioned, Shards: e.opts.DirectPutShards})
+		return e.hidden(ctx, def)
 	}
 	st, ok := e.opts.Source.Stream(name)
 	if !ok || st.Hidden() {
 		return nil, fault.New(fault.Invalid, "delivery.Create", def.Name, "Kinesis Stream %s is not found.", def.KinesisSource.KinesisStreamARN)
 	}
 	return st, nil
+}
+
+// hidden makes the stream of a Direct PUT delivery stream, encrypted if it is to be.
+func (e *Engine) hidden(ctx context.Context, def *Definition) (*stream.Stream, error) {
+	st, err := e.opts.Source.CreateStream(ctx, stream.CreateStream{Name: def.SourceStream(), Mode: stream.Provisioned, Shards: e.opts.DirectPutShards})
+	if err == nil && def.Encrypts() {
+		if err = e.seal(ctx, "delivery.Create", def, def.EncryptionKey.id()); err != nil {
+			e.undo(context.WithoutCancel(ctx), def)
+		}
+	}
+	return st, err
 }
 
 // starts finds out where each shard is read from: open ones from their tip on, closed ones not at all. A shard that opens
@@ -241,7 +254,7 @@ func (e *Engine) change(ctx context.Context, op, name string, edit func(*Definit
 			return nil, e.notFound(op, name)
 		}
 		if have.Status != Active {
-			return nil, fault.New(fault.InUse, op, name, "Firehose %s is not ACTIVE, its status is %s", name, have.Status)
+			return nil, notActive(op, have)
 		}
 		def := have.clone()
 		return def, edit(def)
@@ -250,33 +263,6 @@ func (e *Engine) change(ctx context.Context, op, name string, edit func(*Definit
 		return nil, err
 	}
 	return def, e.reconcile(ctx)
-}
-
-// UpdateDestination changes the destination. Members that are absent stay. What is buffered when it returns is
-// delivered under the definition that it was buffered under.
-func (e *Engine) UpdateDestination(ctx context.Context, req *UpdateRequest) (*Definition, error) {
-	const op = "delivery.UpdateDestination"
-	update, err := req.update()
-	if err != nil {
-		return nil, err
-	}
-	return e.change(ctx, op, req.DeliveryStreamName, func(def *Definition) error {
-		if have := strconv.FormatInt(def.VersionID, 10); have != req.CurrentDeliveryStreamVersionId {
-			return fault.New(fault.PreconditionFailed, op, def.Name, "Cannot update firehose: %s since the current version id: %s "+
-				"and specified version id: %s do not match", def.Name, have, req.CurrentDeliveryStreamVersionId)
-		}
-		if req.DestinationId != DestinationID {
-			return fault.New(fault.Invalid, op, def.Name, "Destination Id %s not found", req.DestinationId)
-		}
-		def.Destination = update.over(def.Destination)
-		def.Destination.setDefaults()
-		if err := validateDestination(op, req.member(), &def.Destination); err != nil {
-			return err
-		}
-		def.VersionID++
-		def.Updated = e.opts.Now().UTC()
-		return nil
-	})
 }
 
 // MaxTags bounds the tags of a delivery stream.

@@ -302,8 +302,8 @@ type EncryptionKey struct {
 const (
 	DefaultSizeInMBs         = 5
 	DefaultIntervalInSeconds = 300
-	// DefaultConversionSizeInMBs is the size with format conversion, when no hints are given.
-	DefaultConversionSizeInMBs = 128
+	// DefaultLargeSizeInMBs is the size with format conversion or dynamic partitioning, which need 64 at least.
+	DefaultLargeSizeInMBs = 128
 	// DefaultRetrySeconds is how long delivery to a partition, and to an HTTP endpoint, is tried.
 	DefaultRetrySeconds = 300
 )
@@ -374,8 +374,8 @@ func (d *HTTPEndpointDestination) setDefaults() {
 
 func (d *S3Destination) setDefaults() {
 	size := DefaultSizeInMBs
-	if d.Converts() {
-		size = DefaultConversionSizeInMBs
+	if d.Converts() || d.Partitions() {
+		size = DefaultLargeSizeInMBs
 	}
 	if d.BufferingHints.absent() {
 		d.BufferingHints = &BufferingHints{&size, new(DefaultIntervalInSeconds)}

@@ -78,6 +78,7 @@ type Source interface {
 	Capabilities() stream.Capabilities
 	CreateStream(ctx context.Context, spec stream.CreateStream) (*stream.Stream, error)
 	DeleteStream(ctx context.Context, name string) error
+	UpdateStream(ctx context.Context, name string, edit func(*stream.Settings) error) (*stream.Stream, error)
 	Stream(name string) (*stream.Stream, bool)
 	Streams() []*stream.Stream
 	Append(ctx context.Context, name string, entries []stream.Entry, results []stream.Result) error

@@ -126,6 +126,22 @@ func (m *memorySource) CreateStream(_ context.Context, spec stream.CreateStream)
 	return s.snapshot(), nil
 }
 
+func (m *memorySource) UpdateStream(_ context.Context, name string, edit func(*stream.Settings) error) (*stream.Stream, error) {
+	defer m.world.change()()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.streams[name]
+	if s == nil {
+		return nil, fault.New(fault.NotFound, "memory.UpdateStream", name, "no such stream")
+	}
+	set := s.Settings.Clone()
+	if err := edit(&set); err != nil {
+		return nil, err
+	}
+	s.Settings = set
+	return s.snapshot(), nil
+}
+
 func (s *memoryStream) open(r stream.HashKeyRange, created int64, parents ...uint32) uint32 {
 	index := uint32(len(s.logs))
 	s.Shards = append(s.Shards, stream.Shard{Index: index, Range: r, Parents: parents, Created: created,

@@ -34,10 +34,11 @@ var putPool = sync.Pool{New: func() any { return new(putScratch) }}
 // Put keeps no reference to data.
 func (e *Engine) Put(ctx context.Context, name string, data []byte) (id string, encrypted bool, err error) {
 	var results [1]PutResult
-	if _, err := e.PutBatch(ctx, name, [][]byte{data}, results[:]); err != nil {
+	encrypted, err = e.PutBatch(ctx, name, [][]byte{data}, results[:])
+	if err != nil {
 		return "", false, err
 	}
-	return results[0].RecordID, false, results[0].Err
+	return results[0].RecordID, encrypted, results[0].Err
 }
 
 // PutBatch stores records durably, in their order within one shard: results[i] is for records[i], and both have the same length. An error
@@ -49,7 +50,8 @@ func (e *Engine) PutBatch(ctx context.Context, name string, records [][]byte, re
 	if err != nil {
 		return false, err
 	}
-	if d.definition.Load().Type != DirectPut {
+	def := d.definition.Load()
+	if def.Type != DirectPut {
 		return false, fault.New(fault.Invalid, op, name, "This operation is not permitted on KinesisStreamAsSource delivery stream type.")
 	}
 	if err := CheckBatch(op, name, records); err != nil {
@@ -60,7 +62,7 @@ func (e *Engine) PutBatch(ctx context.Context, name string, records [][]byte, re
 	if d.isDeleting() || d.ctx.Err() != nil {
 		return false, e.notFound(op, name)
 	}
-	return false, d.append(ctx, records, results)
+	return def.Encrypts(), d.append(ctx, records, results)
 }
 
 // CheckBatch refuses what PutBatch refuses of the records themselves.

@@ -1,6 +1,10 @@
 package delivery
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"millrace/internal/glue"
+)
 
 // CreateRequest is the input of CreateDeliveryStream, and the properties of an AWS::KinesisFirehose::DeliveryStream: the
 // JSON names are the API's, so that a surface can decode its document straight into it. What this version does not do
@@ -19,7 +23,13 @@ type CreateRequest struct {
 	MSKSourceConfiguration                     json.RawMessage
 	DatabaseSourceConfiguration                json.RawMessage
 	OtherDestinations
+
+	// Tables are looked at before Options.Table: tables that a definition file makes beside the delivery stream. May be nil.
+	Tables Tables `json:"-"`
 }
+
+// Tables finds a table; nil: there is none of that name.
+type Tables func(database, table string) *glue.Table
 
 // OtherDestinations are those of the API that this version does not deliver to.
 type OtherDestinations struct {

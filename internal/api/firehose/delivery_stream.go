@@ -2,6 +2,7 @@ package firehose
 
 import (
 	"cmp"
+	"strings"
 
 	"millrace/internal/awsmodel/firehosewire"
 	"millrace/internal/delivery"
@@ -9,7 +10,14 @@ import (
 
 // createDeliveryStream answers when the delivery stream is ACTIVE: no record that is put from then on is missed.
 func createDeliveryStream(s *Service, c *call) error {
-	if err := c.decode(new(firehosewire.CreateDeliveryStreamInput)); err != nil {
+	in := new(firehosewire.CreateDeliveryStreamInput)
+	if err := c.read(in); err != nil {
+		return err
+	}
+	if h := in.HttpEndpointDestinationConfiguration; h != nil {
+		s.permit(h.EndpointConfiguration)
+	}
+	if err := check(in); err != nil {
 		return err
 	}
 	var req delivery.CreateRequest
@@ -23,6 +31,14 @@ func createDeliveryStream(s *Service, c *call) error {
 	out := firehosewire.CreateDeliveryStreamOutput{DeliveryStreamARN: def.ARN(s.Account)}
 	c.dst = out.AppendJSON(c.dst)
 	return nil
+}
+
+// permit lets a URL without TLS pass the model's checks where the operator allows it. What is stored is read from the body.
+func (s *Service) permit(e *firehosewire.HttpEndpointConfiguration) {
+	const plain = "http://"
+	if e != nil && s.PlainEndpoints && strings.HasPrefix(e.Url, plain) {
+		e.Url = "https://" + e.Url[len(plain):]
+	}
 }
 
 // answerEmpty is the answer of an operation that has none: an object without members, as the service sends it.
@@ -64,7 +80,14 @@ func listDeliveryStreams(s *Service, c *call) error {
 
 // updateDestination changes the one destination; what is buffered is delivered under the old version.
 func updateDestination(s *Service, c *call) error {
-	if err := c.decode(new(firehosewire.UpdateDestinationInput)); err != nil {
+	in := new(firehosewire.UpdateDestinationInput)
+	if err := c.read(in); err != nil {
+		return err
+	}
+	if h := in.HttpEndpointDestinationUpdate; h != nil {
+		s.permit(h.EndpointConfiguration)
+	}
+	if err := check(in); err != nil {
 		return err
 	}
 	var req delivery.UpdateRequest

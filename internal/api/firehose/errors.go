@@ -9,6 +9,7 @@ import (
 
 	"millrace/internal/awsmodel/firehosewire"
 	"millrace/internal/awswire"
+	"millrace/internal/delivery"
 	"millrace/internal/fault"
 )
 
@@ -29,6 +30,7 @@ var exceptions = map[fault.Kind]awswire.ErrorType{
 // Errors that every service has and no model names.
 var (
 	errInternalFailure  = awswire.ErrorType{Code: "InternalFailure", Status: http.StatusInternalServerError}
+	errInvalidParameter = awswire.ErrorType{Code: "InvalidParameterValueException", Status: http.StatusBadRequest}
 	errValidation       = awswire.ErrorType{Code: "ValidationException", Status: http.StatusBadRequest}
 	errUnknownOperation = awswire.ErrorType{Code: "UnknownOperationException", Status: http.StatusBadRequest}
 )
@@ -89,6 +91,8 @@ func exceptionOf(err error) exception {
 		return exception{outcome: Unavailable, status: t.Status, code: t.Code, text: unavailableText, internal: !gaveUp(err)}
 	case strings.HasPrefix(f.Message(), validationMark):
 		t = errValidation
+	case errors.As(err, new(delivery.InvalidParameter)):
+		t = errInvalidParameter
 	}
 	return exception{outcome: Refused, status: t.Status, code: t.Code, text: f.Message()}
 }

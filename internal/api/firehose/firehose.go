@@ -33,6 +33,8 @@ type Engine interface {
 	Describe(name string) (*delivery.Definition, error)
 	List(req delivery.ListRequest) (names []string, more bool)
 	UpdateDestination(ctx context.Context, req *delivery.UpdateRequest) (*delivery.Definition, error)
+	StartEncryption(ctx context.Context, name string, key *delivery.EncryptionKey) (*delivery.Definition, error)
+	StopEncryption(ctx context.Context, name string) (*delivery.Definition, error)
 	Tag(ctx context.Context, name string, tags []delivery.Tag) error
 	Untag(ctx context.Context, name string, keys []string) error
 	Tags(name, after string, limit int) (tags []delivery.Tag, more bool, err error)
@@ -49,7 +51,9 @@ type Options struct {
 	// Credentials looks up secrets; nil accepts any well-formed signature, and none, which only a loopback
 	// listener may allow.
 	Credentials awswire.Lookup
-	Log         *slog.Logger // default: discard
+	// PlainEndpoints allows HTTP endpoints with http:// URLs, which the service's model refuses.
+	PlainEndpoints bool
+	Log            *slog.Logger // default: discard
 }
 
 // Service answers calls. It is safe for concurrent use.

@@ -1,8 +1,10 @@
 package firehose_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -14,7 +16,9 @@ import (
 
 	"millrace/internal/api/firehose"
 	"millrace/internal/awsmodel/firehosewire"
+	"millrace/internal/delivery"
 	"millrace/internal/fault"
+	"millrace/internal/ids"
 	"millrace/internal/stream"
 )
 
@@ -29,6 +33,43 @@ func TestConversations(t *testing.T) {
 			status, body := s.call(t, d.Cmd, d.Input)
 			return fmt.Sprintf("%d\n%s\n", status, body)
 		})
+	})
+}
+
+// described is an engine that knows one definition.
+type described struct {
+	firehose.Engine
+	def *delivery.Definition
+}
+
+func (d described) Describe(string) (*delivery.Definition, error) { return d.def, nil }
+
+// What a definition has of its destination is shown whole, defaults filled in, whether this version runs it or not; but for
+// an access key, which is shown nowhere.
+func TestDescriptions(t *testing.T) {
+	datadriven.RunTest(t, "testdata/describe/destinations", func(t *testing.T, d *datadriven.TestData) string {
+		req := &delivery.CreateRequest{DeliveryStreamName: "d"}
+		if err := json.Unmarshal([]byte(d.Input), req); err != nil {
+			t.Fatal(err)
+		}
+		def, err := req.Definition()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := firehose.New(firehose.Options{Engine: described{def: def}, Account: account, IDs: ids.Seeded(1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := s.Invoke(context.Background(), "DescribeDeliveryStream", []byte(`{"DeliveryStreamName":"d"}`), nil)
+		if strings.Contains(string(out.Body), "not to be seen") || strings.Contains(fmt.Sprintf("%v %+v %#v", def, def.HTTPEndpoint, def.HTTPEndpoint), "not to be seen") {
+			t.Error("the access key is shown")
+		}
+		_, dest, _ := strings.Cut(string(out.Body), `"Destinations":`)
+		var pretty bytes.Buffer
+		if err := json.Indent(&pretty, []byte(strings.TrimSuffix(dest, `,"HasMoreDestinations":false}}`)), "", "\t"); err != nil {
+			t.Fatalf("%s: %v", out.Body, err)
+		}
+		return pretty.String() + "\n"
 	})
 }
 

@@ -12,16 +12,18 @@ type operation func(s *Service, c *call) error
 
 // operations are those that are served; the rest of the model is refused by name.
 var operations = map[string]operation{
-	"CreateDeliveryStream":      createDeliveryStream,
-	"DeleteDeliveryStream":      deleteDeliveryStream,
-	"DescribeDeliveryStream":    describeDeliveryStream,
-	"ListDeliveryStreams":       listDeliveryStreams,
-	"ListTagsForDeliveryStream": listTagsForDeliveryStream,
-	"PutRecord":                 putRecord,
-	"PutRecordBatch":            putRecordBatch,
-	"TagDeliveryStream":         tagDeliveryStream,
-	"UntagDeliveryStream":       untagDeliveryStream,
-	"UpdateDestination":         updateDestination,
+	"CreateDeliveryStream":          createDeliveryStream,
+	"DeleteDeliveryStream":          deleteDeliveryStream,
+	"DescribeDeliveryStream":        describeDeliveryStream,
+	"ListDeliveryStreams":           listDeliveryStreams,
+	"ListTagsForDeliveryStream":     listTagsForDeliveryStream,
+	"PutRecord":                     putRecord,
+	"PutRecordBatch":                putRecordBatch,
+	"StartDeliveryStreamEncryption": startDeliveryStreamEncryption,
+	"StopDeliveryStreamEncryption":  stopDeliveryStreamEncryption,
+	"TagDeliveryStream":             tagDeliveryStream,
+	"UntagDeliveryStream":           untagDeliveryStream,
+	"UpdateDestination":             updateDestination,
 }
 
 // Supported tells of one operation of the service's model whether it is served.
@@ -32,8 +34,9 @@ type Supported struct {
 }
 
 var notes = map[string]string{
-	"CreateDeliveryStream": "destination Amazon S3 only; sources DirectPut and KinesisStreamAsSource",
-	"DeleteDeliveryStream": "AllowForceDelete is accepted without effect: there are no key grants",
+	"CreateDeliveryStream":          "see the table of delivery streams for its members",
+	"DeleteDeliveryStream":          "AllowForceDelete is accepted without effect: there are no key grants",
+	"StartDeliveryStreamEncryption": "Direct PUT; records are encrypted at rest with a key of the node's own, derived for each KeyARN; no limit of calls a day",
 }
 
 // Support lists all operations of the service's model, in alphabetical order.
@@ -53,10 +56,18 @@ type shape interface {
 
 // decode reads and checks a request: types first, then the model's constraints, as the service does.
 func (c *call) decode(in shape) error {
-	in.DecodeJSON(&c.json)
-	if err := c.json.Close(); err != nil {
+	if err := c.read(in); err != nil {
 		return err
 	}
+	return check(in)
+}
+
+func (c *call) read(in shape) error {
+	in.DecodeJSON(&c.json)
+	return c.json.Close()
+}
+
+func check(in shape) error {
 	found := awswire.Violations{HideValues: true}
 	in.Check(&found)
 	if text := found.Err(); text != "" {

@@ -6,9 +6,6 @@ import (
 	"millrace/internal/fault"
 )
 
-// notEncrypted answers Encrypted: there is no server-side encryption yet.
-var notEncrypted = new(bool)
-
 // putRecord stores one record of a Direct PUT delivery stream. It answers when the record is durable.
 func putRecord(s *Service, c *call) error {
 	c.json.Borrow = true // the engine keeps nothing of the request
@@ -18,15 +15,26 @@ func putRecord(s *Service, c *call) error {
 	}
 	c.records = append(c.records, in.Record.Data)
 	c.results = append(c.results, delivery.PutResult{})
-	if _, err := s.Engine.PutBatch(c.ctx, in.DeliveryStreamName, c.records, c.results); err != nil {
+	encrypted, err := s.Engine.PutBatch(c.ctx, in.DeliveryStreamName, c.records, c.results)
+	if err != nil {
 		return err
 	}
 	if err := c.results[0].Err; err != nil {
 		return err
 	}
-	out := firehosewire.PutRecordOutput{RecordId: c.results[0].RecordID, Encrypted: notEncrypted}
+	out := firehosewire.PutRecordOutput{RecordId: c.results[0].RecordID, Encrypted: truth(encrypted)}
 	c.dst = out.AppendJSON(c.dst)
 	return nil
+}
+
+var yes, no = true, false
+
+// truth gives a truth value of the wire without making one.
+func truth(v bool) *bool {
+	if v {
+		return &yes
+	}
+	return &no
 }
 
 // putRecordBatch stores up to 500 records by one append. Records fail one by one, in an answer of 200; a limit that
@@ -41,7 +49,8 @@ func putRecordBatch(s *Service, c *call) error {
 		c.records = append(c.records, in.Records[i].Data)
 		c.results = append(c.results, delivery.PutResult{})
 	}
-	if _, err := s.Engine.PutBatch(c.ctx, in.DeliveryStreamName, c.records, c.results); err != nil {
+	encrypted, err := s.Engine.PutBatch(c.ctx, in.DeliveryStreamName, c.records, c.results)
+	if err != nil {
 		return err
 	}
 	failed := 0
@@ -54,7 +63,7 @@ func putRecordBatch(s *Service, c *call) error {
 	if failed > 0 {
 		s.Log.Warn("records of a batch could not be stored", "deliveryStream", in.DeliveryStreamName, "failed", failed, "of", len(c.results))
 	}
-	out := firehosewire.PutRecordBatchOutput{FailedPutCount: failed, Encrypted: notEncrypted, RequestResponses: c.entries}
+	out := firehosewire.PutRecordBatchOutput{FailedPutCount: failed, Encrypted: truth(encrypted), RequestResponses: c.entries}
 	c.dst = out.AppendJSON(c.dst)
 	c.allFailed = failed == len(c.results)
 	return nil

@@ -138,6 +138,21 @@ func (m *source) DeleteStream(_ context.Context, name string) error {
 	return nil
 }
 
+func (m *source) UpdateStream(_ context.Context, name string, edit func(*stream.Settings) error) (*stream.Stream, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.streams[name]
+	if !ok {
+		return nil, fault.New(fault.NotFound, "source.UpdateStream", name, "no such stream")
+	}
+	next := *s
+	if err := edit(&next.Settings); err != nil {
+		return nil, err
+	}
+	m.streams[name] = &next
+	return &next, nil
+}
+
 func (m *source) Stream(name string) (*stream.Stream, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -9,13 +9,14 @@ import (
 
 // Pattern is a compiled Java DateTimeFormatter pattern: "yyyy/MM/dd/HH", "'year='yyyy".
 //
-// Letters: y u Y M L d D E e a H h k K m s S n A Q q w W z Z X x V O, with the
+// Letters: G y u Y M L d D E e c a H h k K m s S n N A Q q w W z Z X x V O, with the
 // counts that DateTimeFormatter allows; text in single quotes is literal, ” is a
 // quote, [ and ] mark optional sections and print nothing. Names are English, and
 // weeks are those of the United States (from Sunday; the week of 1 January is the
 // first), the locale that the service runs in; z prints the abbreviation of the time
-// zone database. Left out, and refused by name: the eras, day periods and padding
-// (G B p), c F g N v, and full zone names (zzzz).
+// zone database. Left out, and refused by name: day periods and padding (B p), F g v,
+// whose meaning differs between versions of Java or needs names that the time zone
+// database has not, and full zone names (zzzz).
 //
 // Source: java.time.format.DateTimeFormatter, "Patterns for Formatting and
 // Parsing"; spec/firehose, section 8.
@@ -123,8 +124,20 @@ func letter(c byte, n int) (part, error) {
 			return nil, tooMany
 		}
 		return text(max(n, 3), dayName), nil
-	case 'e':
+	case 'e', 'c':
+		if c == 'c' && n == 2 {
+			return nil, fmt.Errorf("invalid pattern: cc")
+		}
 		return named(c, n, func(t time.Time) int { return int(t.Weekday()) + 1 }, dayName)
+	case 'G':
+		if n > 5 {
+			return nil, tooMany
+		}
+		return text(max(n, 3), eraName), nil
+	case 'N':
+		return number(c, n, 19, func(t time.Time) int { return secondOfDay(t)*1e9 + t.Nanosecond() })
+	case 'B', 'F', 'g', 'p', 'v':
+		return nil, fmt.Errorf("the pattern letter %c is not supported by this version of Millrace", c)
 	case 'd':
 		return number(c, n, 2, func(t time.Time) int { return t.Day() })
 	case 'D':
@@ -183,7 +196,8 @@ func appendPadded(dst []byte, v, width int) []byte {
 	if v < 0 {
 		dst, v = append(dst, '-'), -v
 	}
-	digits := strconv.Itoa(v)
+	var room [20]byte
+	digits := strconv.AppendInt(room[:0], int64(v), 10)
 	for n := len(digits); n < width; n++ {
 		dst = append(dst, '0')
 	}
@@ -218,6 +232,17 @@ func cut(name string, n int) string {
 
 func monthName(t time.Time, n int) string { return cut(t.Month().String(), n) }
 func dayName(t time.Time, n int) string   { return cut(t.Weekday().String(), n) }
+
+// eraName is that of the years after Christ: records arrive in no others.
+func eraName(_ time.Time, n int) string {
+	switch n {
+	case 4:
+		return "Anno Domini"
+	case 5:
+		return "A"
+	}
+	return "AD"
+}
 
 func quarterName(t time.Time, n int) string {
 	q := (int(t.Month()) + 2) / 3
@@ -259,6 +284,6 @@ func weekOfMonth(t time.Time) int {
 	return (t.Day()-1+first)/7 + 1
 }
 
-func milliOfDay(t time.Time) int {
-	return ((t.Hour()*60+t.Minute())*60+t.Second())*1000 + t.Nanosecond()/1e6
-}
+func milliOfDay(t time.Time) int { return secondOfDay(t)*1000 + t.Nanosecond()/1e6 }
+
+func secondOfDay(t time.Time) int { return (t.Hour()*60+t.Minute())*60 + t.Second() }

@@ -41,6 +41,9 @@ func TestPatterns(t *testing.T) {
 	f(utc.Add(11*time.Hour), "a h K", "PM 3 3")
 	f(utc, "m mm s ss", "5 05 6 06")
 	f(utc, "S SSS SSSSSS SSSSSSSSS n A", "0 007 007089 007089000 7089000 14706007")
+	f(utc, "N nnnnnnnnnn AAAAAAAAAAA", "14706007089000 0007089000 00014706007")
+	f(utc, "c ccc cccc ccccc", "6 Fri Friday F")
+	f(utc, "G GGG GGGG GGGGG", "AD AD Anno Domini A")
 	f(utc, "Q QQ QQQ QQQQ QQQQQ q", "3 03 Q3 3rd quarter 3 3")
 	f(utc, "w ww W YYYY", "27 27 1 2026")
 	f(time.Date(2026, 12, 31, 0, 0, 0, 0, time.UTC), "YYYY-ww W", "2027-01 5")
@@ -62,6 +65,35 @@ func TestPatterns(t *testing.T) {
 	f(utc, "", "")
 }
 
+// An object's time is told in its zone as clocks there show it: the hour that is left out in spring is in no key, and the
+// one that comes twice in autumn is told apart by its offset.
+func TestSummerTime(t *testing.T) {
+	f := func(name string, at time.Time, want string) {
+		t.Helper()
+		p, err := ParsePattern("yyyy-MM-dd'T'HH:mm z xxx")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(p.Format(nil, at.In(zone(t, name)))); got != want {
+			t.Errorf("%s at %v: got %q, want %q", name, at, got, want)
+		}
+	}
+	at := func(month time.Month, day, hour, minute int) time.Time {
+		return time.Date(2026, month, day, hour, minute, 0, 0, time.UTC)
+	}
+	f("America/New_York", at(3, 8, 6, 59), "2026-03-08T01:59 EST -05:00")
+	f("America/New_York", at(3, 8, 7, 0), "2026-03-08T03:00 EDT -04:00")
+	f("America/New_York", at(11, 1, 5, 59), "2026-11-01T01:59 EDT -04:00")
+	f("America/New_York", at(11, 1, 6, 0), "2026-11-01T01:00 EST -05:00")
+	f("Europe/Berlin", at(3, 29, 0, 59), "2026-03-29T01:59 CET +01:00")
+	f("Europe/Berlin", at(3, 29, 1, 0), "2026-03-29T03:00 CEST +02:00")
+	f("Europe/Berlin", at(10, 25, 0, 59), "2026-10-25T02:59 CEST +02:00")
+	f("Europe/Berlin", at(10, 25, 1, 0), "2026-10-25T02:00 CET +01:00")
+	f("Australia/Lord_Howe", at(4, 4, 14, 59), "2026-04-05T01:59 +11 +11:00") // by half an hour
+	f("Australia/Lord_Howe", at(4, 4, 15, 0), "2026-04-05T01:30 +1030 +10:30")
+	f("Asia/Kolkata", at(12, 31, 18, 30), "2027-01-01T00:00 IST +05:30")
+}
+
 func TestPatternsThatAreRefused(t *testing.T) {
 	f := func(pattern, message string) {
 		t.Helper()
@@ -70,15 +102,19 @@ func TestPatternsThatAreRefused(t *testing.T) {
 		}
 	}
 	for _, many := range []string{"MMMMMM", "ddd", "DDDD", "EEEEEE", "aa", "hhh", "HHH", "mmm", "sss", "SSSSSSSSSS", "QQQQQQ",
-		"www", "WW", "XXXXXX", "xxxxxx", "ZZZZZZ", "eeeeee", strings.Repeat("y", 20)} {
+		"www", "WW", "GGGGGG", "cccccc", strings.Repeat("N", 20), strings.Repeat("n", 20), strings.Repeat("A", 20), "XXXXXX", "xxxxxx", "ZZZZZZ", "eeeeee", strings.Repeat("y", 20)} {
 		f(many, "too many pattern letters: "+many[:1])
 	}
 	f("V", "must be 2")
 	f("OO", "1 or 4")
 	f("zzzz", "zzzz")
-	for _, letter := range strings.Split("b c f g i j l o p r t v B C F G I J N P R T U", " ") {
+	for _, letter := range strings.Split("b f i j l o r t C I J P R T U", " ") {
 		f(letter, "unknown pattern letter: "+letter)
 	}
+	for _, letter := range strings.Split("B F g p v", " ") { // Java's, and not ours
+		f(letter, "pattern letter "+letter+" is not supported by this version of Millrace")
+	}
+	f("cc", "invalid pattern: cc")
 	f("yyyy'open", "incomplete string literal")
 	f("yyyy]", "]")
 	f("{", "reserved")

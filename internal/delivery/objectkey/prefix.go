@@ -11,8 +11,8 @@
 package objectkey
 
 import (
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -31,14 +31,27 @@ type Prefix struct {
 	parts      []prefixPart
 	expression bool // it has at least one !{…}
 	errorType  bool // it has !{firehose:error-output-type}
-	partition  bool // it has partition keys
+	keys       []Key
+}
+
+// Key is a partition key that a prefix asks for.
+type Key struct {
+	FromLambda bool   // else from the query
+	Name       string // "customer_id"
+}
+
+func (k Key) String() string {
+	if k.FromLambda {
+		return "partitionKeyFromLambda:" + k.Name
+	}
+	return "partitionKeyFromQuery:" + k.Name
 }
 
 type prefixPart struct {
 	kind    partKind
 	text    string
 	pattern *Pattern
-	lambda  bool // of a partition key
+	key     int // index in the prefix's keys
 }
 
 type partKind uint8
@@ -62,8 +75,11 @@ func mustPattern(text string) *Pattern {
 	return p
 }
 
-// Parse reads a prefix and refuses what the service refuses at creation.
-func Parse(text string) (*Prefix, error) {
+// Parse reads a Prefix and refuses what the service refuses at creation.
+func Parse(text string) (*Prefix, error) { return ParseMember("Prefix", text) }
+
+// ParseMember is Parse for the given member, as errors name it: "ErrorOutputPrefix".
+func ParseMember(member, text string) (*Prefix, error) {
 	p := new(Prefix)
 	for rest := text; rest != ""; {
 		before, after, found := strings.Cut(rest, "!{")
@@ -75,9 +91,9 @@ func Parse(text string) (*Prefix, error) {
 		}
 		body, tail, closed := strings.Cut(after, "}")
 		if !closed {
-			return nil, fmt.Errorf("the expression !{%s is not closed", after)
+			return nil, fmt.Errorf("Invalid expression usage: !{%s in %s is not closed", after, member)
 		}
-		expr, err := p.expr(body)
+		expr, err := p.expr(member, body)
 		if err != nil {
 			return nil, err
 		}
@@ -88,42 +104,56 @@ func Parse(text string) (*Prefix, error) {
 	return p, nil
 }
 
-func (p *Prefix) expr(body string) (prefixPart, error) {
+func (p *Prefix) expr(member, body string) (prefixPart, error) {
 	namespace, value, found := strings.Cut(body, ":")
 	if !found {
-		return prefixPart{}, fmt.Errorf("the expression !{%s} has no namespace; it is written !{namespace:value}", body)
+		return prefixPart{}, fmt.Errorf("Invalid expression usage: !{%s} in %s is not of the form !{namespace:value}", body, member)
 	}
-	if strings.Contains(value, "!{") {
-		return prefixPart{}, fmt.Errorf("the expression !{%s} holds another one", body)
+	if strings.Contains(body, "!{") {
+		return prefixPart{}, fmt.Errorf("Invalid expression usage: !{%s} in %s holds another expression", body, member)
 	}
 	switch namespace {
-	case "timestamp":
-		if value == "" {
-			return prefixPart{}, errors.New("the expression !{timestamp:} has no pattern")
-		}
+	case "timestamp", "firehose", fromQuery, fromLambda:
+	default:
+		return prefixPart{}, fmt.Errorf("Namespace to the left of colon (%s) is an invalid keyword!", namespace)
+	}
+	if value == "" {
+		return prefixPart{}, fmt.Errorf("Invalid expression usage: !{%s} in %s has no value", body, member)
+	}
+	switch {
+	case namespace == "timestamp":
 		pattern, err := ParsePattern(value)
 		if err != nil {
-			return prefixPart{}, fmt.Errorf("the expression !{%s}: %w", body, err)
+			return prefixPart{}, fmt.Errorf("%s %s: !{%s}: %w", badConversion, member, body, err)
 		}
 		return prefixPart{kind: timePart, pattern: pattern}, nil
-	case "firehose":
-		switch value {
-		case "random-string":
-			return prefixPart{kind: randomPart}, nil
-		case "error-output-type":
-			p.errorType = true
-			return prefixPart{kind: errorTypePart}, nil
-		}
-		return prefixPart{}, fmt.Errorf("!{%s} is not one of !{firehose:random-string}, !{firehose:error-output-type}", body)
-	case "partitionKeyFromQuery", "partitionKeyFromLambda":
-		if value == "" {
-			return prefixPart{}, fmt.Errorf("the expression !{%s} names no key", body)
-		}
-		p.partition = true
-		return prefixPart{kind: partitionPart, text: value, lambda: namespace == "partitionKeyFromLambda"}, nil
+	case namespace == fromQuery || namespace == fromLambda:
+		return prefixPart{kind: partitionPart, key: p.key(Key{namespace == fromLambda, value})}, nil
+	case value == "random-string":
+		return prefixPart{kind: randomPart}, nil
+	case value == "error-output-type":
+		p.errorType = true
+		return prefixPart{kind: errorTypePart}, nil
 	}
-	return prefixPart{}, fmt.Errorf("the namespace %q of !{%s} is not one of timestamp, firehose, "+
-		"partitionKeyFromQuery, partitionKeyFromLambda", namespace, body)
+	return prefixPart{}, fmt.Errorf("%s %s: !{%s} is not one of !{firehose:random-string}, !{firehose:error-output-type}", badConversion, member, body)
+}
+
+// The namespaces of partition keys.
+const (
+	fromQuery  = "partitionKeyFromQuery"
+	fromLambda = "partitionKeyFromLambda"
+)
+
+// badConversion is how the service begins to speak of a value that its namespace does not take.
+const badConversion = "Invalid conversion character used in the value of the expression in"
+
+// key gives the index of a key, which the prefix may ask for more than once.
+func (p *Prefix) key(k Key) int {
+	if i := slices.Index(p.keys, k); i >= 0 {
+		return i
+	}
+	p.keys = append(p.keys, k)
+	return len(p.keys) - 1
 }
 
 // HasExpression reports whether the prefix holds any !{…}.
@@ -133,32 +163,13 @@ func (p *Prefix) HasExpression() bool { return p.expression }
 func (p *Prefix) HasErrorType() bool { return p.errorType }
 
 // HasPartitionKeys reports whether the prefix holds partition keys.
-func (p *Prefix) HasPartitionKeys() bool { return p.partition }
+func (p *Prefix) HasPartitionKeys() bool { return len(p.keys) > 0 }
 
-// PartitionKeys lists the partition keys in their order, each as often as the prefix has it.
-func (p *Prefix) PartitionKeys() []PartitionKey {
-	var all []PartitionKey
-	for i := range p.parts {
-		if part := &p.parts[i]; part.kind == partitionPart {
-			all = append(all, PartitionKey{part.text, part.lambda})
-		}
-	}
-	return all
-}
+// Keys lists the partition keys that the prefix asks for, each once, in the order in which they come first.
+func (p *Prefix) Keys() []Key { return p.keys }
 
-// PartitionKey is one that a prefix asks for.
-type PartitionKey struct {
-	Name   string
-	Lambda bool // partitionKeyFromLambda; else partitionKeyFromQuery
-}
-
-// Append appends the prefix of an object whose time is t, already in its zone.
-func (p *Prefix) Append(dst []byte, t time.Time, random *ids.Source) []byte {
-	return p.AppendPartition(dst, t, random, nil)
-}
-
-// AppendPartition is Append with the values of PartitionKeys, in their order.
-func (p *Prefix) AppendPartition(dst []byte, t time.Time, random *ids.Source, values []string) []byte {
+// Append appends the prefix of an object whose time is t, already in its zone. values are those of Keys, in their order.
+func (p *Prefix) Append(dst []byte, t time.Time, random *ids.Source, values ...string) []byte {
 	dst = p.appendParts(dst, t, random, "", values)
 	if !p.expression {
 		dst = datePath.Format(dst, t)
@@ -189,8 +200,8 @@ func (p *Prefix) appendParts(dst []byte, t time.Time, random *ids.Source, errorT
 		case errorTypePart:
 			dst = append(dst, errorType...)
 		case partitionPart:
-			if len(values) > 0 {
-				dst, values = append(dst, values[0]...), values[1:]
+			if part.key < len(values) { // not so where a length is measured
+				dst = append(dst, values[part.key]...)
 			}
 		}
 	}
@@ -200,14 +211,16 @@ func (p *Prefix) appendParts(dst []byte, t time.Time, random *ids.Source, errorT
 // Longest is a moment whose names are the longest: a Wednesday in September, with two-digit numbers throughout.
 var Longest = time.Date(2026, time.September, 30, 22, 58, 58, 999_999_999, time.UTC)
 
-// CheckLength reports whether every evaluation of the prefix is short enough.
-func (p *Prefix) CheckLength(loc *time.Location) error {
-	n := utf8.RuneCount(p.AppendError(nil, Longest.In(loc), ids.Seeded(0), "format-conversion-failed"))
-	if !p.errorType {
-		n = utf8.RuneCount(p.Append(nil, Longest.In(loc), ids.Seeded(0)))
-	}
-	if n > MaxPrefixLength {
-		return fmt.Errorf("the prefix has %d characters after evaluation; at most %d are allowed", n, MaxPrefixLength)
-	}
-	return nil
+// Length gives how many characters the prefix has after evaluation at most; values of partition keys count nothing, as
+// records have them.
+func (p *Prefix) Length(loc *time.Location) int {
+	return utf8.RuneCount(p.Append(nil, Longest.In(loc), ids.Seeded(0)))
 }
+
+// ErrorLength is Length of an ErrorOutputPrefix.
+func (p *Prefix) ErrorLength(loc *time.Location) int {
+	return utf8.RuneCount(p.AppendError(nil, Longest.In(loc), ids.Seeded(0), LongestErrorType))
+}
+
+// LongestErrorType is the longest value of !{firehose:error-output-type}.
+const LongestErrorType = "metadata-extraction-failed"

@@ -60,17 +60,39 @@ func TestPrefixesThatAreRefused(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", text, err, message)
 		}
 	}
-	f("a!{timestamp:yyyy", "not closed")
+	const conversion = "Invalid conversion character used in the value of the expression in Prefix"
+	f("a!{timestamp:yyyy", "Invalid expression usage: !{timestamp:yyyy in Prefix is not closed")
 	f("!{", "not closed")
-	f("!{}", "no namespace")
-	f("!{yyyy}", "no namespace")
-	f("!{time:yyyy}", `namespace "time"`)
-	f("!{Timestamp:yyyy}", "namespace")
-	f("!{timestamp:}", "no pattern")
-	f("!{timestamp:jj}", "unknown pattern letter: j")
-	f("!{firehose:random}", "random-string")
-	f("!{partitionKeyFromQuery:}", "names no key")
+	f("!{}", "Invalid expression usage")
+	f("!{yyyy}", "Invalid expression usage")
+	f("!{time:yyyy}", "Namespace to the left of colon (time) is an invalid keyword!")
+	f("!{Timestamp:yyyy}", "Namespace to the left of colon (Timestamp) is an invalid keyword!")
+	f("!{timestamp:}", "has no value")
+	f("!{timestamp:jj}", conversion+": !{timestamp:jj}: unknown pattern letter: j")
+	f("!{firehose:random}", conversion)
+	f("!{partitionKeyFromQuery:}", "has no value")
 	f("!{timestamp:!{firehose:random-string}}", "holds another")
+	if _, err := ParseMember("ErrorOutputPrefix", "!{firehose:x}"); err == nil || !strings.Contains(err.Error(), "in ErrorOutputPrefix") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Values of partition keys stand where their expressions do, each key once among the values.
+func TestPartitionKeys(t *testing.T) {
+	p, err := Parse("c=!{partitionKeyFromQuery:c}/!{partitionKeyFromLambda:c}/y=!{timestamp:yyyy}/again=!{partitionKeyFromQuery:c}/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Keys(); !slices.Equal(got, []Key{{false, "c"}, {true, "c"}}) {
+		t.Errorf("keys %v", got)
+	}
+	if got := string(p.Append(nil, moment, ids.Seeded(1), "7", "x")); got != "c=7/x/y=2026/again=7/" {
+		t.Errorf("got %q", got)
+	}
+	dst, values := make([]byte, 0, 64), []string{"7", "x"}
+	if got := testing.AllocsPerRun(100, func() { dst = p.Append(dst[:0], moment, nil, values...) }); got > 0 {
+		t.Errorf("%v allocations", got)
+	}
 }
 
 func TestPrefixFacts(t *testing.T) {
@@ -81,13 +103,19 @@ func TestPrefixFacts(t *testing.T) {
 	if !p.HasExpression() || !p.HasPartitionKeys() || !p.HasErrorType() {
 		t.Errorf("%+v", p)
 	}
-	long, err := Parse(strings.Repeat("x", 499))
-	if err != nil || long.CheckLength(time.UTC) == nil {
-		t.Errorf("a prefix of 513 characters passes: %v", err)
+	length := func(text string, want int) {
+		t.Helper()
+		p, err := Parse(text)
+		if err != nil || p.Length(time.UTC) != want {
+			t.Errorf("%.20s… has %d characters, not %d: %v", text, p.Length(time.UTC), want, err)
+		}
 	}
-	fits, err := Parse(strings.Repeat("é", 498))
-	if err != nil || fits.CheckLength(time.UTC) != nil {
-		t.Errorf("a prefix of 512 characters is refused: %v", err)
+	length(strings.Repeat("x", 499), 513)
+	length(strings.Repeat("é", 498), 512)
+	length("!{timestamp:MMMM}/!{partitionKeyFromQuery:k}", len("September/"))
+	failed, err := Parse("!{firehose:error-output-type}/")
+	if err != nil || failed.ErrorLength(time.UTC) != len(LongestErrorType)+1 {
+		t.Errorf("%d characters: %v", failed.ErrorLength(time.UTC), err)
 	}
 }
 
@@ -116,7 +144,7 @@ func FuzzPrefix(f *testing.F) {
 			t.Errorf("%q: an expression was taken for text", text)
 		}
 		p.AppendError(nil, at, ids.Seeded(3), "processing-failed")
-		_ = p.CheckLength(time.UTC)
+		_ = p.Length(time.UTC)
 	})
 }
 
