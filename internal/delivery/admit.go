@@ -34,7 +34,7 @@ func (d *Definition) Lambda() string {
 
 func (e *Engine) admitFunction(op string, def *Definition) error {
 	arn := def.Lambda()
-	if arn == "" || e.opts.Function(arn) {
+	if arn == "" || e.opts.Function(arn) != nil {
 		return nil
 	}
 	return fault.New(fault.Invalid, op, def.Name, "processingConfiguration.processors: nothing stands for the function %s here; "+

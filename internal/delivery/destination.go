@@ -1,15 +1,21 @@
 package delivery
 
 import (
+	"encoding/base64"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
+	"millrace/internal/delivery/errorline"
 	"millrace/internal/delivery/format"
 	"millrace/internal/delivery/httpendpoint"
 	"millrace/internal/delivery/journal"
 	"millrace/internal/delivery/objectkey"
+	"millrace/internal/delivery/parquet"
+	"millrace/internal/delivery/process"
+	"millrace/internal/delivery/transform"
 	"millrace/internal/ids"
 )
 
@@ -42,40 +48,173 @@ type destination struct {
 }
 
 // compile makes a destination of a definition that Validate has passed.
-func compile(d *Definition, gzipLevel int) (*destination, error) {
-	prefix, err := objectkey.Parse(text(d.Destination.Prefix))
+func compile(d *Definition, account ids.Account, gzipLevel int) (*destination, error) {
+	dest, err := compileS3(d, &d.Destination.S3Configuration, gzipLevel)
+	if err != nil {
+		return nil, err
+	}
+	dest.hints(d.Hints())
+	dest.delimiter = d.Processing().delimiter()
+	if dest.zone, err = time.LoadLocation(text(d.Destination.CustomTimeZone)); err != nil {
+		return nil, err
+	}
+	switch {
+	case d.HTTPEndpoint != nil:
+		dest.format = journal.HTTP
+		dest.size, dest.maxOutputs = min(dest.size, httpLaneBytes), httpendpoint.MaxRecords
+	case d.Destination.Converts():
+		dest.format = journal.Parquet
+		dest.compression, dest.level, dest.extension = uncompressed, 0, ".parquet"
+	}
+	if t := text(d.Destination.FileExtension); t != "" {
+		dest.extension = t
+	}
+	dest.function = d.function()
+	if dest.processing, err = newProcessing(d.recipe(account, dest)); err != nil {
+		return nil, err
+	}
+	if d.HTTPEndpoint != nil {
+		dest.endpoint, err = newEndpoint(dest.processing.recipe.Endpoint, d)
+	}
+	return dest, err
+}
+
+// compileS3 takes what every destination says of its bucket.
+func compileS3(d *Definition, c *S3Configuration, gzipLevel int) (*destination, error) {
+	prefix, err := objectkey.Parse(text(c.Prefix))
 	if err != nil {
 		return nil, err
 	}
 	errorPrefix := prefix
-	if t := text(d.Destination.ErrorOutputPrefix); t != "" {
-		if errorPrefix, err = objectkey.Parse(t); err != nil {
+	if t := text(c.ErrorOutputPrefix); t != "" {
+		if errorPrefix, err = objectkey.ParseMember("ErrorOutputPrefix", t); err != nil {
 			return nil, err
 		}
 	}
-	zone, err := time.LoadLocation(text(d.Destination.CustomTimeZone))
-	if err != nil {
-		return nil, err
-	}
 	dest := &destination{
-		name: d.Name, version: strconv.FormatInt(d.VersionID, 10), number: d.VersionID, bucket: d.Bucket(),
-		prefix: prefix, errorPrefix: errorPrefix, zone: zone, extension: text(d.Destination.FileExtension),
-		compression: journal.Compression(d.Destination.CompressionFormat),
-		delimiter:   d.Destination.ProcessingConfiguration.delimiter(),
-		size:        int64(*d.Destination.BufferingHints.SizeInMBs) << 20,
-		age:         time.Duration(*d.Destination.BufferingHints.IntervalInSeconds) * time.Second,
-	}
-	if dest.age == 0 {
-		dest.age = zeroBufferingAge
+		name: d.Name, version: strconv.FormatInt(d.VersionID, 10), number: d.VersionID, bucket: c.Bucket(),
+		prefix: prefix, errorPrefix: errorPrefix, zone: time.UTC, compression: journal.Compression(c.CompressionFormat),
 	}
 	if dest.compression == gzipped || dest.compression == journal.Zip {
 		dest.level = gzipLevel
 	}
-	if dest.extension == "" {
-		dest.extension = format.Kind(dest.compression).Extension()
-	}
+	dest.extension = format.Kind(dest.compression).Extension()
+	dest.hints(c.BufferingHints)
 	return dest, nil
 }
+
+func (d *destination) hints(h *BufferingHints) {
+	d.size = int64(*h.SizeInMBs) << 20
+	if d.age = time.Duration(*h.IntervalInSeconds) * time.Second; d.age == 0 {
+		d.age = zeroBufferingAge
+	}
+}
+
+// recipe says how records of a delivery stream are processed; nil: they are not.
+func (d *Definition) recipe(account ids.Account, dest *destination) *recipe {
+	r := &recipe{Process: process.Spec{KPL: d.Type == KinesisStreamAsSource}, Function: d.Lambda()}
+	processing := d.Processing()
+	if p := processing.find(recordDeAggregator); p != nil {
+		r.Process.SubRecordType = p.Parameter("SubRecordType")
+		r.Process.Delimiter, _ = base64.StdEncoding.DecodeString(p.Parameter(delimiterParameter)) // validated
+	}
+	if p := processing.find(metadataExtraction); p != nil {
+		r.Process.Query = p.Parameter("MetadataExtractionQuery")
+	}
+	if d.HTTPEndpoint == nil && d.Destination.Partitions() {
+		r.partition(dest)
+	}
+	if dest.format == journal.Parquet {
+		r.Parquet, r.Table = d.parquetSpec(), d.conversionTable(account)
+	}
+	if h := d.HTTPEndpoint; h != nil {
+		r.Endpoint = &recipeEndpoint{URL: h.EndpointConfiguration.Url, SourceARN: d.ARN(account),
+			Encoding: h.RequestConfiguration.ContentEncoding, RetrySeconds: *h.RetryOptions.DurationInSeconds}
+		for _, a := range h.RequestConfiguration.CommonAttributes {
+			r.Endpoint.Attributes = append(r.Endpoint.Attributes, httpendpoint.Attribute{Name: a.AttributeName, Value: a.AttributeValue})
+		}
+	}
+	if !r.Process.KPL && r.Process.SubRecordType == "" && r.Process.Query == "" && r.Function == "" && r.Parquet == nil && r.Endpoint == nil {
+		return nil
+	}
+	return r
+}
+
+// partition adds the partition keys of the prefix, and how long their values may be.
+func (r *recipe) partition(dest *destination) {
+	keys := dest.prefix.Keys()
+	shortest := dest.prefix.Length(dest.zone)
+	values := make([]string, len(keys))
+	for i, k := range keys {
+		values[i] = "x"
+		uses := utf8.RuneCount(dest.prefix.Append(nil, objectkey.Longest.In(dest.zone), ids.Seeded(0), values...)) - shortest
+		values[i] = ""
+		r.Keys = append(r.Keys, recipeKey{Name: k.Name, Lambda: k.Lambda, Uses: uses})
+		if !k.Lambda {
+			r.Process.PartitionKeys = append(r.Process.PartitionKeys, k.Name)
+		}
+	}
+	r.Room = min(objectkey.MaxPrefixLength, maxKeyBytes-suffixBytes-len(dest.name)-len(dest.extension)) - shortest
+}
+
+// function gives the one that transforms records; nil: none does.
+func (d *Definition) function() *function {
+	p := d.Processing().find(lambda)
+	if p == nil {
+		return nil
+	}
+	f := &function{arn: p.Parameter("LambdaArn"), retries: transform.DefaultRetries, buffer: transform.DefaultBuffer, age: defaultFunctionAge}
+	if n, err := strconv.Atoi(p.Parameter("NumberOfRetries")); err == nil {
+		f.retries = n
+	}
+	if size, err := strconv.ParseFloat(p.Parameter("BufferSizeInMBs"), 64); err == nil {
+		f.buffer = int(size * (1 << 20))
+	}
+	if seconds, err := strconv.Atoi(p.Parameter("BufferIntervalInSeconds")); err == nil {
+		f.age = time.Duration(seconds) * time.Second
+	}
+	return f
+}
+
+// parquetSpec is the conversion as manifests keep it.
+func (d *Definition) parquetSpec() *parquet.Spec {
+	c := d.Destination.DataFormatConversionConfiguration
+	spec := &parquet.Spec{}
+	for _, column := range d.Schema.Columns {
+		spec.Columns = append(spec.Columns, parquet.Column{Name: column.Name, Type: column.Type})
+	}
+	if hive := c.InputFormatConfiguration.Deserializer.HiveJsonSerDe; hive != nil {
+		spec.Hive = &parquet.HiveOptions{TimestampFormats: hive.TimestampFormats}
+	} else if x := c.InputFormatConfiguration.Deserializer.OpenXJsonSerDe; x != nil {
+		spec.OpenX = &parquet.OpenXOptions{CaseSensitive: x.CaseInsensitive != nil && !*x.CaseInsensitive,
+			ConvertDotsInJsonKeysToUnderscores: on(x.ConvertDotsInJsonKeysToUnderscores), ColumnToJsonKeyMappings: x.ColumnToJsonKeyMappings}
+	}
+	out := c.OutputFormatConfiguration.Serializer.ParquetSerDe
+	spec.Output = parquet.OutputOptions{BlockSizeBytes: number(out.BlockSizeBytes), PageSizeBytes: number(out.PageSizeBytes),
+		Compression: out.Compression, EnableDictionaryCompression: on(out.EnableDictionaryCompression),
+		MaxPaddingBytes: number(out.MaxPaddingBytes), WriterVersion: out.WriterVersion}
+	return spec
+}
+
+func number(n *int) int64 {
+	if n == nil {
+		return 0
+	}
+	return int64(*n)
+}
+
+// conversionTable is the table as error objects name it.
+func (d *Definition) conversionTable(account ids.Account) *errorline.Table {
+	c := d.Destination.DataFormatConversionConfiguration.SchemaConfiguration
+	version := c.VersionId
+	if version == "" {
+		version = LatestVersion
+	}
+	return &errorline.Table{CatalogID: account.ID, DatabaseName: c.DatabaseName, TableName: c.TableName, Region: account.Region, VersionID: version}
+}
+
+// defaultFunctionAge is BufferIntervalInSeconds when it is not given.
+const defaultFunctionAge = 60 * time.Second
 
 func text(s *string) string {
 	if s == nil {
@@ -131,7 +270,7 @@ func framed(f journal.Format) bool { return f != journal.Text }
 // key names the object with the given time, UUID and values of partition keys.
 func (d *destination) key(stamp time.Time, uuid string, keys []string, random *ids.Source) string {
 	stamp = stamp.In(d.zone)
-	key := d.prefix.AppendPartition(make([]byte, 0, 256), stamp, random, keys)
+	key := d.prefix.Append(make([]byte, 0, 256), stamp, random, keys...)
 	suffix := objectkey.Suffix{Name: d.name, Version: d.version, Time: stamp, UUID: uuid, Extension: d.extension}
 	return string(suffix.Append(key))
 }

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -88,6 +89,7 @@ type recipe struct {
 type recipeKey struct {
 	Name   string `json:"name"`
 	Lambda bool   `json:"lambda,omitempty"` // the function gives it, else the query
+	Uses   int    `json:"uses"`             // how often the prefix has it
 }
 
 // recipeEndpoint is the HTTP endpoint that takes the outputs. Its access key is not here: manifests hold no secrets.
@@ -174,6 +176,14 @@ func (p *processing) each(r *stream.Record, s *scratch, give func(key []byte, o 
 		s.out = output{data: r.Data, first: true, sequence: r.Sequence, arrival: r.Arrival}
 		return give(nil, &s.out)
 	}
+	if p.whole(r.Data) {
+		s.out = output{data: r.Data, first: true, sequence: r.Sequence, arrival: r.Arrival}
+		key, err := p.place(s, nil)
+		if err != nil {
+			return err
+		}
+		return give(key, &s.out)
+	}
 	return p.program.Split(r.Data, "", func(sub process.Sub) error {
 		s.out = output{data: sub.Data, first: sub.Index == 0, sequence: r.Sequence, arrival: r.Arrival, sub: int(sub.Index)}
 		key, err := p.place(s, nil)
@@ -182,6 +192,11 @@ func (p *processing) each(r *stream.Record, s *scratch, give func(key []byte, o 
 		}
 		return give(key, &s.out)
 	})
+}
+
+// whole reports whether a record is its own only output, which most are.
+func (p *processing) whole(data []byte) bool {
+	return !p.program.Splits() || p.recipe.Process.SubRecordType == "" && !bytes.HasPrefix(data, process.AggregateMagic)
 }
 
 // place finds the lane of the scratch's output, which may turn out to be that of an error. given are the function's
@@ -201,7 +216,7 @@ func (p *processing) place(s *scratch, given []transform.PartitionKey) (key []by
 	room := p.recipe.Room
 	for i := 0; i < len(p.recipe.Keys) && failed == nil; i++ {
 		if at := p.query[i]; at >= 0 {
-			s.key, room = appendValue(s.key, s.keys[at].Value), room-len(s.keys[at].Value)
+			s.key, room = appendValue(s.key, s.keys[at].Value), room-len(s.keys[at].Value)*p.recipe.Keys[i].Uses
 			continue
 		}
 		value, ok := find(given, p.recipe.Keys[i].Name)
@@ -209,7 +224,7 @@ func (p *processing) place(s *scratch, given []transform.PartitionKey) (key []by
 			failed = &process.Failure{Code: process.MetadataExtractionFailed,
 				Message: fmt.Sprintf("partitionKeys of the function lack %q", p.recipe.Keys[i].Name)}
 		}
-		s.key, room = appendValue(s.key, value), room-len(value)
+		s.key, room = appendValue(s.key, value), room-len(value)*p.recipe.Keys[i].Uses
 	}
 	if failed == nil && room < 0 {
 		failed = &process.Failure{Code: process.MetadataExtractionFailed, Message: "The evaluated prefix is too long"}

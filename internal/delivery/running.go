@@ -61,7 +61,7 @@ func (e *Engine) newDelivery(def *Definition) (*delivery, error) {
 
 // use makes a definition the one that later plans are made of.
 func (d *delivery) use(def *Definition) error {
-	dest, err := compile(def, d.engine.opts.GzipLevel)
+	dest, err := compile(def, d.engine.opts.Account, d.engine.opts.GzipLevel)
 	if err != nil {
 		return fault.New(fault.Internal, "delivery.compile", def.Name, "%w", err)
 	}
