@@ -17,10 +17,10 @@ import (
 // front of each that may, which weighs the operands and takes its cost from the same budget.
 const (
 	// baseSteps and stepsPerByte make the budget of a record. The largest programs over small records take thousands.
-	baseSteps    = 2_000_000
-	stepsPerByte = 8
-	// maxSteps bounds the budget, and with it the memory: a step keeps less than 200 bytes.
-	maxSteps = 16_000_000
+	baseSteps    = 1_000_000
+	stepsPerByte = 4
+	// maxSteps bounds the budget, and with it the memory: a step keeps up to 100 bytes (a recursion without end).
+	maxSteps = 4_000_000
 	// bytesPerStep is how much text is copied in the time of a step.
 	bytesPerStep = 256
 	// maxOperand bounds a value that is worked on as a whole, counted as if nothing in it were shared.
