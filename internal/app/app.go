@@ -14,6 +14,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -40,6 +41,7 @@ import (
 	"millrace/internal/gateway/httpcall"
 	"millrace/internal/ids"
 	"millrace/internal/object"
+	"millrace/internal/outbound"
 	"millrace/internal/space"
 	"millrace/internal/store"
 	"millrace/internal/stream"
@@ -248,11 +250,19 @@ func (n *Node) openGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sender := httpcall.New(nil)
+	out, err := n.outbound()
+	if err != nil {
+		return err
+	}
+	gatekeeper, err := n.newGatekeeper(credentials, out)
+	if err != nil {
+		return err
+	}
+	sender := httpcall.New(out)
 	n.onClose("connections of HTTP integrations", func(context.Context) error { sender.Close(); return nil })
 	n.gateway, err = gateway.New(gateway.Options{
 		Actions: actions{kin, fire, n.s3}, Sender: sender, Account: n.account, IDs: n.ids, Now: time.Now,
-		Gate: n.gate(), Gatekeeper: n.newGatekeeper(credentials),
+		Gate: n.gate(), Gatekeeper: gatekeeper,
 		TrustedProxies: n.opts.Config.TrustedProxies, ExactResponses: n.opts.Config.ExactResponses,
 		AccountThrottle: n.opts.Config.ExactLimits, Budget: n.budget, Answers: n.budget.Answers(), Log: n.logs, AccessLogs: n.logs, Logger: n.log,
 	})
@@ -262,6 +272,19 @@ func (n *Node) openGateway(ctx context.Context) error {
 	n.followAPIs()
 	n.keepUsage()
 	return n.bind(ctx, handlers, credentials)
+}
+
+// outbound says whom calls that leave the node trust, and which way they go.
+func (n *Node) outbound() (outbound.Options, error) {
+	roots, err := n.opts.Config.HTTP.Roots()
+	if err != nil {
+		return outbound.Options{}, fmt.Errorf("http.ca-file: %w", err)
+	}
+	out := outbound.Options{Roots: roots}
+	if n.opts.Config.HTTP.Proxy == config.ProxyEnvironment {
+		out = out.FromEnvironment()
+	}
+	return out, nil
 }
 
 func (n *Node) openStreamServices() (*kinesis.Service, *firehose.Service, awswire.Lookup, error) {

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"millrace/internal/awswire"
 	"millrace/internal/fault"
 	"millrace/internal/gateway"
+	"millrace/internal/outbound"
 	"millrace/internal/restapi"
 )
 
@@ -25,31 +25,35 @@ func (n *Node) gate() restapi.Gate {
 // gatekeeper checks callers for the gateway: signatures with the node's credentials, and authorizers by HTTP. It has
 // connections of its own, so that a slow authorizer takes none of anybody else's.
 type gatekeeper struct {
-	verifier *awswire.Verifier
-	urls     map[string]string // of authorizers, by the ARN of their function
-	client   *http.Client
+	verifier  *awswire.Verifier
+	urls      map[string]*url.URL // of authorizers, by the ARN of their function
+	transport *http.Transport     // follows no redirect: the configuration names the place, an answer does not
 }
 
 // The bounds of calls to one authorizer's host. Calls that find no connection wait for one, within their time.
 const (
 	maxAuthorizerConns  = 128
 	idleAuthorizerConns = 16
-	idleAuthorizerTime  = 30 * time.Second
+	maxAuthorizerHead   = 64 << 10
 )
 
-func (n *Node) newGatekeeper(credentials awswire.Lookup) *gatekeeper {
-	transport := &http.Transport{
-		MaxConnsPerHost: maxAuthorizerConns, MaxIdleConnsPerHost: idleAuthorizerConns, IdleConnTimeout: idleAuthorizerTime,
-		DisableCompression: true, // an answer is bounded as it comes
-	}
-	n.onClose("authorizer connections", func(context.Context) error { transport.CloseIdleConnections(); return nil })
-	return &gatekeeper{
+func (n *Node) newGatekeeper(credentials awswire.Lookup, out outbound.Options) (*gatekeeper, error) {
+	k := &gatekeeper{
 		verifier: awswire.NewVerifier("execute-api", credentials, time.Now),
-		urls:     n.opts.Config.Authorizers,
-		client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse // the configuration names the place; an answer does not
-		}},
+		urls:     make(map[string]*url.URL, len(n.opts.Config.Authorizers)),
+		transport: out.Transport(outbound.Bounds{
+			PerHost: maxAuthorizerConns, IdlePerHost: idleAuthorizerConns, IdleInAll: maxAuthorizerConns, HeaderBytes: maxAuthorizerHead,
+		}),
 	}
+	for arn, text := range n.opts.Config.Authorizers {
+		u, err := url.Parse(text)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "app.authorizers", arn, "it has no URL") // the text may hold a password
+		}
+		k.urls[arn] = u
+	}
+	n.onClose("authorizer connections", func(context.Context) error { k.transport.CloseIdleConnections(); return nil })
+	return k, nil
 }
 
 // Signer checks the signature of a request.
@@ -78,22 +82,23 @@ func (k *gatekeeper) Signer(req *gateway.Request) (accessKey string, refused *ga
 
 // Ask posts an event to an authorizer.
 func (k *gatekeeper) Ask(ctx context.Context, function string, event []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, k.urls[function], bytes.NewReader(event))
-	if err != nil {
-		return nil, err
+	u := k.urls[function]
+	if u == nil {
+		return nil, fault.New(fault.Invalid, "app.Ask", function, "it has no URL")
 	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := k.client.Do(req)
+	body := outbound.NewBody(event)
+	defer body.Release()
+	resp, err := k.transport.RoundTrip(outbound.Request(ctx, u, body))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", u.Redacted(), err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answered with status %d", k.urls[function], resp.StatusCode)
+		return nil, fmt.Errorf("%s answered with status %d", u.Redacted(), resp.StatusCode)
 	}
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, gateway.MaxAuthorizerAnswer+1))
 	if err == nil && len(answer) > gateway.MaxAuthorizerAnswer {
-		err = fmt.Errorf("%s answered with more than %d bytes", k.urls[function], gateway.MaxAuthorizerAnswer)
+		err = fmt.Errorf("%s answered with more than %d bytes", u.Redacted(), gateway.MaxAuthorizerAnswer)
 	}
 	return answer, err
 }

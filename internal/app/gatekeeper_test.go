@@ -14,6 +14,7 @@ import (
 
 	"millrace/internal/config"
 	"millrace/internal/gateway"
+	"millrace/internal/outbound"
 )
 
 const testFunction = "arn:aws:lambda:us-east-1:000000000000:function:my-auth"
@@ -22,7 +23,10 @@ const testFunction = "arn:aws:lambda:us-east-1:000000000000:function:my-auth"
 func keeping(t *testing.T, url string) *gatekeeper {
 	t.Helper()
 	n := &Node{opts: Options{Config: config.Node{Authorizers: map[string]string{testFunction: url}}}}
-	k := n.newGatekeeper(nil)
+	k, err := n.newGatekeeper(nil, outbound.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		if err := n.close(); err != nil {
 			t.Error(err)
@@ -63,7 +67,7 @@ func TestAuthorizersAreCalledByHTTP(t *testing.T) {
 	f := func(path, want string) {
 		t.Helper()
 		k := keeping(t, server.URL+path)
-		defer k.client.CloseIdleConnections()
+		defer k.transport.CloseIdleConnections()
 		answer, err := k.Ask(t.Context(), testFunction, []byte(`{"type":"TOKEN"}`))
 		switch {
 		case err == nil && string(answer) != want:
@@ -99,7 +103,10 @@ func TestAuthorizersAreCalledByHTTP(t *testing.T) {
 func TestBadSignaturesAreToldApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &Node{}
-		k := n.newGatekeeper(func(id string) (string, bool) { return "secret", id == "AKIDEXAMPLE" })
+		k, err := n.newGatekeeper(func(id string) (string, bool) { return "secret", id == "AKIDEXAMPLE" }, outbound.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
 		key, refused := k.Signer(&gateway.Request{Method: "GET", RawPath: "/prod/a", Host: "127.0.0.1"})
 		if key != "" || refused == nil || !refused.Missing {
 			t.Errorf("%q %+v", key, refused)

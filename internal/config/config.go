@@ -21,7 +21,7 @@ import (
 const Off = "off"
 
 // Node says how a node runs. The names in a configuration file are those of the flags; kafka, kinesis, objects,
-// encryption, authorizers and logs have no flags.
+// encryption, authorizers, functions, http and logs have no flags.
 type Node struct {
 	Data   string `yaml:"data"`   // folder; "./millrace-data"
 	Listen string `yaml:"listen"` // the AWS endpoint; "127.0.0.1:4566", or "off"
@@ -47,7 +47,12 @@ type Node struct {
 	Credentials string `yaml:"credentials"` // a file in the form of ~/.aws/credentials; empty: calls need no signature
 	// Authorizers are the URLs that stand for functions which decide who may call deployed APIs, by ARN.
 	Authorizers map[string]string `yaml:"authorizers"`
-	AllowHosts  []string          `yaml:"allow-hosts"` // further Host names of the AWS endpoint when no credentials are configured
+	// Functions are the places of functions that transform the records of delivery streams.
+	Functions Functions `yaml:"functions"`
+	// HTTP is about all calls that leave the node for a definition.
+	HTTP HTTP `yaml:"http"`
+
+	AllowHosts []string `yaml:"allow-hosts"` // further Host names of the AWS endpoint when no credentials are configured
 
 	Region  string `yaml:"region"`  // "us-east-1"
 	Account string `yaml:"account"` // "000000000000"
@@ -125,6 +130,8 @@ func (n *Node) Check() error {
 	n.Encryption.check(bad)
 	n.Logs.check(bad)
 	n.checkAuthorizers(bad)
+	n.Functions.check(bad)
+	n.HTTP.check(bad)
 	return errors.Join(problems...)
 }
 

@@ -157,3 +157,64 @@ func TestAuthorizersAreFunctionsAndURLs(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+const someFunction = "arn:aws:lambda:us-east-1:000000000000:function:clean"
+
+func TestFunctionsHaveAURLAndMayHaveAHeader(t *testing.T) {
+	secret := write(t, "key", "s3cret\n")
+	n, err := Load(write(t, "millrace.yaml", "functions:\n  "+someFunction+": http://127.0.0.1:9000/\n  "+someFunction+
+		"2: {url: 'https://user:word@example.com/f', header: X-Key, header-file: "+secret+"}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Check(); err != nil {
+		t.Fatal(err)
+	}
+	f, ok := n.Functions.Find(someFunction + ":$LATEST")
+	if !ok || f.URL != "http://127.0.0.1:9000/" || f.Header != "" {
+		t.Errorf("%+v %v", f, ok)
+	}
+	f, ok = n.Functions.Find(someFunction + "2")
+	if value, err := f.HeaderValue(); !ok || err != nil || f.Header != "X-Key" || value != "s3cret" {
+		t.Errorf("%+v %v %q %v", f, ok, value, err)
+	}
+	if _, ok := n.Functions.Find(someFunction + ":1"); ok {
+		t.Error("another version is not the same function")
+	}
+}
+
+func TestProblemsOfFunctionsAreNamed(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		n, err := Load(write(t, "millrace.yaml", "functions:\n  "+text+"\n"))
+		if err == nil {
+			err = n.Check()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "word") {
+			t.Errorf("%s: %v\nlacks %s", text, err, want)
+		}
+	}
+	f("clean: http://127.0.0.1/", `--functions: "clean" is no ARN of a function`)
+	f(someFunction+": 127.0.0.1:9000", `--functions: `+someFunction+`: "127.0.0.1:9000" is no URL`)
+	f(someFunction+": 'ftp://me:word@h/'", `"…@h/" is no URL`)
+	f(someFunction+": {url: 'http://h/', header: X-Key}", "header and header-file go together")
+	f(someFunction+": {url: 'http://h/', header: Content-Length, header-file: x}", `"Content-Length" is no name of a header`)
+	f(someFunction+": {url: 'http://h/', header: X-Key, header-file: /nowhere/at/all}", "no such file")
+	f(someFunction+": {url: 'http://h/', header: X-Key, header-file: "+write(t, "two", "one\ntwo\n")+"}", "one line")
+	f(someFunction+":\n    uri: 'http://h/'", "millrace.yaml:3: there is no key uri")
+	f(someFunction+":\n    url: [1]", "millrace.yaml:3: url is no text")
+}
+
+func TestOutgoingHTTP(t *testing.T) {
+	n, err := Load(write(t, "millrace.yaml", "http: {proxy: environment, allow-http-endpoints: true}\n"))
+	if err != nil || n.Check() != nil || !n.HTTP.AllowHTTPEndpoints {
+		t.Errorf("%+v %v %v", n.HTTP, err, n.Check())
+	}
+	n.HTTP = HTTP{Proxy: "http://proxy:3128", CAFile: write(t, "ca.pem", "no pem")}
+	err = n.Check()
+	for _, want := range []string{`--http.proxy: "http://proxy:3128" is neither`, "--http.ca-file: "} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v\nlacks %s", err, want)
+		}
+	}
+}

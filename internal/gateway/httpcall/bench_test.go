@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"millrace/internal/gateway"
+	"millrace/internal/outbound"
 )
 
 var payload = bytes.Repeat([]byte(`{"event":"page_view","id":12345},`), 10) // 330 B
@@ -63,7 +64,7 @@ func BenchmarkReverseProxy(b *testing.B) {
 
 // BenchmarkProxy is the whole way of a request through an HTTP_PROXY integration.
 func BenchmarkProxy(b *testing.B) {
-	client := New(nil)
+	client := New(outbound.Options{})
 	defer client.Close()
 	d := deploy(b, client, "POST:/x", toHost(answering(b).URL+"/"), nil)
 	front(b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"millrace/internal/fault"
 	"millrace/internal/gateway"
+	"millrace/internal/outbound"
 	"millrace/internal/restapi"
 )
 
@@ -47,7 +49,7 @@ const (
 // What callers are told of a backend that does not answer as it should.
 func TestBackendsThatFail(t *testing.T) {
 	b := newBackend(t)
-	client := New(nil)
+	client := New(outbound.Options{})
 	defer client.Close()
 	d := deploy(t, client, "POST:/x", toHost("http://"+b.address()+"/"), nil)
 	f := func(name, answer string, status int, body, why string) {
@@ -102,7 +104,7 @@ func TestHostsThatFail(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed.Close()
-	client := New(nil)
+	client := New(outbound.Options{})
 	defer client.Close()
 	f := func(url string, status int, body, why string) {
 		t.Helper()
@@ -135,7 +137,7 @@ func TestNames(t *testing.T) {
 // A backend that does not answer is waited for as long as the integration says, whatever it does meanwhile.
 func TestSlowBackendsTimeOut(t *testing.T) {
 	b := newBackend(t)
-	client := New(nil)
+	client := New(outbound.Options{})
 	defer client.Close()
 	i := toHost("http://" + b.address() + "/")
 	i.TimeoutMillis = restapi.MinTimeoutMillis
@@ -158,7 +160,7 @@ func TestDeadBackendsLeaveRoom(t *testing.T) {
 	dead, alive := newBackend(t), newBackend(t)
 	dead.says("")
 	alive.says(plainAnswer)
-	client := New(nil)
+	client := New(outbound.Options{})
 	defer client.Close()
 	client.perHost, client.inAll, client.bytesPerHost = 3, 5, 100
 	toDead := deploy(t, client, "POST:/x", toHost("http://"+dead.address()+"/"), nil)
@@ -219,7 +221,7 @@ func (b *budget) Give(n int64) {
 // Answers are taken from the node's memory for bodies, which gets all back.
 func TestAnswersAreTakenFromTheBudget(t *testing.T) {
 	b := newBackend(t)
-	client := New(nil)
+	client := New(outbound.Options{})
 	defer client.Close()
 	memory := &budget{left: 1 << 20}
 	d := deploy(t, client, "POST:/x", toHost("http://"+b.address()+"/"), nil)
@@ -252,22 +254,13 @@ func TestBodiesAreLetGoOf(t *testing.T) {
 		w.WriteHeader(http.StatusRequestEntityTooLarge) // and reads nothing
 	}))
 	defer early.Close()
-	client := New(nil)
+	client := New(outbound.Options{})
 	defer client.Close()
 	large := make([]byte, 4<<20)
 	for range 20 {
 		c := &gateway.Call{Verb: "POST", Target: early.URL, Body: large}
 		_ = client.Send(t.Context(), c) // an answer or an error, as the race goes
 		clear(large)                    // the race detector looks on
-	}
-	held := &body{b: []byte("abc")}
-	r := held.reader()
-	if got, err := io.ReadAll(r); err != nil || string(got) != "abc" {
-		t.Errorf("%q %v", got, err)
-	}
-	held.release()
-	if _, err := r.Read(make([]byte, 1)); err != errReleased {
-		t.Errorf("%v", err)
 	}
 }
 
@@ -282,7 +275,7 @@ func TestTLS(t *testing.T) {
 	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
 	f := func(roots *x509.CertPool, host string, insecure bool, status int, body, why string) {
 		t.Helper()
-		client := New(roots)
+		client := New(outbound.Options{Roots: roots})
 		defer client.Close()
 		i := toHost("https://" + host + ":" + port + "/")
 		i.InsecureTLS = insecure
@@ -303,8 +296,48 @@ func TestTLS(t *testing.T) {
 	}
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
-	client := New(nil)
+	client := New(outbound.Options{})
 	defer client.Close()
 	d := deploy(t, client, "POST:/x", toHost(strings.Replace(plain.URL, "http:", "https:", 1)), nil)
 	expect(t, d, d.call("POST", "/x", "\nb"), 504, networkError, "TLS handshake")
+}
+
+// By a proxy certificates are judged as they are without one.
+func TestTLSByAProxy(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		there, err := net.Dial("tcp", server.Listener.Addr().String()) // whatever name is asked for
+		if r.Method != http.MethodConnect || err != nil {
+			t.Errorf("%s %v", r.Method, err)
+			return
+		}
+		here, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(here, "HTTP/1.1 200 Connected\r\n\r\n")
+		go func() { _, _ = io.Copy(there, buffered); there.Close() }() // a byte may have been read ahead
+		_, _ = io.Copy(here, there)
+		here.Close()
+	}))
+	defer proxy.Close()
+	at, _ := url.Parse(proxy.URL)
+	f := func(host string, insecure bool, status int, body, why string) {
+		t.Helper()
+		client := New(outbound.Options{Proxy: http.ProxyURL(at)})
+		defer client.Close()
+		i := toHost("https://" + host + "/")
+		i.InsecureTLS = insecure
+		d := deploy(t, client, "POST:/x", i, nil)
+		expect(t, d, d.call("POST", "/x", "\nb"), status, body, why)
+	}
+	f("example.com", true, 200, "ok", "") // the test server's certificate has this name
+	f("example.com", false, 504, networkError, "unknown authority")
+	f("elsewhere.test", true, 504, networkError, "not elsewhere.test")
+	f("192.0.2.1", true, 504, networkError, "not for an address")
+	f("169.254.169.254", false, 500, internalError, "link-local")
 }

@@ -21,6 +21,7 @@ import (
 
 	"millrace/internal/gateway"
 	"millrace/internal/ids"
+	"millrace/internal/outbound"
 	"millrace/internal/restapi"
 )
 
@@ -226,7 +227,7 @@ func (d deployed) call(verb, path, rest string) *gateway.Response {
 func TestPairs(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		b := newBackend(t)
-		client := New(nil)
+		client := New(outbound.Options{})
 		t.Cleanup(client.Close)
 		var d deployed
 		datadriven.RunTest(t, path, func(t *testing.T, td *datadriven.TestData) string {

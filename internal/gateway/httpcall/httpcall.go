@@ -14,18 +14,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"millrace/internal/fault"
 	"millrace/internal/gateway"
+	"millrace/internal/outbound"
 )
 
 // The bounds of requests and connections.
@@ -39,14 +37,9 @@ const (
 	// a quarter of its default, and room for the largest one.
 	maxBytesPerHost = 16 << 20
 
-	idlePerHost = 128              // connections that are kept for the next request
-	idleInAll   = 1024             // the same over all hosts
-	idleTime    = 55 * time.Second // less than the usual load balancer's minute, which may close one as a request comes
-
-	dialTime       = 10 * time.Second // within it TCP tries four times
-	tlsTime        = 10 * time.Second
-	keepAlive      = 15 * time.Second // finds a peer that went without a word
-	maxHeaderBytes = 64 << 10         // of an answer's head; the service's own bound is 10240
+	idlePerHost    = 128      // connections that are kept for the next request
+	idleInAll      = 1024     // the same over all hosts
+	maxHeaderBytes = 64 << 10 // of an answer's head; the service's own bound is 10240
 )
 
 // Client sends requests. It is safe for concurrent use.
@@ -67,12 +60,14 @@ type load struct {
 	bytes    int64 // of their bodies
 }
 
-// New makes a client. Roots are the authorities that are trusted; nil: the system's.
-func New(roots *x509.CertPool) *Client {
+// New makes a client.
+func New(o outbound.Options) *Client {
 	c := &Client{perHost: maxPerHost, inAll: maxInAll, bytesPerHost: maxBytesPerHost, hosts: map[string]load{}}
-	c.checked = newTransport(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
-	c.unchecked = newTransport(nil)
+	bounds := outbound.Bounds{PerHost: maxPerHost, IdlePerHost: idlePerHost, IdleInAll: idleInAll, HeaderBytes: maxHeaderBytes, RefuseLinkLocal: true}
+	c.checked = o.Transport(bounds)
+	c.unchecked = o.Transport(bounds)
 	c.unchecked.DialTLSContext = dialUnchecked
+	c.unchecked.TLSClientConfig = uncheckedTLS("") // by a proxy, where net/http dials and fills in the name
 	return c
 }
 
@@ -83,15 +78,12 @@ func dialUnchecked(ctx context.Context, network, address string) (net.Conn, erro
 	if err != nil {
 		return nil, err
 	}
-	raw, err := newDialer().DialContext(ctx, network, address)
+	raw, err := outbound.Dialer(true).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	conn := tls.Client(raw, &tls.Config{
-		ServerName: host, MinVersion: tls.VersionTLS12, InsecureSkipVerify: true,
-		VerifyConnection: func(s tls.ConnectionState) error { return checkNameAndDates(host, s.PeerCertificates[0]) },
-	})
-	ctx, cancel := context.WithTimeout(ctx, tlsTime)
+	conn := tls.Client(raw, uncheckedTLS(host))
+	ctx, cancel := context.WithTimeout(ctx, outbound.TLSTime)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
@@ -99,6 +91,26 @@ func dialUnchecked(ctx context.Context, network, address string) (net.Conn, erro
 	}
 	return conn, nil
 }
+
+// uncheckedTLS asks for a certificate of the host, by whatever authority; an empty host is the name that the connection is
+// made for, which TLS knows of names only, not of addresses.
+func uncheckedTLS(host string) *tls.Config {
+	return &tls.Config{
+		ServerName: host, MinVersion: tls.VersionTLS12, InsecureSkipVerify: true,
+		VerifyConnection: func(s tls.ConnectionState) error {
+			name := host
+			if name == "" {
+				name = s.ServerName
+			}
+			if name == "" {
+				return errNameless
+			}
+			return checkNameAndDates(name, s.PeerCertificates[0])
+		},
+	}
+}
+
+var errNameless = errors.New("by a proxy, a certificate of any authority is taken for a host's name only, not for an address")
 
 func checkNameAndDates(host string, leaf *x509.Certificate) error {
 	if err := leaf.VerifyHostname(host); err != nil {
@@ -109,44 +121,6 @@ func checkNameAndDates(host string, leaf *x509.Certificate) error {
 	}
 	return nil
 }
-
-func newDialer() *net.Dialer {
-	return &net.Dialer{Timeout: dialTime, KeepAlive: keepAlive, Control: refuseLinkLocal}
-}
-
-func newTransport(config *tls.Config) *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	return &http.Transport{
-		DialContext:            newDialer().DialContext,
-		TLSClientConfig:        config,
-		TLSHandshakeTimeout:    tlsTime,
-		DisableCompression:     true, // what is asked for is the definition's, or the caller's, to say
-		MaxIdleConns:           idleInAll,
-		MaxIdleConnsPerHost:    idlePerHost,
-		MaxConnsPerHost:        maxPerHost,
-		IdleConnTimeout:        idleTime,
-		MaxResponseHeaderBytes: maxHeaderBytes,
-		Protocols:              protocols,
-	}
-}
-
-var errLinkLocal = errors.New("a link-local address, where clouds keep the credentials of machines, is no integration's host")
-
-// refuseLinkLocal looks at the address that a name has led to, so that no name can lead there. The service can't reach
-// its owner's machines either.
-func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
-	ap, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return err
-	}
-	if ip := ap.Addr().Unmap(); ip.IsLinkLocalUnicast() || ip == imdsIPv6 {
-		return errLinkLocal
-	}
-	return nil
-}
-
-var imdsIPv6 = netip.MustParseAddr("fd00:ec2::254")
 
 // Close closes the connections that no request uses.
 func (c *Client) Close() {
@@ -162,14 +136,17 @@ func (c *Client) Send(ctx context.Context, call *gateway.Call) error {
 	if err != nil || u.Host == "" || u.Hostname() == "" || u.User != nil {
 		return fault.New(fault.Invalid, op, "", "the uri is no address of a host")
 	}
+	if err := outbound.CheckHost(u); err != nil {
+		return dressed(u.Host, err)
+	}
 	size := int64(len(call.Body))
 	if !c.enter(u.Host, size) {
 		return fault.New(fault.Throttled, op, u.Host, "%d requests to it with %d bytes, or %d requests in all, are under way",
 			c.perHost, c.bytesPerHost, c.inAll)
 	}
 	defer c.leave(u.Host, size)
-	body := &body{b: call.Body}
-	defer body.release()
+	body := outbound.NewBody(call.Body)
+	defer body.Release()
 	transport := c.checked
 	if call.InsecureTLS {
 		transport = c.unchecked
@@ -204,7 +181,7 @@ func (c *Client) Send(ctx context.Context, call *gateway.Call) error {
 }
 
 // request makes net/http's request. The header lines keep their spelling, but for those that net/http looks for.
-func request(ctx context.Context, u *url.URL, call *gateway.Call, b *body) *http.Request {
+func request(ctx context.Context, u *url.URL, call *gateway.Call, b *outbound.Body) *http.Request {
 	r := &http.Request{
 		Method: call.Verb, URL: u, Host: u.Host, Header: make(http.Header, len(call.Header)+1),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -222,9 +199,7 @@ func request(ctx context.Context, u *url.URL, call *gateway.Call, b *body) *http
 		r.Header["User-Agent"] = nil // none, instead of net/http's
 	}
 	if len(call.Body) > 0 {
-		r.ContentLength = int64(len(call.Body))
-		r.Body = b.reader()
-		r.GetBody = func() (io.ReadCloser, error) { return b.reader(), nil } // for a kept connection that was closed meanwhile
+		b.Attach(r)
 	} else if call.Verb != http.MethodGet && call.Verb != http.MethodHead {
 		r.Body = http.NoBody // with it POST and PUT say Content-Length: 0
 	}
@@ -255,7 +230,7 @@ func sortFields(h gateway.Header) {
 // the backend's.
 func dressed(host string, err error) error {
 	var dns *net.DNSError
-	if errors.As(err, &dns) && dns.IsNotFound || errors.Is(err, errLinkLocal) {
+	if errors.As(err, &dns) && dns.IsNotFound || errors.Is(err, outbound.ErrLinkLocal) {
 		return fault.New(fault.Invalid, op, host, "%w", err)
 	}
 	return fault.New(fault.Unavailable, op, host, "%w", err)
@@ -285,41 +260,3 @@ func (c *Client) leave(host string, size int64) {
 	}
 	c.hosts[host] = now
 }
-
-// body is the memory of a request's body. net/http may read on when it has given an answer already, or an error; the
-// memory is the gateway's, which uses it again. After release no read touches it.
-type body struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-func (b *body) release() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.b = nil
-}
-
-func (b *body) reader() *bodyReader { return &bodyReader{body: b} }
-
-type bodyReader struct {
-	body *body
-	at   int
-}
-
-var errReleased = errors.New("the request is over")
-
-func (r *bodyReader) Read(p []byte) (int, error) {
-	r.body.mu.Lock()
-	defer r.body.mu.Unlock()
-	if r.body.b == nil {
-		return 0, errReleased
-	}
-	if r.at == len(r.body.b) {
-		return 0, io.EOF
-	}
-	n := copy(p, r.body.b[r.at:])
-	r.at += n
-	return n, nil
-}
-
-func (r *bodyReader) Close() error { return nil }
