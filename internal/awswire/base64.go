@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"unsafe"
 )
 
 // sextets[i] holds the value of each base64 letter shifted to its place among four, so that decoding is three
@@ -136,6 +137,24 @@ func decodeBase64(dst, src []byte) (n int, ok bool) {
 	}
 	return n + size, true
 }
+
+// AppendDecoded appends the value of standard base64, with or without padding; ok is false for other text, and dst as it was.
+func AppendDecoded(dst []byte, text string) (out []byte, ok bool) {
+	src := unsafe.Slice(unsafe.StringData(text), len(text))
+	size := len(src)/4*3 + 3
+	dst = slices.Grow(dst, size)
+	room := dst[len(dst) : len(dst)+size]
+	n, ok := decodeBase64(room, src)
+	if !ok {
+		var err error
+		if n, err = unpadded.Decode(room, src); err != nil {
+			return dst, false
+		}
+	}
+	return dst[:len(dst)+n], true
+}
+
+var unpadded = base64.RawStdEncoding.Strict()
 
 // maxShownBlob bounds how much of a wrong blob an error repeats: a body may hold 16 MiB of it.
 const maxShownBlob = 1024

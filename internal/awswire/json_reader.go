@@ -137,6 +137,18 @@ func (d *JSON) peek() byte {
 	return 0
 }
 
+// Peek gives the first byte of the next value, which tells its type; 0 where there is none. It is for readers of documents
+// that are not ours to refuse: they look before they pull.
+func (d *JSON) Peek() byte { return d.peek() }
+
+// Raw passes over a value as [JSON.Skip] does, and gives its text, which lies in the document.
+func (d *JSON) Raw() []byte {
+	d.peek()
+	start := d.pos
+	d.Skip()
+	return d.buf[start:d.pos]
+}
+
 func (d *JSON) literal(text string) bool {
 	if d.err == nil && len(d.buf)-d.pos >= len(text) && string(d.buf[d.pos:d.pos+len(text)]) == text {
 		d.pos += len(text)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -317,4 +318,44 @@ func FuzzJSON(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Readers of documents that are not ours to refuse look at a value's first byte, and take what they do not know as it is.
+func TestPeekAndRaw(t *testing.T) {
+	var d JSON
+	d.Reset([]byte(` { "a" : 1.5e3 , "b":{"c":[null]}, "d":"x" }`))
+	var got []string
+	for d.Object(); d.Member(); {
+		first := d.Peek()
+		got = append(got, string(d.Key())+string(first)+string(d.Raw()))
+	}
+	if want := []string{"a11.5e3", `b{{"c":[null]}`, `d""x"`}; !slices.Equal(got, want) || d.Close() != nil {
+		t.Errorf("%q %v", got, d.Close())
+	}
+	d.Reset(nil)
+	if d.Peek() != 0 {
+		t.Error("a first byte of nothing")
+	}
+}
+
+func TestAppendDecoded(t *testing.T) {
+	f := func(text, want string, ok bool) {
+		t.Helper()
+		got, taken := AppendDecoded([]byte("."), text)
+		if string(got) != "."+want || taken != ok {
+			t.Errorf("%q: %q %v", text, got, taken)
+		}
+	}
+	f("", "", true)
+	f("eA==", "x", true)
+	f("eA", "x", true)
+	f("eHg=", "xx", true)
+	f("eHg", "xx", true)
+	f("eHh4", "xxx", true)
+	f("eB==", "", false) // bits that no byte has
+	f("e", "", false)
+	f("eA=", "", false)
+	f("_-8=", "", false)
+	f("e A=", "", false)
+	f("=", "", false)
 }
