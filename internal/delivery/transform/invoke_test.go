@@ -374,8 +374,8 @@ func TestHostsThatAreNotThere(t *testing.T) {
 	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 	defer silent.Close()
 	f(strings.Replace(dead.URL, "//", "//me:secret@", 1)+"/?code=secret", CodeServiceUnavailable, "connection refused")
-	f(cut.URL, CodeNoResponse, "unexpected EOF")
-	f(silent.URL, CodeNoResponse, "EOF")
+	f(cut.URL, CodeNoResponse, "before its answer was whole")
+	f(silent.URL, CodeNoResponse, "before its answer was whole")
 	f(strings.Replace(silent.URL, "http:", "https:", 1), CodeServiceUnavailable, "can't be reached")
 }
 

@@ -314,13 +314,13 @@ func TestTLSByAProxy(t *testing.T) {
 			t.Errorf("%s %v", r.Method, err)
 			return
 		}
-		w.WriteHeader(http.StatusOK)
-		here, _, err := http.NewResponseController(w).Hijack()
+		here, buffered, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		go func() { _, _ = io.Copy(there, here); there.Close() }()
+		_, _ = io.WriteString(here, "HTTP/1.1 200 Connected\r\n\r\n")
+		go func() { _, _ = io.Copy(there, buffered); there.Close() }() // a byte may have been read ahead
 		_, _ = io.Copy(here, there)
 		here.Close()
 	}))
