@@ -8,12 +8,16 @@ import (
 )
 
 // admit checks what only a running engine knows: that the function can be called, the table be found, the URL be used. It
-// puts what it found into the definition.
+// puts what it found into the definition, and sees whether all of it can be put to work: what can't is never ACTIVE.
 func (e *Engine) admit(op string, def *Definition, made Tables) error {
 	if err := first(e.admitURL(op, def), e.admitFunction(op, def), e.admitSchema(op, def, made)); err != nil {
 		return err
 	}
-	return unsupportedYet(op, def)
+	if err := unsupportedYet(op, def); err != nil {
+		return err
+	}
+	_, err := compile(def, e.opts.Account, e.opts.GzipLevel)
+	return err
 }
 
 func (e *Engine) admitURL(op string, def *Definition) error {
@@ -109,24 +113,7 @@ const s3Member = "extendedS3DestinationConfiguration."
 // notYet lists what Create, Apply and UpdateDestination refuse after all checks, and Features shows. A feature that the
 // engine runs leaves the list.
 var notYet = []feature{
-	{Feature{"httpEndpointDestinationConfiguration", Refused, ""}, func(d *Definition) bool { return d.HTTPEndpoint != nil }},
-	{Feature{s3Member + "compressionFormat ZIP", Refused, ""}, compressed("ZIP")},
-	{Feature{s3Member + "compressionFormat Snappy", Refused, ""}, compressed("Snappy")},
-	{Feature{s3Member + "compressionFormat HADOOP_SNAPPY", Refused, ""}, compressed("HADOOP_SNAPPY")},
+	{Feature{"httpEndpointDestinationConfiguration.processingConfiguration.processors Lambda", Refused, ""},
+		func(d *Definition) bool { return d.HTTPEndpoint != nil && d.Lambda() != "" }},
 	{Feature{s3Member + "s3BackupMode Enabled", Refused, ""}, func(d *Definition) bool { return d.Destination.BacksUp() }},
-	{Feature{s3Member + "processingConfiguration.processors Lambda", Refused, ""}, processed(lambda)},
-	{Feature{s3Member + "processingConfiguration.processors RecordDeAggregation", Refused, ""}, processed(recordDeAggregator)},
-	{Feature{s3Member + "processingConfiguration.processors MetadataExtraction", Refused, ""}, processed(metadataExtraction)},
-	{Feature{s3Member + "dataFormatConversionConfiguration", Refused, "kept and shown with Enabled false"},
-		func(d *Definition) bool { return d.Destination.Converts() }},
-	{Feature{s3Member + "dynamicPartitioningConfiguration", Refused, "kept and shown with Enabled false"},
-		func(d *Definition) bool { return d.Destination.Partitions() }},
-}
-
-func compressed(format string) func(*Definition) bool {
-	return func(d *Definition) bool { return d.Destination.CompressionFormat == format }
-}
-
-func processed(kind string) func(*Definition) bool {
-	return func(d *Definition) bool { return d.Processing().find(kind) != nil }
 }

@@ -21,6 +21,7 @@ import (
 
 // nullSink counts and forgets.
 type nullSink struct {
+	Sink    // what is not asked for here
 	bytes   atomic.Int64
 	objects atomic.Int64
 }

@@ -98,7 +98,7 @@ func (t *task) convert(ctx context.Context, part int) (counted, error) {
 	}
 	q := failedPart(p, conversionFailed)
 	q.Records, q.Outputs, q.Bytes = failed.records, failed.outputs, failed.bytes
-	lines, err := t.putOrFind(ctx, target{&q, &st.failedMayExist}, failed)
+	lines, err := t.putOrFind(ctx, target{&q, &st.failedMayExist}, failed, false)
 	return result.plus(lines), err
 }
 

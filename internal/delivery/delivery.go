@@ -115,6 +115,16 @@ type Definitions interface {
 	Follow(fn func()) (stop func())
 }
 
+// Transformer calls functions; transform.Client is one.
+type Transformer interface {
+	Invoke(ctx context.Context, call *transform.Call, results []transform.Result) error
+}
+
+// Poster posts to HTTP endpoints; httpendpoint.Client is one.
+type Poster interface {
+	Post(ctx context.Context, e *httpendpoint.Endpoint, b *httpendpoint.Body) (httpendpoint.Answer, error)
+}
+
 // Bounds of the engine, each with its reason.
 const (
 	// DefaultBufferBudget bounds the record bytes that all buffers hold in memory together. Beyond it a buffer
@@ -206,10 +216,9 @@ type Options struct {
 	// Function gives where a function is called by its ARN; nil: the configuration of the node has no URL for it, and delivery
 	// streams that it should transform records for are refused. Default: none. Transform is who calls.
 	Function  func(arn string) *transform.Endpoint
-	Transform *transform.Client
-	// HTTP posts to HTTP endpoints; nil: such destinations are refused. AllowHTTP lets them begin with http://.
-	HTTP      *httpendpoint.Client
-	AllowHTTP bool
+	Transform Transformer
+	// HTTP posts to HTTP endpoints; nil: such destinations are refused.
+	HTTP Poster
 	// Table finds the table that a SchemaConfiguration names, or is NotFound. Default: there are none.
 	Table func(database, name string) (*glue.Table, error)
 	// PlainEndpoints allows HTTP endpoints with http:// URLs, which the service refuses.

@@ -43,7 +43,7 @@ type destination struct {
 	maxOutputs  int64         // of a lane; 0: as many as size lets in
 	age         time.Duration // when it is due
 	processing  *processing   // nil: records go out as they are
-	function    *function     // nil: none transforms them
+	function    *transformer  // nil: none transforms them
 	endpoint    *httpendpoint.Endpoint
 }
 
@@ -69,7 +69,7 @@ func compile(d *Definition, account ids.Account, gzipLevel int) (*destination, e
 	if t := text(d.Destination.FileExtension); t != "" {
 		dest.extension = t
 	}
-	dest.function = d.function()
+	dest.function = d.transformer()
 	if dest.processing, err = newProcessing(d.recipe(account, dest)); err != nil {
 		return nil, err
 	}
@@ -149,21 +149,21 @@ func (r *recipe) partition(dest *destination) {
 		values[i] = "x"
 		uses := utf8.RuneCount(dest.prefix.Append(nil, objectkey.Longest.In(dest.zone), ids.Seeded(0), values...)) - shortest
 		values[i] = ""
-		r.Keys = append(r.Keys, recipeKey{Name: k.Name, Lambda: k.Lambda, Uses: uses})
-		if !k.Lambda {
+		r.Keys = append(r.Keys, recipeKey{Name: k.Name, Lambda: k.FromLambda, Uses: uses})
+		if !k.FromLambda {
 			r.Process.PartitionKeys = append(r.Process.PartitionKeys, k.Name)
 		}
 	}
 	r.Room = min(objectkey.MaxPrefixLength, maxKeyBytes-suffixBytes-len(dest.name)-len(dest.extension)) - shortest
 }
 
-// function gives the one that transforms records; nil: none does.
-func (d *Definition) function() *function {
+// transformer gives the one that transforms records; nil: none does.
+func (d *Definition) transformer() *transformer {
 	p := d.Processing().find(lambda)
 	if p == nil {
 		return nil
 	}
-	f := &function{arn: p.Parameter("LambdaArn"), retries: transform.DefaultRetries, buffer: transform.DefaultBuffer, age: defaultFunctionAge}
+	f := &transformer{arn: p.Parameter("LambdaArn"), retries: transform.DefaultRetries, buffer: transform.DefaultBuffer, age: defaultFunctionAge}
 	if n, err := strconv.Atoi(p.Parameter("NumberOfRetries")); err == nil {
 		f.retries = n
 	}

@@ -35,6 +35,7 @@ type encoder struct {
 	kept       keptReader
 	frames     *frameReader // nil: what is kept is text
 	left       bool         // something kept is left
+	mayRead    bool         // what is not kept can be read again: there is one lane
 	processing *processing  // of what is read again
 	scratch    scratch
 	next       stream.SequenceNumber // where to read on, after what is kept
@@ -72,7 +73,7 @@ type encoderPools struct {
 // newEncoder makes the encoder of a part; without a shape, of that which its format has.
 func (d *delivery) newEncoder(ctx context.Context, m *journal.Manifest, p *journal.Part, k *kept, s shape) (*encoder, error) {
 	e := d.engine
-	enc := &encoder{e: e, ctx: ctx, m: m, p: p, next: p.First}
+	enc := &encoder{e: e, ctx: ctx, m: m, p: p, next: p.First, mayRead: p.Lane.IsZero()}
 	var err error
 	if enc.processing, err = d.processing(m); err != nil {
 		return nil, err
@@ -204,7 +205,7 @@ func (enc *encoder) moreKept() (int, error) {
 }
 
 func (enc *encoder) again() (n int, err error) {
-	if !enc.p.Lane.IsZero() {
+	if !enc.mayRead {
 		return 0, fault.New(fault.Internal, "delivery.encode", "manifest "+enc.p.ID, "the outputs of a lane are not at hand")
 	}
 	if enc.batch == nil {

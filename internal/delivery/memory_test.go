@@ -375,6 +375,9 @@ type memorySink struct {
 	lose    func(bucket, key string) error // called after a put stored
 	hang    map[string]bool                // buckets whose puts never end
 	puts    int
+
+	uploads    map[string]*memoryUpload
+	nextUpload int
 }
 
 type memoryObject struct {
@@ -383,7 +386,7 @@ type memoryObject struct {
 }
 
 func newMemorySink(buckets ...string) *memorySink {
-	s := &memorySink{world: new(world), buckets: map[string]map[string]*memoryObject{}, hang: map[string]bool{}}
+	s := &memorySink{world: new(world), buckets: map[string]map[string]*memoryObject{}, hang: map[string]bool{}, uploads: map[string]*memoryUpload{}}
 	for _, b := range buckets {
 		s.create(b)
 	}
@@ -403,6 +406,7 @@ func (s *memorySink) clone() *memorySink {
 	for name, b := range s.buckets {
 		c.buckets[name] = maps.Clone(b)
 	}
+	c.uploads, c.nextUpload = maps.Clone(s.uploads), s.nextUpload
 	return c
 }
 

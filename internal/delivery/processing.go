@@ -196,7 +196,7 @@ func (p *processing) each(r *stream.Record, s *scratch, give func(key []byte, o 
 
 // whole reports whether a record is its own only output, which most are.
 func (p *processing) whole(data []byte) bool {
-	return !p.program.Splits() || p.recipe.Process.SubRecordType == "" && !bytes.HasPrefix(data, process.AggregateMagic)
+	return !p.program.Splits() || p.recipe.Process.SubRecordType == "" && !bytes.HasPrefix(data, aggregateMagic)
 }
 
 // place finds the lane of the scratch's output, which may turn out to be that of an error. given are the function's
@@ -245,3 +245,5 @@ func find(given []transform.PartitionKey, name string) (value string, ok bool) {
 	}
 	return "", false
 }
+
+var aggregateMagic = []byte(process.AggregateMagic)

@@ -3,6 +3,7 @@ package delivery
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"sync"
@@ -15,7 +16,7 @@ import (
 // stage makes objects durable before their plan, as open multipart uploads, when what they hold can't be made again. Who
 // finds the plan completes them. Uploads that no plan came of are aborted here, or, after a crash, by sweepUploads.
 func (s *shard) stage(ctx context.Context, g *gathering, tasks []*task) error {
-	if !g.unrepeatable || g.dest.format == journal.HTTP {
+	if !g.unrepeatable {
 		return nil
 	}
 	tokens := s.d.engine.stagers
@@ -23,26 +24,33 @@ func (s *shard) stage(ctx context.Context, g *gathering, tasks []*task) error {
 	var mu sync.Mutex
 	var first error
 	for _, t := range tasks {
-		for i := range t.parts {
+		parts := len(t.parts)
+		failed := make([]*journal.Part, parts)
+		for i := range parts {
 			tokens <- struct{}{}
 			wait.Go(func() {
 				defer func() { <-tokens }()
-				if err := t.stagePart(ctx, i); err != nil {
-					mu.Lock()
-					defer mu.Unlock()
-					if first == nil {
-						first = err
-					}
+				extra, err := t.stagePart(ctx, i)
+				failed[i] = extra
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil && first == nil {
+					first = err
 				}
 			})
 		}
+		wait.Wait()
+		for _, p := range failed {
+			if p != nil {
+				t.manifest.Parts = append(t.manifest.Parts, *p)
+				t.parts = append(t.parts, partState{kept: kept{budget: &s.d.engine.budget, full: true}})
+			}
+		}
 	}
-	wait.Wait()
 	if first != nil {
 		s.unstage(ctx, tasks)
-		return first
 	}
-	return nil
+	return first
 }
 
 // unstage aborts the uploads of tasks that were not planned.
@@ -63,45 +71,78 @@ func (e *Engine) abort(ctx context.Context, upload object.UploadRef) {
 	}
 }
 
-// stagePart uploads what a part holds.
-func (t *task) stagePart(ctx context.Context, part int) (err error) {
-	e, p := t.shard.d.engine, &t.manifest.Parts[part]
-	enc, err := t.shard.d.newEncoder(ctx, t.manifest, p, &t.parts[part].kept, nil)
+// stagePart uploads what a part holds. What does not fit its schema becomes a further part.
+func (t *task) stagePart(ctx context.Context, part int) (failed *journal.Part, err error) {
+	d, p, k := t.shard.d, &t.manifest.Parts[part], &t.parts[part].kept
+	if p.Format != journal.Parquet {
+		enc, err := d.newEncoder(ctx, t.manifest, p, k, nil)
+		if err != nil {
+			return nil, err
+		}
+		defer enc.close()
+		p.Upload, err = t.upload(ctx, p, enc)
+		return nil, err
+	}
+	rest := &kept{budget: &d.engine.budget, spools: &d.engine.spools}
+	defer rest.drop()
+	shape := &parquetShape{failed: rest}
+	enc, err := t.newShaped(ctx, part, shape)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer enc.close()
+	if p.Upload, err = t.upload(ctx, p, enc); err != nil && !errors.Is(err, errNothing) {
+		return nil, err
+	}
+	if rest.outputs > 0 {
+		q := failedPart(p, conversionFailed)
+		q.Records, q.Outputs, q.Bytes, q.FailedID, q.FailedKey = rest.records, rest.outputs, rest.bytes, "", ""
+		lines, err := d.newEncoder(ctx, t.manifest, &q, rest, nil)
+		if err != nil {
+			return nil, err
+		}
+		defer lines.close()
+		if q.Upload, err = t.upload(ctx, &q, lines); err != nil {
+			return nil, err
+		}
+		failed = &q
+	}
+	p.Records, p.Outputs, p.Bytes, p.FailedID, p.FailedKey = shape.good, shape.kept, shape.bytes, "", ""
+	return failed, nil
+}
+
+// upload stages what an encoder makes.
+func (t *task) upload(ctx context.Context, p *journal.Part, enc *encoder) (staged *journal.Upload, err error) {
+	e := t.shard.d.engine
 	upload, err := e.opts.Sink.CreateUpload(ctx, p.Bucket, p.ObjectKey, object.UploadOptions{Attributes: attributes(t.manifest, p)})
 	if err != nil {
-		return sinkError{err}
+		return nil, sinkError{err}
 	}
-	staged := &journal.Upload{ID: upload.ID}
 	defer func() {
 		if err != nil {
 			e.abort(context.WithoutCancel(ctx), upload.UploadRef)
 		}
 	}()
 	e.opts.Failpoint("stage")
-	buffer := e.pools.stage.Get().(*[stagePartBytes]byte)[:]
-	defer func() { e.pools.stage.Put((*[stagePartBytes]byte)(buffer)) }()
+	buffer := e.pools.stage.Get().(*[stagePartBytes]byte)
+	defer e.pools.stage.Put(buffer)
+	staged = &journal.Upload{ID: upload.ID}
 	for number := 1; ; number++ {
-		n, err := io.ReadFull(enc, buffer)
-		if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
-			return err
+		n, readErr := io.ReadFull(enc, buffer[:])
+		if readErr != nil && readErr != io.ErrUnexpectedEOF && readErr != io.EOF {
+			return nil, readErr
 		}
 		if n > 0 || number == 1 {
 			done, err := e.opts.Sink.PutPart(ctx, upload.UploadRef, number, bytes.NewReader(buffer[:n]), int64(n), object.PartOptions{})
 			if err != nil {
-				return sinkError{err}
+				return nil, sinkError{err}
 			}
 			staged.Parts = append(staged.Parts, journal.UploadPart{Number: number, Size: done.Size, ETag: done.ETag})
 		}
-		if err != nil {
-			break
+		if readErr != nil {
+			return staged, nil
 		}
 	}
-	p.Upload = staged
-	return nil
 }
 
 // complete makes the object of a part that is staged.

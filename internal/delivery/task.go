@@ -257,7 +257,7 @@ func (t *task) store(ctx context.Context, part int) (counted, error) {
 		return t.post(ctx, part)
 	case p.Format == journal.HTTP:
 		q := failedPart(p, httpFailed)
-		return t.putOrFind(ctx, target{&q, &st.failedMayExist}, &st.kept)
+		return t.putOrFind(ctx, target{&q, &st.failedMayExist}, &st.kept, true)
 	}
 	if st.mayExist {
 		t.shard.d.engine.opts.Failpoint("recover-head")
@@ -315,8 +315,8 @@ func (t *task) put(ctx context.Context, part int) (counted, error) {
 	return result, err
 }
 
-// putOrFind puts an object of what is kept, unless it is there.
-func (t *task) putOrFind(ctx context.Context, to target, k *kept) (counted, error) {
+// putOrFind puts an object of what is kept, and of what can be read again, unless it is there.
+func (t *task) putOrFind(ctx context.Context, to target, k *kept, mayRead bool) (counted, error) {
 	if *to.mayExist {
 		if result, found, err := t.head(ctx, to.Part); err != nil || found {
 			return result, err
@@ -327,6 +327,7 @@ func (t *task) putOrFind(ctx context.Context, to target, k *kept) (counted, erro
 		return counted{}, err
 	}
 	defer enc.close()
+	enc.mayRead = mayRead
 	result, _, err := t.putEncoded(ctx, to, enc)
 	return result, err
 }

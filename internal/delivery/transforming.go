@@ -14,8 +14,8 @@ import (
 // maxCalls bounds the calls of a function that one shard has under way; the service has the same bound.
 const maxCalls = 5
 
-// function is the one that transforms a delivery stream's records.
-type function struct {
+// transformer is the function that transforms a delivery stream's records.
+type transformer struct {
 	arn     string
 	retries int
 	buffer  int           // bytes of data in a call

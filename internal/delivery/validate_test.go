@@ -340,7 +340,7 @@ func TestWhatIsSwitchedOffIsKept(t *testing.T) {
 
 // The table of what is refused and the code that refuses are of one mind.
 func TestFeaturesAreWhatTheCodeDoes(t *testing.T) {
-	n := newNode(t, Options{Function: func(string) bool { return true }, Table: func(database, name string) (*glue.Table, error) {
+	n := newNode(t, Options{Function: anyFunction, Table: func(database, name string) (*glue.Table, error) {
 		return &glue.Table{Database: database, Name: name, Version: 1, Columns: []glue.Column{{Name: "k", Type: "string"}}}, nil
 	}})
 	n.start()

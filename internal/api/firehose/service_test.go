@@ -237,7 +237,7 @@ func (d *definitions) All(context.Context) ([]*delivery.Definition, error) {
 
 func (d *definitions) Follow(func()) (stop func()) { return func() {} }
 
-type nowhere struct{}
+type nowhere struct{ delivery.Sink }
 
 func (nowhere) Put(context.Context, string, string, io.Reader, int64, object.PutOptions) (object.Info, error) {
 	return object.Info{}, fault.New(fault.NotFound, "nowhere.Put", "", "no bucket")

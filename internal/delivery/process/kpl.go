@@ -27,7 +27,8 @@ import (
 //	}
 //
 // Source: aggregation-format.md of the Kinesis Producer Library.
-const magic = "\xf3\x89\x9a\xc2"
+// AggregateMagic is what every aggregate begins with.
+const AggregateMagic = "\xf3\x89\x9a\xc2"
 
 const (
 	// maxTableKeys bounds the keys of an aggregate, 8 bytes each while it is read. A record of 10 MiB whose user records all
@@ -68,10 +69,10 @@ func (a *aggregate) release() {
 // Everything is checked before the first record is given out, so that a record is split whole or not at all. (The
 // Kinesis Client Library loses what follows an index outside its table.)
 func openAggregate(data []byte) *aggregate {
-	if len(data) <= len(magic)+md5.Size || string(data[:len(magic)]) != magic {
+	if len(data) <= len(AggregateMagic)+md5.Size || string(data[:len(AggregateMagic)]) != AggregateMagic {
 		return nil
 	}
-	message := data[len(magic) : len(data)-md5.Size]
+	message := data[len(AggregateMagic) : len(data)-md5.Size]
 	if md5.Sum(message) != [md5.Size]byte(data[len(data)-md5.Size:]) {
 		return nil
 	}

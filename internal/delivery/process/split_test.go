@@ -125,7 +125,7 @@ func appendField(t testing.TB, b []byte, line string) []byte {
 
 func sealed(message []byte) []byte {
 	sum := md5.Sum(message)
-	return slices.Concat([]byte(magic), message, sum[:])
+	return slices.Concat([]byte(AggregateMagic), message, sum[:])
 }
 
 func TestSplitStopsWithTheFirstError(t *testing.T) {
