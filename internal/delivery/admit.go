@@ -112,8 +112,4 @@ const s3Member = "extendedS3DestinationConfiguration."
 
 // notYet lists what Create, Apply and UpdateDestination refuse after all checks, and Features shows. A feature that the
 // engine runs leaves the list.
-var notYet = []feature{
-	{Feature{"httpEndpointDestinationConfiguration.processingConfiguration.processors Lambda", Refused, ""},
-		func(d *Definition) bool { return d.HTTPEndpoint != nil && d.Lambda() != "" }},
-	{Feature{s3Member + "s3BackupMode Enabled", Refused, ""}, func(d *Definition) bool { return d.Destination.BacksUp() }},
-}
+var notYet = []feature{}

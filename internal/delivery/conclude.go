@@ -45,6 +45,12 @@ func (d *delivery) conclude(ctx context.Context) error {
 	}
 	e.opts.Source.Release(d.holder())
 	def := d.definition.Load()
+	if def.backupOf != nil {
+		return nil // source and definition are the delivery stream's own
+	}
+	if settled, err := d.backupConcluded(ctx); err != nil || !settled {
+		return err
+	}
 	if def.Type == DirectPut {
 		if err := e.opts.Source.DeleteStream(ctx, def.SourceStream()); err != nil && !fault.Is(err, fault.NotFound) {
 			return err

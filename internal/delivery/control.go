@@ -26,7 +26,7 @@ func (e *Engine) Create(ctx context.Context, req *CreateRequest) (*Definition, e
 	}
 	e.mu.RLock()
 	_, exists := e.byName[def.Name]
-	n := len(e.byName)
+	n := e.definitions()
 	e.mu.RUnlock()
 	if exists {
 		return nil, e.inUse(op, def.Name)
@@ -69,6 +69,9 @@ func (e *Engine) create(ctx context.Context, def *Definition) (*Definition, erro
 		return nil, err
 	}
 	if def.Starts, err = e.starts(ctx, st, def.ID); err == nil {
+		err = e.startBackup(ctx, def)
+	}
+	if err == nil {
 		_, err = e.opts.Definitions.Update(ctx, def.Name, func(have *Definition) (*Definition, error) {
 			if have != nil {
 				return nil, e.inUse("delivery.Create", def.Name)
@@ -89,6 +92,16 @@ func (e *Engine) create(ctx context.Context, def *Definition) (*Definition, erro
 		}
 	}
 	return def, nil
+}
+
+// definitions counts delivery streams. The caller holds mu.
+func (e *Engine) definitions() (n int) {
+	for _, d := range e.byName {
+		if !d.isBackup() {
+			n++
+		}
+	}
+	return n
 }
 
 // source finds the stream to read, or makes the hidden one.
@@ -138,7 +151,9 @@ func (e *Engine) starts(ctx context.Context, st *stream.Stream, id string) (*Sta
 
 // undo takes back a creation that failed. What it can't take back now, a sweep does.
 func (e *Engine) undo(ctx context.Context, def *Definition) {
-	e.opts.Source.Release(holder(def.ID))
+	for _, id := range def.definitionIDs() {
+		e.opts.Source.Release(holder(id))
+	}
 	err := e.removeDefinition(ctx, def)
 	if err == nil && def.Type == DirectPut {
 		err = e.opts.Source.DeleteStream(ctx, def.SourceStream())
@@ -198,6 +213,11 @@ func (e *Engine) Delete(ctx context.Context, name string) error {
 			e.bury()
 			return nil
 		}
+		if b, missing := e.find(op, name+backupSuffix); missing == nil {
+			if err := b.supervise(ctx); err != nil {
+				b.fail("deleting", err)
+			}
+		}
 		err = d.supervise(ctx)
 		switch {
 		case err != nil && !e.group():
@@ -233,7 +253,7 @@ type ListRequest struct {
 // List gives names in alphabetical order, and whether more follow.
 func (e *Engine) List(req ListRequest) (names []string, more bool) {
 	for _, d := range e.deliveries() {
-		if d.name <= req.After || req.Type != "" && d.definition.Load().Type != req.Type {
+		if d.isBackup() || d.name <= req.After || req.Type != "" && d.definition.Load().Type != req.Type {
 			continue
 		}
 		if len(names) == req.Limit {
@@ -257,7 +277,10 @@ func (e *Engine) change(ctx context.Context, op, name string, edit func(*Definit
 			return nil, notActive(op, have)
 		}
 		def := have.clone()
-		return def, edit(def)
+		if err := edit(def); err != nil {
+			return nil, err
+		}
+		return def, e.startBackup(ctx, def)
 	})
 	if err != nil {
 		return nil, err

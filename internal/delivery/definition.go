@@ -56,6 +56,10 @@ type Definition struct {
 	// Starts says where the shards that the source had at the creation are read from. Nil: an earlier version made the
 	// definition, and with it the rows that say so.
 	Starts *Starts `json:"starts,omitempty"`
+	// BackupStarts are those of the backup; nil: it was never switched on.
+	BackupStarts *Starts `json:"backupStarts,omitempty"`
+	// backupOf is set in the definition of a backup: see Definition.backup.
+	backupOf *Definition
 	// Deleted is when the deletion began.
 	Deleted time.Time `json:"deleted,omitzero"`
 }
@@ -423,6 +427,9 @@ func (c *S3Configuration) Bucket() string {
 
 // SourceStream names the stream that is read: the Kinesis stream, or the hidden one of Direct PUT.
 func (d *Definition) SourceStream() string {
+	if d.backupOf != nil {
+		return d.backupOf.SourceStream()
+	}
 	if d.Type == DirectPut {
 		return hiddenStream(d.Name, d.ID)
 	}

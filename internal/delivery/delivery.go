@@ -99,6 +99,10 @@ type Sink interface {
 	CompleteUpload(ctx context.Context, upload object.UploadRef, parts []object.Part, opts object.CompleteOptions) (object.Info, error)
 	AbortUpload(ctx context.Context, upload object.UploadRef) error
 	Uploads(ctx context.Context, bucket, prefix string) ([]object.Upload, error)
+
+	Get(ctx context.Context, bucket, key string) (*object.Object, error)
+	Delete(ctx context.Context, bucket, key string) error
+	List(ctx context.Context, bucket string, opts object.ListOptions) (object.Page, error)
 }
 
 // Definitions keeps the documents of delivery streams, for all nodes of a group. What Update did when it returns nil

@@ -82,7 +82,7 @@ func (d *delivery) newEncoder(ctx context.Context, m *journal.Manifest, p *journ
 		enc.kept, enc.left = keptReader{k: k}, true
 		enc.records, enc.outputs, enc.bytes, enc.next = k.records, k.outputs, k.bytes, k.next
 		if framed(p.Format) {
-			enc.frames = &frameReader{from: enc.kept}
+			enc.frames = &frameReader{from: &enc.kept}
 		}
 	}
 	if chunk, ok := e.pools.chunks.Get().(*[]byte); ok {

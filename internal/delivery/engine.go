@@ -155,7 +155,9 @@ func (e *Engine) reconcile(ctx context.Context) error {
 	}
 	known := map[string]bool{}
 	for _, def := range defs {
-		known[def.ID] = true
+		for _, id := range def.definitionIDs() {
+			known[id] = true
+		}
 	}
 	for _, d := range e.deliveries() {
 		if !known[d.id] {
@@ -163,17 +165,22 @@ func (e *Engine) reconcile(ctx context.Context) error {
 		}
 	}
 	for _, def := range defs {
-		if err := e.adopt(def); err != nil {
+		if err := e.adopt(def, def); err != nil {
 			return err
+		}
+		if b := def.backup(); b != nil {
+			if err := e.adopt(b, def); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// adopt puts a definition to use.
-func (e *Engine) adopt(def *Definition) error {
+// adopt puts a definition to use, which is from, or was made of it.
+func (e *Engine) adopt(def, from *Definition) error {
 	e.mu.RLock()
-	d := e.byName[def.Name]
+	d := e.byName[def.deliveryName()]
 	e.mu.RUnlock()
 	switch {
 	case d == nil:
@@ -184,13 +191,14 @@ func (e *Engine) adopt(def *Definition) error {
 		e.mu.Lock()
 		e.byName[d.name] = d
 		e.mu.Unlock()
-	case d.definition.Load() == def:
+	case d.from == from:
 		return nil
 	default:
 		if err := d.use(def); err != nil {
 			return err
 		}
 	}
+	d.from = from
 	if d.isDeleting() {
 		d.cancel()
 	}

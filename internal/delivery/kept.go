@@ -223,6 +223,23 @@ type keptReader struct {
 	run    int
 	offset int64 // into the run, or, behind the last one, into the slabs
 	buf    []byte
+	rest   []byte // of what next gave, for Read
+}
+
+// Read implements io.Reader.
+func (r *keptReader) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		var err error
+		if r.rest, err = r.next(); err != nil {
+			return 0, err
+		}
+		if len(r.rest) == 0 {
+			return 0, io.EOF
+		}
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
 }
 
 // next gives some of the text; empty at the end. It is valid until the next call.
@@ -308,9 +325,8 @@ func (o *output) appendHead(b []byte) []byte {
 
 // frameReader takes frames apart.
 type frameReader struct {
-	from keptReader
-	rest []byte // of the piece that from has given
-	buf  []byte // a frame that lies in several pieces
+	from io.Reader
+	buf  []byte
 	f    failure
 }
 
@@ -344,7 +360,7 @@ func (r *frameReader) next(o *output) error {
 }
 
 func torn(err error) error {
-	if err == io.EOF {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return fault.New(fault.Internal, "delivery.frames", "", "a frame is cut")
 	}
 	return err
@@ -352,32 +368,11 @@ func torn(err error) error {
 
 // take gives the next n bytes; io.EOF when there are none at all.
 func (r *frameReader) take(n int) ([]byte, error) {
-	if n == 0 {
-		return nil, nil
+	if cap(r.buf) < n {
+		r.buf = make([]byte, n+n/2)
 	}
-	if len(r.rest) >= n {
-		p := r.rest[:n]
-		r.rest = r.rest[n:]
-		return p, nil
-	}
-	r.buf = append(r.buf[:0], r.rest...)
-	r.rest = nil
-	for len(r.buf) < n {
-		p, err := r.from.next()
-		if err != nil {
-			return nil, err
-		}
-		if len(p) == 0 {
-			if len(r.buf) == 0 {
-				return nil, io.EOF
-			}
-			return nil, torn(io.EOF)
-		}
-		take := min(n-len(r.buf), len(p))
-		r.buf = append(r.buf, p[:take]...)
-		r.rest = p[take:]
-	}
-	return r.buf[:n], nil
+	_, err := io.ReadFull(r.from, r.buf[:n])
+	return r.buf[:n], err
 }
 
 // at gives when a step ended: when it says so, else at the time of the plan.

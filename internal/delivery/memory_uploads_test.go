@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"strings"
 	"time"
 
 	"millrace/internal/fault"
@@ -109,4 +110,33 @@ func (s *memorySink) Uploads(_ context.Context, bucket, _ string) (all []object.
 		}
 	}
 	return all, nil
+}
+
+func (s *memorySink) Get(_ context.Context, bucket, key string) (*object.Object, error) {
+	o := s.get(bucket, key)
+	if o == nil {
+		return nil, fault.New(fault.NotFound, "memory.Get", object.MissingKey+key, "no such key")
+	}
+	return &object.Object{Info: o.info, Body: memoryBody{bytes.NewReader(o.data)}}, nil
+}
+
+type memoryBody struct{ *bytes.Reader }
+
+func (memoryBody) Close() error { return nil }
+
+func (s *memorySink) Delete(_ context.Context, bucket, key string) error {
+	defer s.world.change()()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.buckets[bucket], key)
+	return nil
+}
+
+func (s *memorySink) List(_ context.Context, bucket string, opts object.ListOptions) (page object.Page, err error) {
+	for _, key := range s.keys(bucket) {
+		if strings.HasPrefix(key, opts.Prefix) && key > opts.After {
+			page.Objects = append(page.Objects, s.get(bucket, key).info)
+		}
+	}
+	return page, nil
 }

@@ -53,6 +53,9 @@ func (t *task) post(ctx context.Context, part int) (counted, error) {
 	if err != nil {
 		return counted{}, err
 	}
+	if err := t.bringStaged(ctx, part); err != nil {
+		return counted{}, err
+	}
 	weight := min(p.Bytes*4/3+p.Outputs*16, httpMemory)
 	if err := e.httpMemory.Acquire(ctx, weight); err != nil {
 		return counted{}, context.Cause(ctx)

@@ -12,7 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parquet-go/parquet-go"
+
 	"millrace/internal/delivery/transform"
+	"millrace/internal/glue"
 )
 
 // anyFunction knows every function, at a place where nobody is.
@@ -79,6 +82,7 @@ func withFunction(d *S3Destination) {
 type collected struct {
 	events                map[string][]int
 	errors                map[string][]string
+	odd                   []string // events that are in objects and fit no schema
 	objects, errorObjects int64
 }
 
@@ -100,7 +104,14 @@ func (n *node) collect(bucket string) collected {
 			continue
 		}
 		c.objects++
+		if strings.HasSuffix(key, ".parquet") {
+			text = lines(n.t, text)
+		}
 		for line := range strings.Lines(text) {
+			if strings.Contains(line, `"odd"`) {
+				c.odd = append(c.odd, strings.TrimSuffix(line, "\n"))
+				continue
+			}
 			var e struct {
 				K string
 				N int
@@ -116,6 +127,23 @@ func (n *node) collect(bucket string) collected {
 		}
 	}
 	return c
+}
+
+// lines gives the rows of a Parquet file as events.
+func lines(t *testing.T, file string) string {
+	t.Helper()
+	rows, err := parquet.Read[struct {
+		K string `parquet:"k,optional"`
+		N int32  `parquet:"n,optional"`
+	}](strings.NewReader(file), int64(len(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, r := range rows {
+		all.WriteString(event(r.K, int(r.N)) + "\n")
+	}
+	return all.String()
 }
 
 func TestDynamicPartitions(t *testing.T) {
@@ -162,6 +190,23 @@ func TestCrashWhileProcessing(t *testing.T) {
 	f("partitions-spooled", nil, Options{BufferBudget: 2 * slabBytes})
 	f("too-many-partitions", nil, Options{ActivePartitions: 2})
 	f("function", withFunction, Options{Function: anyFunction})
+	f("function-spooled", withFunction, Options{Function: anyFunction, BufferBudget: 2 * slabBytes})
+	f("parquet", withParquet, Options{Table: anyTable})
+	f("parquet-of-a-function", func(d *S3Destination) { withFunction(d); withParquet(d) }, Options{Function: anyFunction, Table: anyTable})
+}
+
+// anyTable has the columns of an event.
+func anyTable(database, name string) (*glue.Table, error) {
+	return &glue.Table{Database: database, Name: name, Version: 1, Columns: []glue.Column{{Name: "k", Type: "string"}, {Name: "n", Type: "int"}}}, nil
+}
+
+func withParquet(d *S3Destination) {
+	hints(64, 60)(d)
+	d.DataFormatConversionConfiguration = &DataFormatConversionConfiguration{
+		SchemaConfiguration:       &SchemaConfiguration{RoleARN: "arn:aws:iam::000000000000:role/r", DatabaseName: "d", TableName: "t"},
+		InputFormatConfiguration:  &InputFormatConfiguration{&Deserializer{OpenXJsonSerDe: &OpenXJsonSerDe{}}},
+		OutputFormatConfiguration: &OutputFormatConfiguration{&Serializer{ParquetSerDe: &ParquetSerDe{}}},
+	}
 }
 
 func crashProcessing(t *testing.T, edit func(*S3Destination), opts Options, point string, nth int) {
@@ -182,6 +227,10 @@ func crashProcessing(t *testing.T, edit func(*S3Destination), opts Options, poin
 				k := string(rune('a' + random.IntN(4)))
 				counts[k]++
 				record.WriteString(event(k, counts[k]))
+				if random.IntN(12) == 0 { // fits no schema, and is in order with none
+					counts["odd"]++
+					fmt.Fprintf(&record, `{"k":%q,"odd":%d,"n":"%s"}`, k, counts["odd"], strings.Repeat("x", 9<<10))
+				}
 			}
 			if random.IntN(5) == 0 {
 				counts["broken"]++
@@ -236,6 +285,9 @@ func (n *node) verifyProcessing(name string) {
 			got[event(k, number)]++
 		}
 	}
+	for _, line := range c.odd {
+		got[line]++
+	}
 	for _, lines := range c.errors {
 		for _, line := range lines {
 			got[line]++
@@ -244,7 +296,7 @@ func (n *node) verifyProcessing(name string) {
 	line := n.ledger(name)
 	for text, times := range want {
 		if got[text] != times && (got[text] != 0 || n.opts.Function == nil) {
-			n.t.Errorf("%s is there %d times, not %d", text, got[text], times)
+			n.t.Errorf("%.60s is there %d times, not %d", text, got[text], times)
 		}
 	}
 	for text := range got {

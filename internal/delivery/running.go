@@ -22,6 +22,7 @@ type delivery struct {
 	source string // name of the stream that is read
 
 	definition atomic.Pointer[Definition]
+	from       *Definition // the one of the catalog that it was made of; guarded by Engine.reconciling
 	compiled   atomic.Pointer[destination]
 
 	// ctx ends when the delivery stream is deleted or the node stops; reading ends before, when workers shall plan
@@ -49,7 +50,7 @@ type delivery struct {
 }
 
 func (e *Engine) newDelivery(def *Definition) (*delivery, error) {
-	d := &delivery{engine: e, name: def.Name, id: def.ID, source: def.SourceStream(), discovering: newLock(),
+	d := &delivery{engine: e, name: def.deliveryName(), id: def.ID, source: def.SourceStream(), discovering: newLock(),
 		shards: map[stream.ShardRef]*shard{}, sums: map[int]journal.Row{}}
 	if err := d.use(def); err != nil {
 		return nil, err

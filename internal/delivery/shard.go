@@ -422,6 +422,13 @@ func (s *shard) commit(ctx context.Context) error {
 			e.opts.Log.Debug("delivered", "deliveryStream", s.d.name, "bucket", p.Bucket, "key", p.ObjectKey, "outputs", p.Outputs)
 		}
 	}
+	for _, t := range s.outstanding[:n] {
+		for i := range t.manifest.Parts {
+			if p := &t.manifest.Parts[i]; p.Staged != "" {
+				e.own.Go(func() { e.deleteStaged(s.d.ctx, p.Bucket, p.Staged) })
+			}
+		}
+	}
 	s.outstanding = slices.Delete(s.outstanding, 0, n)
 	e.opts.Source.Hold(s.d.holder(), s.ref, row.Checkpoint)
 	s.signal()

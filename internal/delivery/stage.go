@@ -58,7 +58,11 @@ func (s *shard) unstage(ctx context.Context, tasks []*task) {
 	ctx = context.WithoutCancel(ctx)
 	for _, t := range tasks {
 		for i := range t.manifest.Parts {
-			if p := &t.manifest.Parts[i]; p.Upload != nil {
+			p := &t.manifest.Parts[i]
+			if p.Staged != "" {
+				s.d.engine.deleteStaged(ctx, p.Bucket, p.Staged)
+			}
+			if p.Upload != nil {
 				s.d.engine.abort(ctx, object.UploadRef{Bucket: p.Bucket, Key: p.ObjectKey, ID: p.Upload.ID})
 			}
 		}
@@ -74,6 +78,9 @@ func (e *Engine) abort(ctx context.Context, upload object.UploadRef) {
 // stagePart uploads what a part holds. What does not fit its schema becomes a further part.
 func (t *task) stagePart(ctx context.Context, part int) (failed *journal.Part, err error) {
 	d, p, k := t.shard.d, &t.manifest.Parts[part], &t.parts[part].kept
+	if p.Format == journal.HTTP {
+		return nil, t.stageFrames(ctx, part)
+	}
 	if p.Format != journal.Parquet {
 		enc, err := d.newEncoder(ctx, t.manifest, p, k, nil)
 		if err != nil {
@@ -179,7 +186,7 @@ func (t *task) complete(ctx context.Context, part int) (counted, error) {
 func (d *delivery) sweepUploads(ctx context.Context) error {
 	e := d.engine
 	dest := d.destination()
-	if dest.processing == nil || dest.format == journal.HTTP {
+	if dest.processing == nil || dest.function == nil && !dest.processing.partitions() {
 		return nil
 	}
 	_, manifests, err := e.opts.Journal.Load(ctx, d.id)
@@ -192,6 +199,7 @@ func (d *delivery) sweepUploads(ctx context.Context) error {
 			if u := m.Parts[i].Upload; u != nil {
 				known = append(known, u.ID)
 			}
+			known = append(known, m.Parts[i].Staged)
 		}
 	}
 	uploads, err := e.opts.Sink.Uploads(ctx, dest.bucket, "")
@@ -203,5 +211,97 @@ func (d *delivery) sweepUploads(ctx context.Context) error {
 			e.abort(ctx, u.UploadRef)
 		}
 	}
+	return d.sweepStaged(ctx, dest.bucket, known)
+}
+
+// stagedPrefix is where objects lie that are staged for endpoints. Readers of tables pass over keys that begin with a dot.
+const stagedPrefix = ".millrace/staged/"
+
+// stageFrames stores what a part holds for an endpoint, which has no upload to complete.
+func (t *task) stageFrames(ctx context.Context, part int) error {
+	d, p := t.shard.d, &t.manifest.Parts[part]
+	shape := &frameShape{}
+	enc, err := d.newEncoder(ctx, t.manifest, p, &t.parts[part].kept, shape)
+	if err != nil {
+		return err
+	}
+	defer enc.close()
+	shape.enc = enc
+	key := stagedPrefix + d.id + "/" + p.ID
+	if _, err := d.engine.opts.Sink.Put(ctx, p.Bucket, key, enc, -1, object.PutOptions{}); err != nil {
+		return sinkError{err}
+	}
+	d.engine.opts.Failpoint("stage")
+	p.Staged = key
 	return nil
+}
+
+// frameShape is outputs as frames: see kept.
+type frameShape struct{ enc *encoder }
+
+func (s *frameShape) text([]byte) error { return errNoText }
+
+func (s *frameShape) output(o *output) error {
+	s.enc.out = append(o.appendHead(s.enc.out), o.data...)
+	return nil
+}
+
+func (s *frameShape) end() error { return nil }
+
+func (s *frameShape) release() {}
+
+// bringStaged brings back what stageFrames stored, unless it is at hand.
+func (t *task) bringStaged(ctx context.Context, part int) error {
+	e, p, st := t.shard.d.engine, &t.manifest.Parts[part], &t.parts[part]
+	if p.Staged == "" || !st.kept.full {
+		return nil
+	}
+	staged, err := e.opts.Sink.Get(ctx, p.Bucket, p.Staged)
+	if err != nil {
+		return sinkError{err}
+	}
+	defer staged.Body.Close()
+	st.kept.drop()
+	st.kept = kept{budget: &e.budget, spools: &e.spools}
+	r := frameReader{from: staged.Body}
+	var o output
+	for {
+		switch err := r.next(&o); {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			st.kept.drop()
+			return err
+		}
+		if err := st.kept.frame(&o); err != nil {
+			st.kept.drop()
+			return err
+		}
+	}
+}
+
+func (e *Engine) deleteStaged(ctx context.Context, bucket, key string) {
+	if err := e.opts.Sink.Delete(ctx, bucket, key); err != nil {
+		e.opts.Log.Warn("a staged object that is not needed any more stays until a later sweep", "bucket", bucket, "key", key, "error", err)
+	}
+}
+
+// sweepStaged deletes staged objects that no plan needs.
+func (d *delivery) sweepStaged(ctx context.Context, bucket string, known []string) error {
+	e := d.engine
+	for opts := (object.ListOptions{Prefix: stagedPrefix + d.id + "/", Max: 1000}); ; {
+		page, err := e.opts.Sink.List(ctx, bucket, opts)
+		if err != nil {
+			return sinkError{err}
+		}
+		for i := range page.Objects {
+			if o := &page.Objects[i]; e.opts.Now().Sub(o.Modified) > uploadAge && !slices.Contains(known, o.Key) {
+				e.deleteStaged(ctx, bucket, o.Key)
+			}
+		}
+		if !page.Truncated {
+			return nil
+		}
+		opts.After = page.Next
+	}
 }

@@ -38,6 +38,7 @@ func (v *supervisor) run(ctx context.Context) {
 	ticker := time.NewTicker(superviseEvery)
 	defer ticker.Stop()
 	var again time.Time // when the sweep is repeated; zero: not
+	uploads := time.Now().Add(sweepUploadsEvery)
 	for {
 		for _, d := range v.e.deliveries() {
 			if err := d.supervise(ctx); err != nil && ctx.Err() == nil && (d.ctx.Err() == nil || d.isDeleting()) {
@@ -48,11 +49,27 @@ func (v *supervisor) run(ctx context.Context) {
 		if v.sweeping.Swap(false) || !again.IsZero() && time.Now().After(again) {
 			again = v.sweep(ctx)
 		}
+		if time.Now().After(uploads) {
+			v.sweepUploads(ctx)
+			uploads = time.Now().Add(sweepUploadsEvery)
+		}
 		select {
 		case <-ticker.C:
 		case <-v.woken:
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+// sweepUploads removes what was staged for plans that never came, for the delivery streams that are this node's to decide on.
+func (v *supervisor) sweepUploads(ctx context.Context) {
+	for _, d := range v.e.deliveries() {
+		if d.isDeleting() || !v.e.owns(journal.Home(d.id, v.e.slots)) {
+			continue
+		}
+		if err := d.sweepUploads(ctx); err != nil && ctx.Err() == nil {
+			v.e.opts.Log.Warn("what was staged and is not needed could not be removed; it is tried again", "deliveryStream", d.name, "error", err)
 		}
 	}
 }

@@ -24,7 +24,9 @@ func (e *Engine) sweep(ctx context.Context) (left bool, err error) {
 	}
 	known, streams := map[string]bool{}, map[string]bool{}
 	for _, def := range defs {
-		known[def.ID] = true
+		for _, id := range def.definitionIDs() {
+			known[id] = true
+		}
 		streams[def.SourceStream()] = true
 	}
 	withRows, err := e.opts.Journal.Deliveries(ctx)

@@ -256,6 +256,9 @@ func (t *task) store(ctx context.Context, part int) (counted, error) {
 	case p.Format == journal.HTTP && p.Failure == nil:
 		return t.post(ctx, part)
 	case p.Format == journal.HTTP:
+		if err := t.bringStaged(ctx, part); err != nil {
+			return counted{}, err
+		}
 		q := failedPart(p, httpFailed)
 		return t.putOrFind(ctx, target{&q, &st.failedMayExist}, &st.kept, true)
 	}

@@ -106,7 +106,7 @@ func (d *Definition) follows(op string, have *Definition) error {
 		return fault.New(fault.Invalid, op, d.Name, "Dynamic Partitioning can be enabled only when a delivery stream is created.")
 	case was && !is:
 		return fault.New(fault.Invalid, op, d.Name, "Dynamic Partitioning cannot be disabled once it is enabled.")
-	case d.HTTPEndpoint == nil && have.Destination.BacksUp() && !d.Destination.BacksUp():
+	case have.BackupConfiguration() != nil && d.BackupConfiguration() == nil:
 		return fault.New(fault.Invalid, op, d.Name, "S3 backup cannot be disabled once it is enabled.")
 	}
 	return nil

@@ -226,6 +226,8 @@ type Part struct {
 	Failure *Failure `json:"failure,omitempty"`
 	// Upload is the open multipart upload that holds the object already, where it can't be made again.
 	Upload *Upload `json:"upload,omitempty"`
+	// Staged is the key of an object in Bucket that holds the outputs, where they can't be made again and go to no object.
+	Staged string `json:"staged,omitempty"`
 }
 
 // Lane names what one object gathers: records of one dynamic partition, or of one kind of error. The zero Lane is that of
