@@ -203,12 +203,15 @@ func (n *Node) openMeta(context.Context) error {
 }
 
 func (n *Node) openDelivery(ctx context.Context) error {
-	var err error
-	n.engine, err = delivery.New(delivery.Options{
+	opts := delivery.Options{
 		Source: n.source(), Sink: n.objects, Definitions: newDefinitions(n.catalog), Journal: n.journal,
 		Account: n.account, IDs: n.ids, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint, DirectPutShards: n.directPutShards,
-	})
+	}
+	err := n.reach(&opts)
 	if err != nil {
+		return err
+	}
+	if n.engine, err = delivery.New(opts); err != nil {
 		return err
 	}
 	if err := n.engine.Start(ctx); err != nil {

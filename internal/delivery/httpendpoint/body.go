@@ -132,8 +132,8 @@ func (b *Body) Size() int { return b.size }
 // Held is the memory that the body holds, to be counted by who bounds it.
 func (b *Body) Held() int { return cap(b.out.b) + cap(b.scratch) }
 
-// bytes ends the body, and gives it.
-func (b *Body) bytes() []byte {
+// Bytes ends the body, and gives it.
+func (b *Body) Bytes() []byte {
 	if !b.ended {
 		b.ended = true
 		b.write([]byte(tail))

@@ -187,7 +187,7 @@ type Answer struct {
 
 // Post makes one attempt. The error is that of ctx, which has ended, and nothing else.
 func (c *Client) Post(ctx context.Context, e *Endpoint, b *Body) (Answer, error) {
-	body := outbound.NewBody(b.bytes())
+	body := outbound.NewBody(b.Bytes())
 	defer body.Release()
 	timed, cancel := context.WithTimeoutCause(ctx, AnswerTime, errAnswerTime)
 	defer cancel()

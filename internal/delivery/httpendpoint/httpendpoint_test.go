@@ -295,7 +295,7 @@ func TestBodies(t *testing.T) {
 			t.Fatalf("record %d", i)
 		}
 	}
-	if b.Records() != MaxRecords || !json.Valid(b.bytes()) {
+	if b.Records() != MaxRecords || !json.Valid(b.Bytes()) {
 		t.Errorf("%d records", b.Records())
 	}
 	b.most = 4 << 20
@@ -314,7 +314,7 @@ func TestBodies(t *testing.T) {
 			if n != 4 || !b.Append([]byte("one more")) || b.Size() > b.most {
 				t.Errorf("%d records, %d bytes", n, b.Size())
 			}
-			plain := b.bytes()
+			plain := b.Bytes()
 			if b.Held() < len(plain) {
 				t.Errorf("%d bytes are held", b.Held())
 			}
@@ -435,7 +435,7 @@ func BenchmarkBody(b *testing.B) {
 				for range 1e6 / len(record) {
 					body.Append(record)
 				}
-				body.bytes()
+				body.Bytes()
 			}
 		})
 	}
