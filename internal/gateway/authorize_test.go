@@ -478,3 +478,17 @@ func BenchmarkKeptAuthorizer(b *testing.B) {
 		}
 	}
 }
+
+// A canary with the stage's own deployment and other variables is another caller's world: its answers are its own.
+func TestACanaryAsksItsAuthorizerItself(t *testing.T) {
+	k := says(letting("Allow", "*", ""))
+	a := guarded("", 300)
+	a.Stages["prod"].Canary = &restapi.Canary{DeploymentID: "dep002", Percent: 50, Overrides: map[string]string{"other": "2"}}
+	s := guarding(t, k, a)
+	for range 40 { // of which the canary gets some
+		s.expect(t, get("/prod/token", "Authorization", "Bearer abc"), 200, "", "")
+	}
+	if k.calls() != 2 {
+		t.Errorf("%d calls, want one for the stage and one for its canary", k.calls())
+	}
+}

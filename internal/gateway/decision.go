@@ -108,6 +108,7 @@ func (x *exchange) decisionKey(z *authorizer, identity []string) decisionKey {
 		h.Write([]byte(s))
 	}
 	write(x.stage.deploymentID)
+	write(x.stage.isCanary) // a canary of the same deployment has variables of its own
 	write(z.id)
 	for _, v := range identity {
 		write(v)
