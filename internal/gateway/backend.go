@@ -336,8 +336,8 @@ func (x *exchange) logCall(endpoint string, request []byte) {
 		for _, f := range x.call.Header {
 			headers = append(headers, mapping.Param(f))
 		}
-		x.log(false, "Endpoint request headers: "+printed(headers))
-		x.log(false, "Endpoint request body after transformations: "+text(request))
+		x.log(false, "Endpoint request headers: "+x.printed(headers))
+		x.logBody("Endpoint request body after transformations: ", request)
 	}
 	x.log(false, "Sending request to "+endpoint)
 }
