@@ -64,6 +64,7 @@ type Logs struct {
 	Options
 	pending atomic.Int64 // bytes of all logs
 	stats   struct{ lines, dropped, failed atomic.Int64 }
+	warning warning
 
 	mu     sync.Mutex
 	files  map[string]*Log // by name
@@ -288,13 +289,35 @@ func (g *Log) run() {
 			continue
 		}
 		if err := g.drain(lines, n); err != nil {
-			g.logs.stats.failed.Add(int64(n))
-			g.logs.Logger.Warn("log lines of a stage can't be written; they are lost", "error", err)
+			g.logs.lost(n, err)
 		} else {
 			g.logs.stats.lines.Add(int64(n))
 		}
 		g.give(lines)
 		timer.Reset(Linger)
+	}
+}
+
+// warnEvery is how often the logger is told of lines that can't be written, which each log would else do at each drain.
+const warnEvery = 10 * time.Second
+
+// warning is what has been told of lost lines.
+type warning struct {
+	mu     sync.Mutex
+	last   time.Time
+	untold int // lines that were lost since
+}
+
+// lost counts lines that could not be written.
+func (l *Logs) lost(n int, err error) {
+	l.stats.failed.Add(int64(n))
+	w := &l.warning
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.untold += n
+	if now := time.Now(); now.Sub(w.last) >= warnEvery {
+		l.Logger.Warn("log lines of stages can't be written; they are lost", "lines", w.untold, "error", err)
+		w.last, w.untold = now, 0
 	}
 }
 
