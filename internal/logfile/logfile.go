@@ -210,7 +210,8 @@ type Log struct {
 }
 
 // Write takes a line: all of it, or nothing. It never waits, and keeps nothing of line. Line breaks within the line are
-// written as \n, so that whoever can bring a text into a log can bring no lines into it.
+// written as \n, so that whoever can bring a text into a log can bring no lines into it; other control characters, which
+// could command the terminal of who reads it, as \u001b.
 func (g *Log) Write(line []byte) {
 	if g == nil {
 		return
@@ -246,23 +247,34 @@ func (g *Log) Write(line []byte) {
 	g.mu.Unlock()
 }
 
+// appendLine appends a line of text. Line breaks and what terminals take for commands are written as escapes.
 func appendLine(dst, line []byte) []byte {
-	for {
-		i := 0
-		for i < len(line) && line[i] != '\n' && line[i] != '\r' {
-			i++
+	from := 0
+	for i := 0; i < len(line); i++ {
+		c := line[i]
+		size := 1
+		switch {
+		case c >= ' ' && c < 0x7f || c == '\t':
+			continue
+		case c == 0xc2 && i+1 < len(line) && line[i+1] >= 0x80 && line[i+1] < 0xa0: // U+0080 to U+009F
+			c, size = line[i+1], 2
+		case c > 0x7f:
+			continue
 		}
-		dst = append(dst, line[:i]...)
-		if i == len(line) {
-			return dst
-		}
-		if line[i] == '\n' {
+		dst = append(dst, line[from:i]...)
+		switch c {
+		case '\n':
 			dst = append(dst, `\n`...)
-		} else {
+		case '\r':
 			dst = append(dst, `\r`...)
+		default:
+			const digits = "0123456789abcdef"
+			dst = append(append(dst, `\u00`...), digits[c>>4], digits[c&15]) // which a line of JSON may hold, too
 		}
-		line = line[i+1:]
+		i += size - 1
+		from = i + 1
 	}
+	return append(dst, line[from:]...)
 }
 
 // run drains what waits until nothing does. It lingers before each drain, so that lines are written together; a log

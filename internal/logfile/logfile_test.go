@@ -210,6 +210,13 @@ func TestALineStaysOneLine(t *testing.T) {
 	if got := content(t, l, "a.log"); got != `a\nb\r\nc\n`+"\n" {
 		t.Errorf("%q", got)
 	}
+	again := open(t, Options{})
+	g = named(t, again, "b")
+	g.Write([]byte("a\tb\x1b[31m\x00\x7fé\u009b\u2028\xff\xc2"))
+	closed(t, again)
+	if got := content(t, again, "b.log"); got != "a\tb"+`\u001b[31m\u0000\u007fé\u009b`+"\u2028\xff\xc2\n" {
+		t.Errorf("%q", got)
+	}
 }
 
 func TestLowSpaceStopsFiles(t *testing.T) {
