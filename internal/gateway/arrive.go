@@ -249,23 +249,24 @@ func (g *Gateway) sourceIP(req *Request) string {
 	return source
 }
 
-// hopAddress gives the address of a hop such as "203.0.113.7", "203.0.113.7:4711" or "[2001:db8::1]:4711"; "" when
-// it is none.
+// hopAddress gives the address of a hop such as "203.0.113.7", "203.0.113.7:4711" or "[2001:db8::1]:4711", without a
+// zone, which can be any text; "" when it is none.
 func hopAddress(hop string) string {
 	hop = strings.TrimSpace(hop)
-	if _, err := netip.ParseAddr(hop); err == nil {
-		return hop
-	}
 	if ap, err := netip.ParseAddrPort(hop); err == nil {
-		return ap.Addr().String()
+		return ap.Addr().WithZone("").String()
 	}
 	if inner, ok := strings.CutPrefix(hop, "["); ok {
-		inner, _ = strings.CutSuffix(inner, "]")
-		if _, err := netip.ParseAddr(inner); err == nil {
-			return inner
-		}
+		hop, _ = strings.CutSuffix(inner, "]")
 	}
-	return ""
+	a, err := netip.ParseAddr(hop)
+	switch {
+	case err != nil:
+		return ""
+	case a.Zone() != "":
+		return a.WithZone("").String()
+	}
+	return hop
 }
 
 func (g *Gateway) trusted(address string) bool {
