@@ -80,25 +80,33 @@ func (k *gatekeeper) Signer(req *gateway.Request) (accessKey string, refused *ga
 	return caller.AccessKeyID, nil
 }
 
-// Ask posts an event to an authorizer.
+// Ask posts an event to an authorizer. Errors name its function: a URL may hold a password, and they are logged.
 func (k *gatekeeper) Ask(ctx context.Context, function string, event []byte) ([]byte, error) {
 	u := k.urls[function]
 	if u == nil {
 		return nil, fault.New(fault.Invalid, "app.Ask", function, "it has no URL")
 	}
+	answer, err := k.post(ctx, u, event)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", function, err)
+	}
+	return answer, nil
+}
+
+func (k *gatekeeper) post(ctx context.Context, u *url.URL, event []byte) ([]byte, error) {
 	body := outbound.NewBody(event)
 	defer body.Release()
 	resp, err := k.transport.RoundTrip(outbound.Request(ctx, u, body))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", u.Redacted(), err)
+		return nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answered with status %d", u.Redacted(), resp.StatusCode)
+		return nil, fmt.Errorf("answered with status %d", resp.StatusCode)
 	}
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, gateway.MaxAuthorizerAnswer+1))
 	if err == nil && len(answer) > gateway.MaxAuthorizerAnswer {
-		err = fmt.Errorf("%s answered with more than %d bytes", u.Redacted(), gateway.MaxAuthorizerAnswer)
+		err = fmt.Errorf("answered with more than %d bytes", gateway.MaxAuthorizerAnswer)
 	}
 	return answer, err
 }

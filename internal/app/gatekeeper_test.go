@@ -97,6 +97,14 @@ func TestAuthorizersAreCalledByHTTP(t *testing.T) {
 	if _, err := k.Ask(t.Context(), testFunction, nil); err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("%v", err)
 	}
+	for _, url := range []string{server.URL, dead.URL} { // errors are logged
+		secret := strings.Replace(url, "://", "://user:password@", 1) + "/failing?key=password"
+		k := keeping(t, secret)
+		if _, err := k.Ask(t.Context(), testFunction, nil); err == nil || strings.Contains(err.Error(), "password") || !strings.Contains(err.Error(), "my-auth") {
+			t.Errorf("%v", err)
+		}
+		k.transport.CloseIdleConnections()
+	}
 }
 
 // What is missing, out of its time or unknown is told apart; good signatures are the SDK's to make, in e2e/sdk.

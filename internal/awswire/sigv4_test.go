@@ -401,3 +401,28 @@ func TestRequire(t *testing.T) {
 	f("firehose", nil, unsigned, RefuseJSON, 200, "got {}")
 	f("firehose", docLookup, func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("12345678901")) }, RefuseJSON, 413, "")
 }
+
+// A deployed API takes its method from a header, where there is one: who may send a request as it was signed must not make
+// another of it.
+func TestTheMethodOfADeployedAPIIsSigned(t *testing.T) {
+	v := docVerifier("execute-api", docTime)
+	r := received(t, signed(t, "execute-api", "GET", "http://localhost/prod/a", "", docTime))
+	if _, fault := v.Verify(r, nil); fault != nil {
+		t.Fatal(fault)
+	}
+	r.Header.Set("X-HTTP-Method-Override", "DELETE")
+	if _, fault := v.Verify(r, nil); fault == nil || fault.Code != "InvalidSignatureException" || !strings.Contains(fault.Message, "X-HTTP-Method-Override") {
+		t.Errorf("%v", fault)
+	}
+	own, err := http.NewRequest("POST", "http://localhost/prod/a", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own.Header.Set("X-HTTP-Method-Override", "DELETE")
+	if err := v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: docKey, SecretAccessKey: docSecret}, own, emptyHash, "execute-api", "eu-west-1", docTime); err != nil {
+		t.Fatal(err)
+	}
+	if _, fault := v.Verify(received(t, own), nil); fault != nil {
+		t.Error(fault)
+	}
+}

@@ -243,11 +243,17 @@ func (v *Verifier) checkClock(s *Signature) *AuthFault {
 	return nil
 }
 
-// checkSignedHeaders refuses what a thief of a signature could change: the host, and on S3, where headers say
-// what to do, every x-amz- header.
+// methodOverride is where a deployed API takes its method from, if it is there.
+const methodOverride = "X-HTTP-Method-Override"
+
+// checkSignedHeaders refuses what a thief of a signature could change, or who was given a presigned URL: the host, the
+// method of a deployed API, and on S3, where headers say what to do, every x-amz- header.
 func (v *Verifier) checkSignedHeaders(r *http.Request, s *Signature) *AuthFault {
 	if !slices.Contains(s.SignedHeaders, "host") && !slices.Contains(s.SignedHeaders, ":authority") {
 		return &AuthFault{Code: "InvalidSignatureException", Message: "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."}
+	}
+	if v.service == "execute-api" && r.Header.Get(methodOverride) != "" && !slices.Contains(s.SignedHeaders, strings.ToLower(methodOverride)) {
+		return &AuthFault{Code: "InvalidSignatureException", Message: "'" + methodOverride + "' must be a 'SignedHeader' in the AWS Authorization."}
 	}
 	if !v.s3 {
 		return nil

@@ -95,7 +95,7 @@ func (l *accessLog) appendLine(dst []byte, x *exchange) []byte {
 		switch {
 		case len(dst) == at:
 			dst = append(dst, '-')
-		case len(dst)-at > maxAccessValueBytes:
+		case len(dst)-at > maxAccessValueBytes && p.name != messageString:
 			dst = append(dst[:at], strings.ToValidUTF8(string(dst[at:at+maxAccessValueBytes]), "")...)
 		}
 		if l.json && p.name != messageString && needsEscape(dst[at:]) {
@@ -140,7 +140,11 @@ var variables = map[string]variable{
 		if !x.refused {
 			return b
 		}
-		return mapping.AppendMessage(b, x.context.Error.Message)
+		message := x.context.Error.Message
+		if len(message) > maxAccessValueBytes { // cut within the quotes
+			message = strings.ToValidUTF8(message[:maxAccessValueBytes], "")
+		}
+		return mapping.AppendMessage(b, message)
 	},
 	"xrayTraceId": func(x *exchange, b []byte) []byte {
 		if !x.stage.tracing {

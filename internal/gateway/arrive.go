@@ -15,6 +15,11 @@ func (x *exchange) arrive(t target) {
 	x.headers()
 	x.query = parseQuery(x.query, req.RawQuery)
 	x.contentType = mediaType(req.Header.Get("Content-Type"))
+	if !x.proxies() {
+		for i := range x.path {
+			x.path[i].Value = validText(x.path[i].Value)
+		}
+	}
 	x.in = mapping.Input{
 		Path: x.path, Query: x.query, Header: x.header,
 		StageVariables: x.stage.variables, Context: &x.context,
@@ -29,14 +34,14 @@ func (x *exchange) arrive(t target) {
 		DomainPrefix:      prefix,
 		ExtendedRequestID: x.extendedID,
 		HTTPMethod:        x.verb(),
-		Path:              t.full,
+		Path:              validText(t.full),
 		Protocol:          "HTTP/1.1", // the service says so for HTTP/2, too
 		RequestID:         x.requestID,
 		RequestTime:       x.g.clock.format(req.Received),
 		RequestTimeEpoch:  x.epoch,
 		Stage:             x.stage.name,
 		SourceIP:          x.g.sourceIP(req),
-		UserAgent:         req.Header.Get("User-Agent"),
+		UserAgent:         validText(req.Header.Get("User-Agent")),
 		IsCanaryRequest:   x.stage.isCanary,
 	}
 	if m := x.method; m != nil {
@@ -61,8 +66,10 @@ const (
 
 // headers lists the headers that templates see: the caller's without those that the front door drops, and with those
 // that it adds.
+//
+// Bytes that are no text are mended, for templates read text, unless it is a proxy that passes them on.
 func (x *exchange) headers() {
-	req := x.req
+	req, proxy := x.req, x.proxies()
 	h := append(x.header[:0], mapping.Param{Name: "Host", Value: req.Host})
 	forwarded, trace := "", ""
 	for _, f := range req.Header {
@@ -71,6 +78,9 @@ func (x *exchange) headers() {
 		}
 		switch {
 		case len(f.Name) == len(headerTrace) && strings.EqualFold(f.Name, headerTrace):
+			if !isTrace(f.Value) {
+				continue
+			}
 			trace = f.Value
 		case len(f.Name) == len(headerFor) && strings.EqualFold(f.Name, headerFor):
 			if forwarded != "" {
@@ -78,6 +88,9 @@ func (x *exchange) headers() {
 			}
 			forwarded += f.Value
 			continue
+		}
+		if !proxy {
+			f.Value = validText(f.Value)
 		}
 		h = append(h, mapping.Param(f))
 	}
@@ -103,6 +116,25 @@ func (x *exchange) headers() {
 	x.header = append(h, mapping.Param{Name: headerFor, Value: forwarded},
 		mapping.Param{Name: headerPort, Value: port}, mapping.Param{Name: headerProto, Value: proto})
 }
+
+// isTrace reports whether a text has only what trace ids are written with: Root=1-…;Parent=…;Sampled=1;Lineage=1:…:0|…:5.
+// Any other counts as none: templates put the id between the quotes of a JSON text as it is, as the service's own
+// examples do, and a caller must not reach beyond them.
+func isTrace(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' {
+			continue
+		}
+		if strings.IndexByte("=;:-_.,|/+@ ", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// proxies reports whether the request goes on as it came.
+func (x *exchange) proxies() bool { return x.method != nil && x.method.proxy }
 
 // droppedOnArrival never reach templates: those of the connection, and those that the front door writes itself.
 var droppedOnArrival = [...]string{
@@ -217,23 +249,24 @@ func (g *Gateway) sourceIP(req *Request) string {
 	return source
 }
 
-// hopAddress gives the address of a hop such as "203.0.113.7", "203.0.113.7:4711" or "[2001:db8::1]:4711"; "" when
-// it is none.
+// hopAddress gives the address of a hop such as "203.0.113.7", "203.0.113.7:4711" or "[2001:db8::1]:4711", without a
+// zone, which can be any text; "" when it is none.
 func hopAddress(hop string) string {
 	hop = strings.TrimSpace(hop)
-	if _, err := netip.ParseAddr(hop); err == nil {
-		return hop
-	}
 	if ap, err := netip.ParseAddrPort(hop); err == nil {
-		return ap.Addr().String()
+		return ap.Addr().WithZone("").String()
 	}
 	if inner, ok := strings.CutPrefix(hop, "["); ok {
-		inner, _ = strings.CutSuffix(inner, "]")
-		if _, err := netip.ParseAddr(inner); err == nil {
-			return inner
-		}
+		hop, _ = strings.CutSuffix(inner, "]")
 	}
-	return ""
+	a, err := netip.ParseAddr(hop)
+	switch {
+	case err != nil:
+		return ""
+	case a.Zone() != "":
+		return a.WithZone("").String()
+	}
+	return hop
 }
 
 func (g *Gateway) trusted(address string) bool {

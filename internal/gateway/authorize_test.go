@@ -478,3 +478,40 @@ func BenchmarkKeptAuthorizer(b *testing.B) {
 		}
 	}
 }
+
+// A canary with the stage's own deployment and other variables is another caller's world: its answers are its own.
+func TestACanaryAsksItsAuthorizerItself(t *testing.T) {
+	k := says(letting("Allow", "*", ""))
+	a := guarded("", 300)
+	a.Stages["prod"].Canary = &restapi.Canary{DeploymentID: "dep002", Percent: 50, Overrides: map[string]string{"other": "2"}}
+	s := guarding(t, k, a)
+	for range 40 { // of which the canary gets some
+		s.expect(t, get("/prod/token", "Authorization", "Bearer abc"), 200, "", "")
+	}
+	if k.calls() != 2 {
+		t.Errorf("%d calls, want one for the stage and one for its canary", k.calls())
+	}
+}
+
+// An authorizer may look at the first of several values where the gateway takes the last: what it says of them holds for
+// these alone, not for a caller who brings the last one only.
+func TestAnAnswerToSeveralValuesIsForThemAlone(t *testing.T) {
+	k := &keeper{answer: func(event string) (string, error) {
+		var e struct{ MultiValueHeaders, MultiValueQueryStringParameters map[string][]string }
+		if err := json.Unmarshal([]byte(event), &e); err != nil {
+			return "", err
+		}
+		if e.MultiValueHeaders["X-Who"][0] == "good" && e.MultiValueQueryStringParameters["q"][0] == "good" {
+			return letting("Allow", "*", ""), nil
+		}
+		return letting("Deny", "*", ""), nil
+	}}
+	s := guarding(t, k, guarded("", 300))
+	s.expect(t, get("/prod/request?q=good", "X-Who", "good", "X-Who", "bad"), 200, "", "")
+	s.expect(t, get("/prod/request?q=good", "X-Who", "bad"), 403, "AccessDeniedException", "")
+	s.expect(t, get("/prod/request?q=good&q=bad", "X-Who", "good"), 200, "", "")
+	s.expect(t, get("/prod/request?q=bad", "X-Who", "good"), 403, "AccessDeniedException", "")
+	if n := k.calls(); n != 4 {
+		t.Errorf("%d calls", n)
+	}
+}

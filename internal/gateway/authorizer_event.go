@@ -56,7 +56,7 @@ func (x *exchange) event(z *authorizer, methodARN string, identity []string) ([]
 	}
 	c := &x.context
 	return json.Marshal(requestEvent{
-		Type: "REQUEST", MethodARN: methodARN, Resource: x.method.resourcePath, Path: strings.TrimPrefix(c.Path, "/"+x.stage.name),
+		Type: "REQUEST", MethodARN: methodARN, Resource: x.method.resourcePath, Path: x.pathWithoutStage(),
 		HTTPMethod: c.HTTPMethod, Headers: single(x.header), MultiHeaders: multi(x.header), Query: single(x.query), MultiQuery: multi(x.query),
 		PathParameters: single(x.path), StageVariables: single(x.in.StageVariables),
 		RequestContext: requestContext{
@@ -66,6 +66,19 @@ func (x *exchange) event(z *authorizer, methodARN string, identity []string) ([]
 			Identity: map[string]string{"sourceIp": c.SourceIP, "userAgent": c.UserAgent},
 		},
 	})
+}
+
+// pathWithoutStage is the path as it was sent, without the stage where it begins with that. (Behind a custom domain name
+// it begins with a base path.)
+func (x *exchange) pathWithoutStage() string {
+	rest, found := strings.CutPrefix(x.context.Path, "/"+x.stage.name)
+	switch {
+	case !found || rest != "" && rest[0] != '/':
+		return x.context.Path
+	case rest == "":
+		return "/"
+	}
+	return rest
 }
 
 // single gives the last value of each name.

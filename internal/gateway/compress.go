@@ -22,12 +22,15 @@ const (
 
 var codingNames = [...]string{identity: "identity", gzipped: "gzip", deflated: "deflate"}
 
+// statusPartial is of a part of a body. Its Content-Range speaks of bytes that are not compressed.
+const statusPartial = 206
+
 // compress compresses a mapped response as the caller asks: when the API compresses bodies of this length, and
 // nothing has compressed it before. The gateway's own answers are never compressed.
 func (x *exchange) compress() {
 	resp := x.resp
 	least := x.method.def.compressFrom
-	if least < 0 || x.refused || len(resp.Body) < max(least, 1) {
+	if least < 0 || x.refused || len(resp.Body) < max(least, 1) || resp.Status == statusPartial {
 		return
 	}
 	c := acceptedCoding(x.req.Header)

@@ -170,3 +170,16 @@ func BenchmarkCompressedJSON(b *testing.B) {
 		s.Serve(b.Context(), r, resp)
 	}
 }
+
+// A part of a body is told from the whole by Content-Range, which speaks of the bytes as they are.
+func TestAPartOfABodyIsNotCompressed(t *testing.T) {
+	backend := &fakeSender{answerType: "text/plain", answer: strings.Repeat("said ", 100), status: 206}
+	m := putRecord(nil)
+	m.Integration.Type, m.Integration.URI = restapi.HTTPProxy, "http://backend/"
+	s := servingWith(t, Options{Sender: backend}, &fakeActions{}, compressing(0, m))
+	r := post("/prod/a", "", "{}")
+	r.Header = append(r.Header, Field{"Accept-Encoding", "gzip"})
+	if resp := s.do(r); resp.Status != 206 || resp.Header.Get("Content-Encoding") != "" || string(resp.Body) != backend.answer {
+		t.Errorf("%d %v", resp.Status, resp.Header)
+	}
+}

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,12 +14,15 @@ import (
 type fakeSender struct {
 	answerType string
 	answer     string
+	status     int // default 200
 	sent       string
+	header     Header
+	target     string
 }
 
 func (f *fakeSender) Send(_ context.Context, c *Call) error {
-	f.sent = string(c.Body)
-	c.Status = 200
+	f.sent, f.header, f.target = string(c.Body), slices.Clone(c.Header), c.Target
+	c.Status = cmp.Or(f.status, 200)
 	if f.answerType != "" {
 		c.Answer = append(c.Answer, Field{"Content-Type", f.answerType})
 	}
@@ -119,7 +124,7 @@ func TestResponsesAreConverted(t *testing.T) {
 	f := func(answerType, accept, handling, answer, want string) {
 		t.Helper()
 		for _, kind := range []string{restapi.AWS, restapi.HTTP} {
-			backend := &fakeSender{answerType, answer, ""}
+			backend := &fakeSender{answerType: answerType, answer: answer}
 			m := putRecord(nil)
 			m.Integration.Type, m.Integration.PassthroughBehavior = kind, restapi.WhenNoMatch
 			m.Integration.URI = "http://backend/"

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -108,13 +109,36 @@ func (x *exchange) decisionKey(z *authorizer, identity []string) decisionKey {
 		h.Write([]byte(s))
 	}
 	write(x.stage.deploymentID)
+	write(x.stage.isCanary) // a canary of the same deployment has variables of its own
 	write(z.id)
-	for _, v := range identity {
+	for i, v := range identity {
 		write(v)
+		x.eachEarlier(&z.sources[i], func(value string) { write("earlier"); write(value) }) // the authorizer sees them, too
+		write("last")
 	}
 	k := decisionKey{stage: stageKey{x.api.id, x.stage.name}}
 	h.Sum(k.sum[:0])
 	return k
+}
+
+// eachEarlier calls f with the values of an identity source that stand before the last one; as a rule there are none.
+func (x *exchange) eachEarlier(s *parameter, f func(value string)) {
+	var in mapping.Params
+	switch s.source {
+	case fromHeader:
+		in = x.in.Header
+	case fromQuery:
+		in = x.in.Query
+	}
+	var last *mapping.Param
+	for i := range in {
+		if p := &in[i]; p.Name == s.arg || s.source == fromHeader && strings.EqualFold(p.Name, s.arg) {
+			if last != nil {
+				f(last.Value)
+			}
+			last = p
+		}
+	}
 }
 
 // decisions keeps what authorizers have said. One call is made for all who wait for the same answer.

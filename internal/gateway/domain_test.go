@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 
 	"millrace/internal/restapi"
@@ -69,4 +71,28 @@ func TestCustomDomains(t *testing.T) {
 	}
 	s.PublishDomains(nil)
 	f("events.example.com", "/abcde12345/prod/v1", "abcde12345|prod|/prod/v1|/v1")
+}
+
+// A base path that begins as the stage is named is not taken for the stage.
+func TestThePathOfACustomDomainIsWhole(t *testing.T) {
+	k := says(letting("Allow", "*", ""))
+	a := guarded("", 0)
+	a.Stages["prod"].MethodSettings = map[string]*restapi.MethodSetting{"*/*": {LoggingLevel: restapi.LogInfo}}
+	s := guarding(t, k, a)
+	s.PublishDomains([]*restapi.Domain{{Name: "events.example.com", Mappings: []restapi.BasePathMapping{{BasePath: "production", APIID: a.ID, Stage: "prod"}}}})
+	f := func(host, path, want string) {
+		t.Helper()
+		r := get(path, "X-Who", "me")
+		r.Host = host
+		s.expect(t, r, 200, "", "")
+		var event struct{ Path string }
+		if err := json.Unmarshal([]byte(k.events[len(k.events)-1]), &event); err != nil || event.Path != want {
+			t.Errorf("%s: %q, want %q", path, event.Path, want)
+		}
+		if !strings.Contains(s.log.text(), "Resource Path: "+want+"\n") {
+			t.Errorf("%s", s.log.text())
+		}
+	}
+	f("events.example.com", "/production/request?q=1", "/production/request")
+	f("127.0.0.1:8080", "/prod/request?q=1", "/request")
 }

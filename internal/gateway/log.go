@@ -104,20 +104,27 @@ func (x *exchange) log(isError bool, text string) {
 	x.g.Log.Log(Line{x.api.id, x.stage.name, x.stage.group, x.requestID, x.g.Now(), isError, strings.Clone(text)})
 }
 
+// logBody writes a payload, of which no more is copied than its line holds.
+func (x *exchange) logBody(label string, body []byte) {
+	if x.test == nil && len(body) > maxLineBytes {
+		body = body[:maxLineBytes]
+	}
+	x.log(false, label+text(body))
+}
+
 func (x *exchange) logArrival() {
 	if x.test == nil {
 		x.log(false, "Extended Request Id: "+x.extendedID)
 	}
 	x.log(false, "Starting execution for request: "+x.requestID)
-	path := strings.TrimPrefix(x.context.Path, "/"+x.stage.name)
-	x.log(false, "HTTP Method: "+x.context.HTTPMethod+", Resource Path: "+path)
+	x.log(false, "HTTP Method: "+x.context.HTTPMethod+", Resource Path: "+x.pathWithoutStage())
 	if !x.traces() {
 		return
 	}
-	x.log(false, "Method request path: "+printed(x.path))
-	x.log(false, "Method request query string: "+printed(x.query))
-	x.log(false, "Method request headers: "+printed(x.header))
-	x.log(false, "Method request body before transformations: "+text(x.req.Body))
+	x.log(false, "Method request path: "+x.printed(x.path))
+	x.log(false, "Method request query string: "+x.printed(x.query))
+	x.log(false, "Method request headers: "+x.printed(x.header))
+	x.logBody("Method request body before transformations: ", x.req.Body)
 }
 
 // logRequest writes the integration request to an action; a MOCK has none.
@@ -135,8 +142,8 @@ func (x *exchange) logRequest(uri string, request []byte) {
 				headers = append(headers, mapping.Param{Name: m.name, Value: m.value})
 			}
 		}
-		x.log(false, "Endpoint request headers: "+printed(headers))
-		x.log(false, "Endpoint request body after transformations: "+text(request))
+		x.log(false, "Endpoint request headers: "+x.printed(headers))
+		x.logBody("Endpoint request body after transformations: ", request)
 	}
 	x.log(false, "Sending request to "+endpoint)
 }
@@ -168,12 +175,12 @@ func (x *exchange) logEnd() {
 		x.log(false, "Received response. Status: "+x.statusText()+", Integration latency: "+
 			strconv.FormatInt(x.latency.Milliseconds(), 10)+" ms")
 		if x.traces() {
-			x.log(false, "Endpoint response headers: "+printed(x.endpointHeaders()))
-			x.log(false, "Endpoint response body before transformations: "+text(x.answer))
+			x.log(false, "Endpoint response headers: "+x.printed(x.endpointHeaders()))
+			x.logBody("Endpoint response body before transformations: ", x.answer)
 		}
 	}
 	if x.traces() {
-		x.log(false, "Method response body after transformations: "+text(x.resp.Body))
+		x.logBody("Method response body after transformations: ", x.resp.Body)
 		var headers mapping.Params
 		answered := x.resp.Header
 		if x.test != nil {
@@ -182,7 +189,7 @@ func (x *exchange) logEnd() {
 		for _, f := range answered {
 			headers = append(headers, mapping.Param(f))
 		}
-		x.log(false, "Method response headers: "+printed(headers))
+		x.log(false, "Method response headers: "+x.printed(headers))
 	}
 	x.log(false, "Successfully completed execution")
 	x.log(false, "Method completed with status: "+strconv.Itoa(x.resp.Status))
@@ -220,7 +227,7 @@ func (x *exchange) logFailure(why string) {
 const maxPrintedMap = 1000
 
 // printed shows parameters as the service does: {k=v, k2=v2}. Of secrets only the end is shown.
-func printed(params mapping.Params) string {
+func (x *exchange) printed(params mapping.Params) string {
 	var b strings.Builder
 	b.WriteByte('{')
 	for i, p := range params {
@@ -228,7 +235,7 @@ func printed(params mapping.Params) string {
 			b.WriteString(", ")
 		}
 		value := p.Value
-		if secret(p.Name) {
+		if secret(p.Name) || x.identifies(p.Name) {
 			value = starred(value)
 		}
 		b.WriteString(p.Name + "=" + value)
@@ -240,10 +247,18 @@ func printed(params mapping.Params) string {
 	return b.String()
 }
 
-// secret reports whether a header lets whoever reads it act as the caller.
-func secret(name string) bool {
-	for _, s := range [...]string{"Authorization", "x-api-key", "X-Amz-Security-Token", "Cookie", "Set-Cookie"} {
-		if len(s) == len(name) && strings.EqualFold(s, name) {
+// secrets are headers and parameters of a query that let whoever reads them act as the caller.
+var secrets = []string{"Authorization", "x-api-key", "X-Amz-Security-Token", "X-Amz-Signature", "Cookie", "Set-Cookie", "Proxy-Authorization"}
+
+func secret(name string) bool { return isOneOf(name, secrets) }
+
+// identifies reports whether the method's authorizer tells callers by a header or a parameter of the query.
+func (x *exchange) identifies(name string) bool {
+	if x.method == nil || x.method.guard == nil || x.method.guard.authorizer == nil {
+		return false
+	}
+	for _, s := range x.method.guard.authorizer.sources {
+		if (s.source == fromHeader || s.source == fromQuery) && len(s.arg) == len(name) && strings.EqualFold(s.arg, name) {
 			return true
 		}
 	}

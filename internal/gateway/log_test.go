@@ -92,3 +92,18 @@ func TestSlogSinkIsBounded(t *testing.T) {
 		t.Error("what was left out is not counted")
 	}
 }
+
+// What an authorizer tells callers by is as secret as Authorization is, wherever it stands.
+func TestIdentitiesAreNotLogged(t *testing.T) {
+	a := guarded("", 0)
+	a.Authorizers["tok001"].IdentitySource, a.Authorizers["tok001"].IdentityValidation = "method.request.header.X-Token", ""
+	deploy(a, "dep003", "prod")
+	a.Stages["prod"].Variables = map[string]string{"v": "1"}
+	a.Stages["prod"].MethodSettings = map[string]*restapi.MethodSetting{"*/*": {LoggingLevel: restapi.LogInfo, DataTraceEnabled: true}}
+	s := guarding(t, says(letting("Allow", "*", "")), a)
+	s.expect(t, get("/prod/token", "X-Token", "secret-of-the-caller-000001", "Proxy-Authorization", "secret-of-the-proxy-000002"), 200, "", "")
+	s.expect(t, get("/prod/request?q=secret-of-the-query-000003&X-Amz-Signature=secret-of-the-url-000004", "x-who", "secret-of-somebody-000005"), 200, "", "")
+	if text := s.log.text(); strings.Contains(text, "secret") || !strings.Contains(text, "X-Token=") {
+		t.Errorf("%s", text)
+	}
+}

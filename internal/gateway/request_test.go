@@ -163,6 +163,9 @@ func TestSourceIP(t *testing.T) {
 	f(proxies, "::ffff:10.1.2.3", "192.0.2.1", "192.0.2.1")
 	f(proxies, "10.1.2.3", "10.0.0.9", strings.Repeat("10.0.0.9,", 10_000)+"10.0.0.9")
 	f(proxies, "", "", "192.0.2.1")
+	f(proxies, "10.1.2.3", "fe80::1", `fe80::1%"x"`) // a zone is any text, and $context.identity.sourceIp is taken for an address
+	f(proxies, "10.1.2.3", "fe80::1", `[fe80::1%"x"]:80`)
+	f(proxies, "10.1.2.3", "fe80::1", `[fe80::1%"]`)
 }
 
 func TestBodies(t *testing.T) {

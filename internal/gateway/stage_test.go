@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -290,5 +291,22 @@ func TestAccessLogsAllocateNothing(t *testing.T) {
 	run()
 	if got := testing.AllocsPerRun(500, run); got > 2 {
 		t.Errorf("%v allocations an event", got)
+	}
+}
+
+// A caller can't break a line of JSON by a path so long that the message about it is cut.
+func TestALongMessageStaysInItsQuotes(t *testing.T) {
+	a := define("abcde12345", map[string]*restapi.Method{"POST /a/{proxy+}": mock(`{"statusCode":200}`, nil)})
+	a.Policy = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"execute-api:Invoke","Resource":"*"}]}`
+	deploy(a, "dep002", "prod")
+	a.Stages["prod"].AccessLog = &restapi.AccessLog{DestinationARN: logGroup, Format: `{"id":"$context.requestId","why":$context.error.messageString}`}
+	k := kept{}
+	s := servingWith(t, Options{AccessLogs: k}, &fakeActions{}, a)
+	for _, path := range []string{"/prod/a/x", "/prod/a/" + strings.Repeat(`"`, 9000), "/prod/a/" + strings.Repeat("é", 4000)} {
+		k[logGroup].Reset()
+		s.do(post(path, "", "{}"))
+		if line := k[logGroup].String(); !json.Valid([]byte(line)) || len(line) > 8*maxAccessValueBytes {
+			t.Errorf("%.60s: %d bytes: %.200s", path, len(line), line)
+		}
 	}
 }

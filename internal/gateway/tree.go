@@ -88,7 +88,7 @@ func (n *node) below(path string, v verb, params mapping.Params) (*method, mappi
 		}
 	}
 	for _, c := range n.greedy {
-		if m := c.method(v); m != nil {
+		if m := c.method(v); m != nil && path != "" {
 			return m, append(params, mapping.Param{Name: c.part, Value: path})
 		}
 	}

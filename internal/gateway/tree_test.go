@@ -98,3 +98,21 @@ func TestMethodOverrideHeader(t *testing.T) {
 		t.Errorf("%d %s", resp.Status, resp.Body)
 	}
 }
+
+// A greedy variable takes at least one segment.
+func TestAGreedyVariableIsNotEmpty(t *testing.T) {
+	s := serving(t, &fakeActions{}, define("abcde12345", map[string]*restapi.Method{
+		"POST /a/{proxy+}": mock(`{"statusCode":200}`, map[string]string{"application/json": `[$input.params('proxy')]`})}))
+	f := func(path string, status int, body string) {
+		t.Helper()
+		if resp := s.do(post(path, "", "{}")); resp.Status != status || status == 200 && string(resp.Body) != body {
+			t.Errorf("%s: %d %s", path, resp.Status, resp.Body)
+		}
+	}
+	f("/prod/a/b", 200, "[b]")
+	f("/prod/a/b//", 200, "[b/]")
+	f("/prod/a//b", 200, "[/b]")
+	f("/prod/a", 403, "")
+	f("/prod/a/", 403, "")
+	f("/prod/a//", 403, "")
+}

@@ -63,16 +63,31 @@ func (f *file) open() error {
 	if err := os.MkdirAll(filepath.Dir(f.path), folderMode); err != nil {
 		return err
 	}
-	opened, err := os.OpenFile(f.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, fileMode)
+	opened, err := os.OpenFile(f.path, os.O_CREATE|os.O_RDWR|os.O_APPEND, fileMode)
 	if err != nil {
 		return err
 	}
-	info, err := opened.Stat()
+	size, err := endLine(opened)
 	if err != nil {
 		return errors.Join(err, opened.Close())
 	}
-	f.f, f.size = opened, info.Size()
+	f.f, f.size = opened, size
 	return nil
+}
+
+// endLine ends the last line of a file, which a full disk or the end of a process may have torn, and gives the file's
+// size.
+func endLine(f *os.File) (size int64, err error) {
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return 0, err
+	}
+	var last [1]byte
+	if _, err := f.ReadAt(last[:], info.Size()-1); err != nil || last[0] == '\n' {
+		return info.Size(), err
+	}
+	n, err := f.Write([]byte{'\n'})
+	return info.Size() + int64(n), err
 }
 
 // close lets the file go. What was written is the system's; there is nothing that a failure could take back.

@@ -64,6 +64,7 @@ type Logs struct {
 	Options
 	pending atomic.Int64 // bytes of all logs
 	stats   struct{ lines, dropped, failed atomic.Int64 }
+	warning warning
 
 	mu     sync.Mutex
 	files  map[string]*Log // by name
@@ -209,7 +210,8 @@ type Log struct {
 }
 
 // Write takes a line: all of it, or nothing. It never waits, and keeps nothing of line. Line breaks within the line are
-// written as \n, so that whoever can bring a text into a log can bring no lines into it.
+// written as \n, so that whoever can bring a text into a log can bring no lines into it; other control characters, which
+// could command the terminal of who reads it, as \u001b.
 func (g *Log) Write(line []byte) {
 	if g == nil {
 		return
@@ -245,23 +247,34 @@ func (g *Log) Write(line []byte) {
 	g.mu.Unlock()
 }
 
+// appendLine appends a line of text. Line breaks and what terminals take for commands are written as escapes.
 func appendLine(dst, line []byte) []byte {
-	for {
-		i := 0
-		for i < len(line) && line[i] != '\n' && line[i] != '\r' {
-			i++
+	from := 0
+	for i := 0; i < len(line); i++ {
+		c := line[i]
+		size := 1
+		switch {
+		case c >= ' ' && c < 0x7f || c == '\t':
+			continue
+		case c == 0xc2 && i+1 < len(line) && line[i+1] >= 0x80 && line[i+1] < 0xa0: // U+0080 to U+009F
+			c, size = line[i+1], 2
+		case c > 0x7f:
+			continue
 		}
-		dst = append(dst, line[:i]...)
-		if i == len(line) {
-			return dst
-		}
-		if line[i] == '\n' {
+		dst = append(dst, line[from:i]...)
+		switch c {
+		case '\n':
 			dst = append(dst, `\n`...)
-		} else {
+		case '\r':
 			dst = append(dst, `\r`...)
+		default:
+			const digits = "0123456789abcdef"
+			dst = append(append(dst, `\u00`...), digits[c>>4], digits[c&15]) // which a line of JSON may hold, too
 		}
-		line = line[i+1:]
+		i += size - 1
+		from = i + 1
 	}
+	return append(dst, line[from:]...)
 }
 
 // run drains what waits until nothing does. It lingers before each drain, so that lines are written together; a log
@@ -288,13 +301,35 @@ func (g *Log) run() {
 			continue
 		}
 		if err := g.drain(lines, n); err != nil {
-			g.logs.stats.failed.Add(int64(n))
-			g.logs.Logger.Warn("log lines of a stage can't be written; they are lost", "error", err)
+			g.logs.lost(n, err)
 		} else {
 			g.logs.stats.lines.Add(int64(n))
 		}
 		g.give(lines)
 		timer.Reset(Linger)
+	}
+}
+
+// warnEvery is how often the logger is told of lines that can't be written, which each log would else do at each drain.
+const warnEvery = 10 * time.Second
+
+// warning is what has been told of lost lines.
+type warning struct {
+	mu     sync.Mutex
+	last   time.Time
+	untold int // lines that were lost since
+}
+
+// lost counts lines that could not be written.
+func (l *Logs) lost(n int, err error) {
+	l.stats.failed.Add(int64(n))
+	w := &l.warning
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.untold += n
+	if now := time.Now(); now.Sub(w.last) >= warnEvery {
+		l.Logger.Warn("log lines of stages can't be written; they are lost", "lines", w.untold, "error", err)
+		w.last, w.untold = now, 0
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -209,6 +210,13 @@ func TestALineStaysOneLine(t *testing.T) {
 	if got := content(t, l, "a.log"); got != `a\nb\r\nc\n`+"\n" {
 		t.Errorf("%q", got)
 	}
+	again := open(t, Options{})
+	g = named(t, again, "b")
+	g.Write([]byte("a\tb\x1b[31m\x00\x7fé\u009b\u2028\xff\xc2"))
+	closed(t, again)
+	if got := content(t, again, "b.log"); got != "a\tb"+`\u001b[31m\u0000\u007fé\u009b`+"\u2028\xff\xc2\n" {
+		t.Errorf("%q", got)
+	}
 }
 
 func TestLowSpaceStopsFiles(t *testing.T) {
@@ -303,4 +311,39 @@ func BenchmarkWrite(b *testing.B) {
 	if err := l.Close(context.Background()); err != nil {
 		b.Fatal(err)
 	}
+}
+
+// A line that a full disk or a kill has torn takes no other line with it.
+func TestATornLineEndsBeforeTheNext(t *testing.T) {
+	l := open(t, Options{})
+	if err := errors.Join(os.MkdirAll(l.Folder, 0o700), os.WriteFile(filepath.Join(l.Folder, "a.log"), []byte("whole\nto"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	g := named(t, l, "a")
+	g.Write([]byte("next"))
+	closed(t, l)
+	if got := content(t, l, "a.log"); got != "whole\nto\nnext\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+// A disk that stays full is told of once, and then now and then, with how many lines were lost meanwhile.
+func TestLostLinesAreToldOfNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told bytes.Buffer
+		l := open(t, Options{Low: func() bool { return true }, Logger: slog.New(slog.NewTextHandler(&told, nil))})
+		a, b := named(t, l, "a"), named(t, l, "b")
+		for range 3 * int(warnEvery/Linger) / 2 {
+			a.Write([]byte("x"))
+			b.Write([]byte("x"))
+			time.Sleep(Linger)
+		}
+		closed(t, l)
+		if n := strings.Count(told.String(), "\n"); n != 2 || strings.Count(told.String(), "lines=") != 2 {
+			t.Errorf("%d lines:\n%s", n, told.String())
+		}
+		if l.Stats().Failed != int64(3*int(warnEvery/Linger)/2*2) {
+			t.Errorf("%+v", l.Stats())
+		}
+	})
 }

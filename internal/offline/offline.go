@@ -17,6 +17,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/textproto"
 	"slices"
 	"strings"
 	"time"
@@ -137,8 +138,10 @@ func (d *Definition) Run(ctx context.Context, r Request, answer *Answer) (*Excha
 			req.Host = f.Value
 			continue
 		}
-		req.Header = append(req.Header, f)
+		req.Header = append(req.Header, gateway.Field{Name: textproto.CanonicalMIMEHeaderKey(f.Name), Value: f.Value})
 	}
+	// As package front has it of net/http: in one spelling, in the order of names.
+	slices.SortStableFunc(req.Header, func(a, b gateway.Field) int { return strings.Compare(a.Name, b.Name) })
 	out := &Exchange{}
 	var resp gateway.Response
 	t.gateway.ServeTraced(ctx, req, &resp, &out.Trail)
@@ -201,6 +204,11 @@ func (d *Definition) build(ctx context.Context, r *Request, answer *Answer) (*tr
 	if err := t.meter(docs.Snapshot()); err != nil {
 		return nil, err
 	}
+	domains, err := catalog.Domains{}.All(docs.Snapshot())
+	if err != nil {
+		return nil, err
+	}
+	t.gateway.PublishDomains(domains)
 	d.Warnings = d.Warnings[:0]
 	for _, w := range t.gateway.Publish(t.apis, "") {
 		d.Warnings = append(d.Warnings, w.Error())

@@ -217,3 +217,46 @@ func TestJUnit(t *testing.T) {
 		t.Errorf("%+v", doc)
 	}
 }
+
+// Headers come to templates as a node's listener hands them on, whatever the spelling and the order of the case, and a Host
+// leads where a custom domain name of the file does.
+func TestARequestArrivesAsOnANode(t *testing.T) {
+	d, err := Load("t.yaml", []byte(`
+Resources:
+  Api:
+    Type: AWS::ApiGateway::RestApi
+    Properties:
+      Body:
+        openapi: 3.0.1
+        info: {title: a, version: "1"}
+        paths:
+          /a:
+            get:
+              responses: {"200": {description: ok}}
+              x-amazon-apigateway-integration:
+                type: mock
+                requestTemplates: {application/json: '{"statusCode": 200}'}
+                responses:
+                  default:
+                    statusCode: "200"
+                    responseTemplates: {text/plain: "#foreach($n in $input.params().header.keySet())$n=$input.params().header.get($n) #end$context.path"}
+  D: {Type: AWS::ApiGateway::Deployment, Properties: {RestApiId: !Ref Api, StageName: prod}}
+  Name: {Type: AWS::ApiGateway::DomainName, Properties: {DomainName: events.example.com, RegionalCertificateArn: "arn:aws:acm:us-east-1:000000000000:certificate/c", EndpointConfiguration: {Types: [REGIONAL]}}}
+  Map: {Type: AWS::ApiGateway::BasePathMapping, DependsOn: D, Properties: {DomainName: !Ref Name, BasePath: v1, RestApiId: !Ref Api, Stage: prod}}
+`), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(target, want string, header ...gateway.Field) {
+		t.Helper()
+		out, err := d.Run(t.Context(), Request{Method: "GET", Target: target, Header: header}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out.Body, want) || !strings.HasSuffix(out.Body, target) {
+			t.Errorf("%s: %d %s, want %s", target, out.Status, out.Body, want)
+		}
+	}
+	f("/prod/a", "X-A=1 X-B=3 X-Amzn", gateway.Field{Name: "x-b", Value: "2"}, gateway.Field{Name: "x-a", Value: "1"}, gateway.Field{Name: "X-b", Value: "3"})
+	f("/v1/a", "Host=events.example.com ", gateway.Field{Name: "host", Value: "events.example.com"})
+}

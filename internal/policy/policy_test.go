@@ -79,6 +79,11 @@ func TestAResourcePolicyTellsNetworksApart(t *testing.T) {
 	f(resourcePolicy("Deny", "execute-api:/*", out), "192.0.2.9", Silent)
 	f(resourcePolicy("Deny", "execute-api:/*", out), "203.0.113.1", Denied)
 	f(resourcePolicy("Deny", "execute-api:/*", out), "nonsense", Denied)
+	mapped := `,"Condition":{"IpAddress":{"aws:SourceIp":"::ffff:192.0.2.0/120"}}`
+	f(resourcePolicy("Deny", "execute-api:/*", mapped), "192.0.2.9", Denied)
+	f(resourcePolicy("Deny", "execute-api:/*", mapped), "192.0.3.9", Silent)
+	f(resourcePolicy("Deny", "execute-api:/*", `,"Condition":{"IpAddress":{"aws:SourceIp":"::ffff:0:0/96"}}`), "203.0.113.1", Denied)
+	f(resourcePolicy("Deny", "execute-api:/*", `,"Condition":{"IpAddress":{"aws:SourceIp":"::/0"}}`), "2001:db8::1", Denied)
 	f(resourcePolicy("Allow", "execute-api:/prod/GET/v1/*", ""), "203.0.113.1", Allowed)
 	f(resourcePolicy("Allow", "execute-api:/test/*", ""), "203.0.113.1", Silent)
 }

@@ -299,6 +299,9 @@ func (r *reader) conditions(v any) (all []condition, err error) {
 	return all, nil
 }
 
+// mappedBits are before an address of IPv4 that is written as one of IPv6: ::ffff:192.0.2.1.
+const mappedBits = 96
+
 func (r *reader) networks(v any) (all []netip.Prefix, err error) {
 	list, err := r.texts(v)
 	for _, text := range list {
@@ -309,6 +312,9 @@ func (r *reader) networks(v any) (all []netip.Prefix, err error) {
 		n, err := netip.ParsePrefix(text)
 		if err != nil {
 			return nil, fmt.Errorf("%q is neither an address nor a network such as 192.0.2.0/24", text)
+		}
+		if a := n.Addr(); a.Is4In6() && n.Bits() >= mappedBits { // addresses are compared without this prefix
+			n = netip.PrefixFrom(a.Unmap(), n.Bits()-mappedBits)
 		}
 		all = append(all, n.Masked())
 	}

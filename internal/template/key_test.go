@@ -97,3 +97,17 @@ func TestPlansOfNothing(t *testing.T) {
 		t.Errorf("made %v all the same", names)
 	}
 }
+
+// A plan that is changed takes no stage that another plan of one of its keys has.
+func TestAPlanCantTakeAStageThatAKeyHasAlready(t *testing.T) {
+	n := newNode(t)
+	file := strings.Replace(keyedFile, "  Key:", "  Test: {Type: AWS::ApiGateway::Stage, Properties: {RestApiId: !Ref Api, StageName: test, DeploymentId: !Ref D}}\n  Key:", 1) + planPart + `
+  Other: {Type: AWS::ApiGateway::UsagePlan, Properties: {ApiStages: [{ApiId: !Ref Api, Stage: test}]}}
+  JoinOther: {Type: AWS::ApiGateway::UsagePlanKey, Properties: {KeyId: !Ref Key, KeyType: API_KEY, UsagePlanId: !Ref Other}}
+`
+	n.mustUp(file, Options{}, false)
+	_, _, err := n.up("t.yaml", strings.Replace(file, "Stage: test}]", "Stage: prod}]", 1), Options{}, false)
+	if err == nil || !strings.Contains(err.Error(), "is already in Usage Plan") {
+		t.Errorf("%v", err)
+	}
+}

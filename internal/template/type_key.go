@@ -219,6 +219,15 @@ func (p *planner) usagePlan(s *planSpec) {
 			if err != nil {
 				return err
 			}
+			for _, key := range made.Keys { // which may be in other plans of a stage that is new to this one
+				others, err := keys.PlansOf(tx, key)
+				if err != nil {
+					return err
+				}
+				if err := made.CheckAlone(key, others); err != nil {
+					return err
+				}
+			}
 			return keys.PutPlan(tx, made)
 		})
 	}

@@ -80,3 +80,23 @@ func TestKeysAndPlansByScript(t *testing.T) {
 	_, err := c.DeleteUsagePlan(ctx, &sdk.DeleteUsagePlanInput{UsagePlanId: plan.Id})
 	wantError(t, err, 400, "BadRequestException", "Cannot delete Usage Plan "+aws.ToString(plan.Id)+" because there are API Stages associated with it, including "+api+":prod")
 }
+
+// A key has one plan of a stage, also when a plan exchanges one stage for another.
+func TestAPlanCantTakeAStageThatAKeyHasAlready(t *testing.T) {
+	s := newService(t)
+	c, ctx := s.client(t), context.Background()
+	api := s.deployed(t, c)
+	dep := must(c.GetStage(ctx, &sdk.GetStageInput{RestApiId: &api, StageName: aws.String("prod")})).DeploymentId
+	must(c.CreateStage(ctx, &sdk.CreateStageInput{RestApiId: &api, StageName: aws.String("test"), DeploymentId: dep}))
+	k := must(c.CreateApiKey(ctx, &sdk.CreateApiKeyInput{Name: aws.String("k"), Enabled: true}))
+	var second *string
+	for _, stage := range []string{"prod", "test"} {
+		p := must(c.CreateUsagePlan(ctx, &sdk.CreateUsagePlanInput{Name: aws.String(stage), ApiStages: []types.ApiStage{{ApiId: &api, Stage: aws.String(stage)}}}))
+		must(c.CreateUsagePlanKey(ctx, &sdk.CreateUsagePlanKeyInput{UsagePlanId: p.Id, KeyId: k.Id, KeyType: aws.String("API_KEY")}))
+		second = p.Id
+	}
+	_, err := c.UpdateUsagePlan(ctx, &sdk.UpdateUsagePlanInput{UsagePlanId: second, PatchOperations: []types.PatchOperation{
+		{Op: types.OpRemove, Path: aws.String("/apiStages"), Value: aws.String(api + ":test")},
+		{Op: types.OpAdd, Path: aws.String("/apiStages"), Value: aws.String(api + ":prod")}}})
+	wantError(t, err, 409, "ConflictException", "")
+}

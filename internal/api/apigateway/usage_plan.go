@@ -98,11 +98,11 @@ func (s *Service) getUsagePlans(_ context.Context, in *wire.GetUsagePlansRequest
 
 func (s *Service) updateUsagePlan(ctx context.Context, in *wire.UpdateUsagePlanRequest) (out *wire.UsagePlan, err error) {
 	err = s.editPlan(ctx, in.UsagePlanId, func(tx *catalog.Tx, p *restapi.UsagePlan) error {
-		covered := len(p.Stages)
-		if err := p.Patch(patches(in.PatchOperations), stagesOf(tx), s.Now()); err != nil {
+		list := patches(in.PatchOperations)
+		if err := p.Patch(list, stagesOf(tx), s.Now()); err != nil {
 			return err
 		}
-		if len(p.Stages) > covered { // its keys may be in other plans of the stage
+		if slices.ContainsFunc(list, addsStage) { // its keys may be in other plans of the stage
 			for _, key := range p.Keys {
 				others, err := keys.PlansOf(tx, key)
 				if err != nil {
@@ -118,6 +118,9 @@ func (s *Service) updateUsagePlan(ctx context.Context, in *wire.UpdateUsagePlanR
 	})
 	return out, err
 }
+
+// addsStage reports whether a patch makes a plan cover one stage more.
+func addsStage(p restapi.Patch) bool { return p.Op == restapi.OpAdd && p.Path == "/apiStages" }
 
 // editPlan changes a usage plan.
 func (s *Service) editPlan(ctx context.Context, id string, change func(*catalog.Tx, *restapi.UsagePlan) error) error {

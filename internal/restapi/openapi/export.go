@@ -35,8 +35,9 @@ type Export struct {
 
 // Write gives the document of what a deployment of the API froze. Importing it again gives the same API but for what
 // the format can't say, here as in the service: ids, resources without methods that have others below them, whether a
-// response header is required, all but the first of integration responses with one pattern (which are never chosen), and
-// in Swagger 2 which media type has which model when a method has several.
+// response header is required, that a variable of the path is not, integration responses that are never chosen (all
+// but the first with one pattern, those with the pattern "default"), that a request validator has no name, and in Swagger 2
+// which media type has which model when a method has several.
 //
 // A model's $schema is left out: OpenAPI has no such keyword, and every model is of draft 4.
 func (e Export) Write(api *restapi.API, deployed *restapi.Definition) ([]byte, error) {
@@ -167,7 +168,7 @@ func (x *exporter) method(r *restapi.Resource, m *restapi.Method) object {
 		}
 		o.set("produces", textList(x.produced(m)...))
 	}
-	o.some("parameters", x.parameters(m))
+	o.some("parameters", x.parameters(r, m))
 	if x.v3() && len(m.RequestModels) > 0 {
 		content := newObject()
 		for _, mediaType := range slices.Sorted(maps.Keys(m.RequestModels)) {
@@ -205,7 +206,7 @@ func (x *exporter) produced(m *restapi.Method) []string {
 }
 
 // parameters lists what a method declares, and in Swagger 2 the body too.
-func (x *exporter) parameters(m *restapi.Method) node {
+func (x *exporter) parameters(r *restapi.Resource, m *restapi.Method) node {
 	all := list()
 	for _, name := range slices.Sorted(maps.Keys(m.RequestParameters)) {
 		place, name, ok := strings.Cut(strings.TrimPrefix(name, "method.request."), ".")
@@ -216,8 +217,8 @@ func (x *exporter) parameters(m *restapi.Method) node {
 			place = "query"
 		}
 		p := newObject().text("name", name).text("in", place)
-		if m.RequestParameters["method.request."+inAPI(place)+"."+name] || place == "path" {
-			p.flag("required", true) // OpenAPI has no variable of a path that is not
+		if m.RequestParameters["method.request."+inAPI(place)+"."+name] || place == "path" && hasVariable(r.Path, name) {
+			p.flag("required", true)
 		}
 		if x.v3() {
 			p.set("schema", newObject().text("type", "string"))
@@ -287,56 +288,94 @@ func (x *exporter) models() object {
 		if err != nil || schema.Kind != yaml.MappingNode {
 			schema = newObject().Node // nothing that can be a schema's document is kept under a model's name
 		}
-		all.set(name, x.schema(schema, true))
+		all.set(name, x.copied(withoutKey(schema, "$schema"), name, aSchema))
 	}
 	return all
 }
 
-// schema copies a schema.
-func (x *exporter) schema(n *yaml.Node, top bool) node {
+// withoutKey leaves a key of a mapping out.
+func withoutKey(n *yaml.Node, name string) *yaml.Node {
+	out := &yaml.Node{Kind: n.Kind, Tag: n.Tag}
+	for key, value := range yamldoc.Pairs(n) {
+		if key.Value != name {
+			out.Content = append(out.Content, key, value)
+		}
+	}
+	return out
+}
+
+// standing is what a piece of a schema's document stands for.
+type standing uint8
+
+const (
+	aValue  standing = iota // copied as it is
+	aSchema                 // or a list of them
+	aNamed                  // schemas by name
+)
+
+// below gives what stands behind a keyword of a schema.
+func below(keyword string) standing {
+	switch {
+	case slices.Contains(namedKeywords, keyword):
+		return aNamed
+	case slices.Contains(schemaKeywords, keyword):
+		return aSchema
+	}
+	return aValue
+}
+
+// copied copies a document, texts in quotes. Where it is a model's schema, references are those of this document.
+func (x *exporter) copied(n *yaml.Node, model string, as standing) node {
 	out := &yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value}
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" {
 		out.Style = yaml.DoubleQuotedStyle
 	}
 	if n.Kind != yaml.MappingNode {
 		for _, c := range n.Content {
-			out.Content = append(out.Content, x.schema(c, false).Node)
+			out.Content = append(out.Content, x.copied(c, model, as).Node)
 		}
 		return node{out}
 	}
 	for key, value := range yamldoc.Pairs(n) {
-		if top && key.Value == "$schema" {
-			continue
+		inner := aValue
+		switch as {
+		case aSchema:
+			inner = below(key.Value)
+		case aNamed:
+			inner = aSchema
 		}
-		v := x.schema(value, false)
-		if ref, ok := yamldoc.Text(value); ok && key.Value == "$ref" {
-			v = text(x.localRef(ref))
+		v := x.copied(value, model, inner)
+		if ref, ok := yamldoc.Text(value); ok && key.Value == "$ref" && as == aSchema {
+			v = text(x.localRef(ref, model))
 		}
 		out.Content = append(out.Content, keyNode(key.Value), v.Node)
 	}
 	return node{out}
 }
 
-// localRef turns a model's URL, or a reference in either kind of document's form, into one of this document.
-func (x *exporter) localRef(ref string) string {
-	path, local := strings.CutPrefix(ref, "https://apigateway.amazonaws.com/restapis/")
-	if local {
-		_, path, local = strings.Cut(path, "/models/")
-	} else if path, local = strings.CutPrefix(ref, "#/definitions/"); !local {
-		path, local = strings.CutPrefix(ref, "#/components/schemas/")
+// localRef turns a model's URL, or a reference within the model that it stands in, into one of this document.
+func (x *exporter) localRef(ref, model string) string {
+	name, inside := model, ""
+	if rest, within := strings.CutPrefix(ref, "#"); within {
+		inside = rest
+	} else {
+		rest, isURL := strings.CutPrefix(ref, "https://apigateway.amazonaws.com/restapis/")
+		_, rest, isModel := strings.Cut(rest, "/models/")
+		if name, inside, _ = strings.Cut(rest, "#"); !isURL || !isModel {
+			return ref
+		}
 	}
-	name, inside, deeper := strings.Cut(strings.Replace(path, "#/", "/", 1), "/")
-	if !local || x.def.Models[name] == nil {
+	if x.def.Models[name] == nil {
 		return ref
 	}
-	if deeper {
-		name += "/" + inside
-	}
 	if x.v3() {
-		return "#/components/schemas/" + name
+		return "#/components/schemas/" + name + inside
 	}
-	return "#/definitions/" + name
+	return "#/definitions/" + name + inside
 }
+
+// noPattern is the key of the response that has none. No status fits it as a pattern.
+const noPattern = "default"
 
 // integration writes an integration without what it has by default.
 func integration(r *restapi.Resource, in *restapi.Integration) object {
@@ -345,9 +384,9 @@ func integration(r *restapi.Resource, in *restapi.Integration) object {
 	responses := newObject()
 	for _, code := range slices.Sorted(maps.Keys(in.Responses)) {
 		answer := in.Responses[code]
-		key := cmp.Or(answer.SelectionPattern, "default")
-		if yamldoc.Get(responses.Node, key) != nil {
-			continue
+		key := cmp.Or(answer.SelectionPattern, noPattern)
+		if yamldoc.Get(responses.Node, key) != nil || answer.SelectionPattern == noPattern {
+			continue // neither is ever chosen
 		}
 		a := newObject().text("statusCode", answer.StatusCode)
 		a.some("responseParameters", textMap(answer.ResponseParameters)).some("responseTemplates", textMap(answer.ResponseTemplates))
@@ -392,8 +431,14 @@ func (n names) free(name string) string {
 // signatures the service's, unless an authorizer has it.
 func (x *exporter) name() {
 	x.schemes, x.validatorNames = names{}, names{}
+	var unnamed []string
 	for _, id := range slices.Sorted(maps.Keys(x.def.Validators)) {
-		x.validatorNames[id] = x.validatorNames.free(x.def.Validators[id].Name)
+		if x.validatorNames[id] = x.def.Validators[id].Name; x.validatorNames[id] == "" {
+			unnamed = append(unnamed, id)
+		}
+	}
+	for _, id := range unnamed { // a document refers to it by a name
+		x.validatorNames[id] = x.validatorNames.free("validator")
 	}
 	for _, id := range slices.Sorted(maps.Keys(x.def.Authorizers)) {
 		x.schemes[id] = x.schemes.free(x.def.Authorizers[id].Name)
@@ -491,7 +536,7 @@ func (x *exporter) extensions(doc object) {
 	}
 	doc.some("x-amazon-apigateway-gateway-responses", responses)
 	if policy, err := yamldoc.Parse("", []byte(x.def.Policy)); x.def.Policy != "" && err == nil {
-		doc.set("x-amazon-apigateway-policy", x.schema(policy, false))
+		doc.set("x-amazon-apigateway-policy", x.copied(policy, "", aValue))
 	}
 	if x.def.APIKeySource != "" && x.def.APIKeySource != "HEADER" {
 		doc.text("x-amazon-apigateway-api-key-source", x.def.APIKeySource)

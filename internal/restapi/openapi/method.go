@@ -146,7 +146,9 @@ func (o *operation) run(shared *yaml.Node) {
 	// A plain variable of the path is a parameter, whether or not the document declares it.
 	for part := range strings.SplitSeq(o.res.Path, "/") {
 		if name, ok := strings.CutPrefix(part, "{"); ok && !strings.HasSuffix(part, "+}") {
-			m.RequestParameters["method.request.path."+strings.TrimSuffix(name, "}")] = true
+			if name = strings.TrimSuffix(name, "}"); !strings.ContainsAny(name, ":,") { // which no parameter's name can hold
+				m.RequestParameters["method.request.path."+name] = true
+			}
 		}
 	}
 	o.parameters(shared, &m, o.where+".parameters")
@@ -189,6 +191,11 @@ func (o *operation) members() {
 	}
 }
 
+// hasVariable reports whether a path has a variable of a name, greedy or not.
+func hasVariable(path, name string) bool {
+	return strings.Contains(path+"/", "/{"+name+"}/") || strings.HasSuffix(path, "/{"+name+"+}")
+}
+
 // places maps a parameter's "in" to a request parameter.
 var places = map[string]string{"path": "path", "query": "querystring", "header": "header"}
 
@@ -211,6 +218,7 @@ func (o *operation) parameters(list *yaml.Node, m *restapi.Method, where string)
 		required, _ := yamldoc.Bool(yamldoc.Get(p, "required"))
 		switch place, known := places[in]; {
 		case known && name != "":
+			required = required || place == "path" && hasVariable(o.res.Path, name) // OpenAPI knows no other, and it is always there
 			m.RequestParameters["method.request."+place+"."+name] = required
 		case in == "body":
 			o.body(p, m, at)

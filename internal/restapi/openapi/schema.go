@@ -40,7 +40,7 @@ func (im *importer) brokenModels() {
 }
 
 func (im *importer) putModel(at, n *yaml.Node, name, where string) bool {
-	m := restapi.Model{Name: name, ContentType: "application/json", Schema: im.schemaText(n, where)}
+	m := restapi.Model{Name: name, ContentType: "application/json", Schema: im.schemaText(n, name, where)}
 	m.Description, _ = yamldoc.Text(yamldoc.Get(n, "description"))
 	_, err := im.api.PutModel(m, append(im.coming, name), im.doc.Source)
 	return im.edit(at, where, err)
@@ -59,8 +59,8 @@ func (im *importer) inlineModel(n *yaml.Node, where string) string {
 
 // schemaText writes a schema of OpenAPI as a model's: references lead to models by their URLs, and the keywords that
 // are OpenAPI's alone are left out.
-func (im *importer) schemaText(n *yaml.Node, where string) string {
-	r := rewriting{apiID: im.api.ID}
+func (im *importer) schemaText(n *yaml.Node, name, where string) string {
+	r := rewriting{apiID: im.api.ID, model: name}
 	text := string(yamldoc.JSON(r.schema(n)))
 	if len(r.dropped) > 0 {
 		slices.Sort(r.dropped)
@@ -72,12 +72,19 @@ func (im *importer) schemaText(n *yaml.Node, where string) string {
 
 type rewriting struct {
 	apiID   string
+	model   string // that is being read
 	dropped []string
 }
 
 // openAPIOnly are the keywords of OpenAPI's schemas that draft 4 has not, and that change nothing or little of what is
 // valid.
 var openAPIOnly = []string{"example", "xml", "externalDocs", "readOnly", "writeOnly", "deprecated", "discriminator", "nullable"}
+
+// The keywords that hold schemas: by name, and one or a list of them.
+var (
+	namedKeywords  = []string{"properties", "patternProperties", "definitions", "dependencies"}
+	schemaKeywords = []string{"items", "additionalItems", "additionalProperties", "not", "allOf", "anyOf", "oneOf"}
+)
 
 // schema copies a schema. Nodes that hold no schemas are shared.
 func (r *rewriting) schema(n *yaml.Node) *yaml.Node {
@@ -94,12 +101,12 @@ func (r *rewriting) schema(n *yaml.Node) *yaml.Node {
 			}
 			continue
 		}
-		switch name {
-		case "$ref":
+		switch {
+		case name == "$ref":
 			value = r.reference(value)
-		case "properties", "patternProperties", "definitions", "dependencies":
+		case slices.Contains(namedKeywords, name):
 			value = r.named(value)
-		case "items", "additionalItems", "additionalProperties", "not", "allOf", "anyOf", "oneOf":
+		case slices.Contains(schemaKeywords, name):
 			value = r.schemas(value)
 		}
 		out.Content = append(out.Content, key, value)
@@ -137,6 +144,9 @@ func (r *rewriting) reference(n *yaml.Node) *yaml.Node {
 	for _, prefix := range []string{"#/components/schemas/", "#/definitions/"} {
 		if rest, ok := strings.CutPrefix(ref, prefix); ok {
 			name, inside, deeper := strings.Cut(rest, "/")
+			if deeper && name == r.model {
+				return yamldoc.Scalar(n, "#/"+inside)
+			}
 			url := schema.URL(r.apiID, name)
 			if deeper {
 				url += "#/" + inside

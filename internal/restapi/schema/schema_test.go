@@ -297,3 +297,28 @@ func TestFlatten(t *testing.T) {
 		t.Errorf("got  %s %v\nwant %s", got, err, want)
 	}
 }
+
+// A schema whose parts lead on and on takes no more of the stack than a body may cost, nor is the template of one that holds
+// itself many times longer than a template may be.
+func TestDeepSchemasAreBounded(t *testing.T) {
+	var chain strings.Builder
+	const links = 5000
+	for i := range links {
+		fmt.Fprintf(&chain, `"d%d":{"allOf":[{"$ref":"#/definitions/d%d"}]},`, i, i+1)
+	}
+	s := compiled(t, `{"definitions":{`+chain.String()+fmt.Sprintf(`"d%d":{"items":{"$ref":"#/definitions/d0"}}},"allOf":[{"$ref":"#/definitions/d0"}]}`, links))
+	for depth, want := range map[int]string{1: "", 3: "", 100: "validation takes more steps than are allowed]"} {
+		body := strings.Repeat("[", depth) + strings.Repeat("]", depth) + strings.Repeat(" ", 1<<20)
+		if got := s.Validate(body); !strings.HasSuffix(got, want) || (got == "") != (want == "") {
+			t.Errorf("%d: %q, want %q", depth, got, want)
+		}
+	}
+	var properties []string
+	for i := range 200 {
+		properties = append(properties, fmt.Sprintf(`"p%d":{"$ref":%q}`, i, URL(apiID, "Event")))
+	}
+	text := `{"type":"object","properties":{` + strings.Join(properties, ",") + `}}`
+	if got := Template(apiID, "Event", map[string]string{"Event": text}); len(got) > 2*maxTemplate {
+		t.Errorf("%d bytes", len(got))
+	}
+}

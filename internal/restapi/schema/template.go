@@ -12,22 +12,36 @@ import (
 // the same name. Properties stand in the order of their names. It goes templateDepth levels deep, for models may
 // refer to themselves.
 func Template(apiID, name string, models map[string]string) string {
-	t := templater{prefix: URL(apiID, ""), models: models}
-	doc, err := parse(models[name])
-	if err != nil {
-		doc = nil
-	}
+	t := templater{prefix: URL(apiID, ""), models: models, docs: map[string]any{}}
+	doc := t.doc(name)
 	t.b.WriteString("#set($inputRoot = $input.path('$'))\n")
 	t.value(t.follow(doc, doc), "$inputRoot", 0)
 	return t.b.String()
 }
 
-const templateDepth = 5
+const (
+	templateDepth = 5
+	// maxTemplate is about how long a template may become, the service's bound of mapping templates: what a model would make
+	// of it beyond is left out, for one that holds itself many times would else make gigabytes.
+	maxTemplate = 300 << 10
+)
 
 type templater struct {
 	prefix string
 	models map[string]string
+	docs   map[string]any // models that were parsed
 	b      strings.Builder
+}
+
+func (t *templater) doc(name string) any {
+	doc, known := t.docs[name]
+	if !known {
+		if parsed, err := parse(t.models[name]); err == nil {
+			doc = parsed
+		}
+		t.docs[name] = doc
+	}
+	return doc
 }
 
 // place is a schema in its document, in which its own references lead on.
@@ -46,7 +60,7 @@ func (t *templater) follow(v, doc any) place {
 		}
 		if rest, isModel := strings.CutPrefix(ref, t.prefix); isModel {
 			name, inside, _ := strings.Cut(rest, "#")
-			doc, _ = parse(t.models[name])
+			doc = t.doc(name)
 			ref = "#" + inside
 		}
 		v = doc
@@ -67,7 +81,7 @@ func (t *templater) value(p place, from string, depth int) {
 	properties, _ := p.schema["properties"].(map[string]any)
 	kind, _ := p.schema["type"].(string)
 	switch {
-	case depth >= templateDepth:
+	case depth >= templateDepth, t.b.Len() > maxTemplate:
 		t.b.WriteString("{ }")
 	case kind == "array":
 		each := "$elem"

@@ -22,6 +22,9 @@ const (
 	// maxReasons and maxReasonBytes bound the text of a refusal.
 	maxReasons     = 20
 	maxReasonBytes = 512
+	// maxJudged is how deep judging may go, so that the stack has a bound: a body's depth times what a schema says of one
+	// value by way of other schemas.
+	maxJudged = 20_000
 	// maxUnique is how many items uniqueItems compares; each takes some 40 bytes meanwhile.
 	maxUnique = 1 << 18
 )
@@ -52,6 +55,7 @@ func (s *Schema) Validate(body string) string {
 type walker struct {
 	src     string
 	left    int // of its work
+	depth   int // schemas that judge, each for the one before
 	tells   bool
 	reasons []string
 }
@@ -87,6 +91,17 @@ func (w *walker) quietly(n *node, at int) bool {
 
 // judge judges the value at a place and gives its end. After a fault the end is known only while the walker tells.
 func (w *walker) judge(n *node, at int) (end int, ok bool) {
+	if w.depth == maxJudged {
+		w.left, w.tells = -1, false
+		return 0, false
+	}
+	w.depth++
+	end, ok = w.judgeDeeper(n, at)
+	w.depth--
+	return end, ok
+}
+
+func (w *walker) judgeDeeper(n *node, at int) (end int, ok bool) {
 	for n.ref != nil {
 		n = n.ref
 	}
