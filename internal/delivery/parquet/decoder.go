@@ -427,7 +427,7 @@ func (d *decoder) mapKey(n *node, r uint8) bool {
 func (d *decoder) notStruct(n *node, r uint8, before int, c byte) bool {
 	switch {
 	case d.c.hive:
-		return d.mismatch("java.io.IOException: Start of Object expected")
+		return d.skip() && d.mismatch("java.io.IOException: Start of Object expected")
 	case c == '"':
 		return d.blank(n, r, "an object")
 	case c != '[':
@@ -461,7 +461,7 @@ func (d *decoder) notStruct(n *node, r uint8, before int, c byte) bool {
 
 func (d *decoder) notArray(n *node, r uint8, before int, c byte) bool {
 	if d.c.hive {
-		return d.mismatch("java.io.IOException: Start of Array expected")
+		return d.skip() && d.mismatch("java.io.IOException: Start of Array expected")
 	}
 	if c == '"' {
 		if start := d.pos; d.isBlank() {
@@ -479,7 +479,7 @@ func (d *decoder) notArray(n *node, r uint8, before int, c byte) bool {
 func (d *decoder) notMap(n *node, r uint8, c byte) bool {
 	switch {
 	case d.c.hive:
-		return d.mismatch("java.io.IOException: Start of Object expected")
+		return d.skip() && d.mismatch("java.io.IOException: Start of Object expected")
 	case c == '"':
 		return d.blank(n, r, "an object")
 	default:
