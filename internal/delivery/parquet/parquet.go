@@ -102,6 +102,9 @@ type OutputOptions struct {
 	WriterVersion               string `json:"writerVersion,omitempty"`   // V1
 }
 
+// Extension is what the key of a file ends in, unless the delivery stream has a FileExtension.
+const Extension = ".parquet"
+
 // Codes of a Failure.
 const (
 	CodeParseError    = "DataFormatConversion.ParseError"
@@ -152,6 +155,9 @@ func Compile(spec Spec) (*Converter, error) {
 			return nil, invalid("ColumnToJsonKeyMappings has more than %d entries", maxMappings)
 		}
 		for column, key := range spec.OpenX.ColumnToJsonKeyMappings {
+			if _, twice := mappings[strings.ToLower(column)]; twice {
+				return nil, invalid("ColumnToJsonKeyMappings has column %q twice", strings.ToLower(column))
+			}
 			mappings[strings.ToLower(column)] = key
 		}
 	} else if err := c.compileFormats(spec.Hive.TimestampFormats); err != nil {

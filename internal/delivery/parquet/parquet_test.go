@@ -45,15 +45,15 @@ func write(t testing.TB, c *Converter, records ...string) []byte {
 // rows gives each row of a file as JSON, by the library's reader: another way through its schema than the writer's.
 func rows(t testing.TB, file []byte) []string {
 	t.Helper()
-	r := lib.NewReader(bytes.NewReader(file))
+	r := lib.NewGenericReader[any](bytes.NewReader(file))
 	defer r.Close()
 	var rows []string
 	for range r.NumRows() {
-		var row any
-		if err := r.Read(&row); err != nil {
+		row := make([]any, 1)
+		if n, err := r.Read(row); n != 1 {
 			t.Fatal(err)
 		}
-		text, err := json.Marshal(row)
+		text, err := json.Marshal(row[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -276,6 +276,7 @@ func TestScalars(t *testing.T) {
 	f(formats("dd 'o''clock' kk"), "timestamp", `"02 o'clock 24"`, "1970-01-02T00:00:00")
 	f(formats("yyyy-DDD"), "date", `"2024-366"`, "2024-12-31")
 	f(formats("yyyy-DDD"), "date", `"2023-366"`, column("date", "the string is no date"))
+	f(formats("millis"), "date", `1783951509123`, "2026-07-13")
 	f(formats("HH:mm"), "timestamp", `"25:00"`, column("timestamp", "the value is no timestamp"))
 
 	// Not JSON, whatever the column.
@@ -475,6 +476,7 @@ func TestCompileRefuses(t *testing.T) {
 		s.Columns = append(s.Columns, Column{"b", "int"})
 		s.OpenX.ColumnToJsonKeyMappings = map[string]string{"b": "A"}
 	})
+	f(`ColumnToJsonKeyMappings has column "a" twice`, func(s *Spec) { s.OpenX.ColumnToJsonKeyMappings = map[string]string{"a": "x", "A": "y"} })
 	f("BlockSizeBytes must be at least 67108864", func(s *Spec) { s.Output.BlockSizeBytes = 1 })
 	f("PageSizeBytes must be at least 65536", func(s *Spec) { s.Output.PageSizeBytes = 65535 })
 	f("MaxPaddingBytes is not supported", func(s *Spec) { s.Output.MaxPaddingBytes = 1 })

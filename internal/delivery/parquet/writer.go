@@ -32,13 +32,21 @@ const (
 	libraryPage = 1 << 30
 )
 
+// fileWriter is the library's writer of columns. Its generic one would make functions for rows as Go values first, which
+// never come.
+type fileWriter interface {
+	ColumnWriters() []*lib.ColumnWriter
+	Flush() error
+	Close() error
+}
+
 // Writer makes one file. It is not safe for concurrent use.
 //
 // A write error of the underlying writer is kept: Err and Close give it, and nothing more is written.
 type Writer struct {
 	c       *Converter
 	d       *decoder
-	w       *lib.Writer
+	w       fileWriter
 	columns []*lib.ColumnWriter
 	leaves  []leafState
 	maker   schemaMaker
