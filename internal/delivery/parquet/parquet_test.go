@@ -609,7 +609,7 @@ func TestManyRows(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	var records []string
 	var want []string
-	for i := range 1500 {
+	for i := range 1000 {
 		text, err := json.Marshal(randomEvent(random, i))
 		if err != nil {
 			t.Fatal(err)

@@ -30,7 +30,7 @@ func TestRecordOfManyDocuments(t *testing.T) {
 		columns = append(columns, Column{fmt.Sprint("c", i), "string"})
 	}
 	c := compile(t, Spec{Columns: columns, OpenX: &OpenXOptions{}})
-	const documents = 30_000 // a row has 41 values: 30 MB of them
+	const documents = 10_000 // a row has 41 values: 10 MB of them
 	record := []byte(strings.Repeat(`{"a":1,"c7":"seven"}`, documents))
 
 	var out bytes.Buffer
@@ -110,9 +110,9 @@ func TestMemory(t *testing.T) {
 		{"what compresses well", []Column{{"a", "string"}, {"b", "int"}}, OutputOptions{}, func() string { return `{"a":"` + strings.Repeat("a", 300) + `","b":1}` }},
 	}
 	const most = 48 << 20
-	all := 48 << 20
+	all := 36 << 20
 	if testing.Short() {
-		all = 16 << 20
+		all = 4 << 20
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestMemory(t *testing.T) {
 				if total += len(r); total < next {
 					continue
 				}
-				next = total + 5<<20
+				next = total + 6<<20
 				if now := heap(); now > before+most {
 					t.Fatalf("%d MiB are held after %d MiB of records", (now-before)>>20, total>>20)
 				} else if now > before+peak {
