@@ -1,5 +1,5 @@
 # Targets for those who build Millrace. Users need only: go run ./cmd/millrace up
-.PHONY: build test race lint generate crash crash-faulty crash-cluster crash-cluster-faulty bench bench-cluster fuzz clients kafka stores kinesis histories clean
+.PHONY: build test race lint generate crash crash-faulty crash-cluster crash-cluster-faulty bench bench-cluster fuzz clients kafka stores formats kinesis histories clean
 
 build: ## the binary
 	CGO_ENABLED=0 go build -trimpath -o millrace ./cmd/millrace
@@ -49,11 +49,14 @@ java: ## the AWS SDK for Java 2, asynchronous, in CBOR and JSON, with TLS and wi
 kcl: ## the Kinesis Client Library, polling and fan-out, its leases in dynalite; builds into e2e/kcl/.artifacts and .dynalite
 	e2e/kcl/run
 
-flink: ## the Kinesis connector of Apache Flink, its sources and its sink; builds into e2e/flink/.artifacts
+flink: ## the Kinesis connector of Apache Flink, its sources and its sink; builds into e2e/flink/.artifacts e2e/formats/.artifacts
 	e2e/flink/run
 
 kafka: ## three brokers of a real Apache Kafka on loopback, in the foreground; needs Java and Maven
 	e2e/kafka/run
+
+formats: ## objects read by Python, snappy-java, pyarrow and DuckDB; installs them into .venv-formats and e2e/formats/.artifacts
+	e2e/formats/run
 
 stores: ## the store on S3-compatible services against moto; installs it into .venv-stores
 	e2e/stores/run
@@ -74,4 +77,4 @@ fuzz: ## every fuzz target for FUZZTIME
 
 clean:
 	rm -f millrace
-	rm -rf .venv .venv-stores node_modules e2e/kafka/.artifacts e2e/javasdk/.artifacts e2e/kcl/.artifacts e2e/kcl/.dynalite e2e/flink/.artifacts
+	rm -rf .venv .venv-stores .venv-formats node_modules e2e/kafka/.artifacts e2e/javasdk/.artifacts e2e/kcl/.artifacts e2e/kcl/.dynalite e2e/flink/.artifacts

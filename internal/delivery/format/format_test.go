@@ -16,10 +16,10 @@ import (
 
 const entry = "5a1d1d9e-8d0c-4b4e-9d5e-0123456789ab"
 
-// all has every way to compress.
+// all has every way to compress: the algorithms of levels differ below, from and above 7.
 func all() []Options {
 	options := []Options{{Kind: Uncompressed}, {Kind: Snappy}, {Kind: HadoopSnappy}}
-	for level := MinLevel; level <= MaxLevel; level++ {
+	for _, level := range []int{MinLevel, 6, MaxLevel} {
 		options = append(options, Options{Kind: Gzip, Level: level}, Options{Kind: Zip, Level: level, Entry: entry})
 	}
 	return options
@@ -182,7 +182,7 @@ func readSnappy(b []byte) ([]byte, error) {
 func TestWhatGoesInComesOut(t *testing.T) {
 	var p Pool
 	for _, o := range all() {
-		for _, n := range []int{0, 1, 100, 32<<10 - 1, 32 << 10, 32<<10 + 1, 64 << 10, 1_000_000} {
+		for _, n := range []int{0, 1, 100, 32<<10 - 1, 32 << 10, 32<<10 + 1, 64 << 10, 300_000} {
 			in := sample(n)
 			if out := decompress(t, o, compress(t, &p, o, in)); !bytes.Equal(in, out) {
 				t.Errorf("%s: %d bytes came out as %d others", o, len(in), len(out))
@@ -193,7 +193,7 @@ func TestWhatGoesInComesOut(t *testing.T) {
 
 // The object of a manifest is the same whoever makes it, in whatever pieces, with a new writer or a used one.
 func TestOutputDependsOnTheBytesOnly(t *testing.T) {
-	in := sample(700_000)
+	in := sample(400_000)
 	random := rand.New(rand.NewPCG(3, 4))
 	for _, o := range all() {
 		var p Pool

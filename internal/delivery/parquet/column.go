@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	lib "github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/encoding"
 	"github.com/parquet-go/parquet-go/format"
 )
@@ -18,6 +19,7 @@ const maxBound = 256
 type columnType struct {
 	lib.Type
 	signed bool
+	bare   bool // without annotation: INT32 and INT64 need none
 	maker  *schemaMaker
 }
 
@@ -56,6 +58,20 @@ func libraryType(n *node) lib.Type {
 	}
 }
 
+func (t *columnType) LogicalType() *format.LogicalType {
+	if t.bare {
+		return nil
+	}
+	return t.Type.LogicalType()
+}
+
+func (t *columnType) ConvertedType() *deprecated.ConvertedType {
+	if t.bare {
+		return nil
+	}
+	return t.Type.ConvertedType()
+}
+
 func (t *columnType) Compare(a, b lib.Value) int {
 	if t.signed {
 		return compareSigned(a.Bytes(), b.Bytes())
@@ -80,8 +96,9 @@ func (t *columnType) NewColumnBuffer(column, _ int) lib.ColumnBuffer {
 	return &columnBuffer{t.Type.NewColumnBuffer(column, 0), t}
 }
 
-func (t *columnType) NewDictionary(column, n int, data encoding.Values) lib.Dictionary {
-	d := &dictionary{Dictionary: t.Type.NewDictionary(column, n, data), of: t}
+// NewDictionary leaves alone what the library would have it begin with: 8 KiB for each column.
+func (t *columnType) NewDictionary(column, n int, _ encoding.Values) lib.Dictionary {
+	d := &dictionary{Dictionary: t.Type.NewDictionary(column, n, t.NewValues(nil, nil)), of: t}
 	t.maker.dicts = append(t.maker.dicts, d)
 	return d
 }
@@ -214,11 +231,14 @@ func (x *columnIndexer) IndexPage(values, nulls int64, low, high lib.Value) {
 	x.high = append(x.high, boundBytes(high))
 }
 
+// noBound is the bound of a page of nulls.
+var noBound = []byte{}
+
 func boundBytes(v lib.Value) []byte {
 	if v.IsNull() {
-		return []byte{}
+		return noBound
 	}
-	return v.AppendBytes(make([]byte, 0, 16))
+	return v.AppendBytes(noBound[:0:0])
 }
 
 func (x *columnIndexer) ColumnIndex() format.ColumnIndex {

@@ -21,8 +21,9 @@ const (
 	// maxRowBytes bounds one document once it is values, since a row goes into its columns at once: `[{},{},…` makes values
 	// of every field of the struct.
 	maxRowBytes = 16 << 20
-	// cachedKeys and cachedKeyBytes bound what is remembered of the order of an object's keys.
-	cachedKeys     = 256
+	// cachedKeys and cachedKeyBytes bound what is remembered of the order of an object's keys: as many as it has fields, and
+	// some that are unknown.
+	cachedKeys     = 16
 	cachedKeyBytes = 64
 	// textChunk is the unit of memory for texts until they go to their column.
 	textChunk = 64 << 10
@@ -308,7 +309,7 @@ func (d *decoder) member(n *node, i int) (field int, ok bool) {
 	if !known {
 		field = -1
 	}
-	if i < cachedKeys && len(raw) <= cachedKeyBytes && !escaped {
+	if i < cachedKeys+2*len(n.fields) && len(raw) <= cachedKeyBytes && !escaped {
 		if i < len(cache) {
 			cache[i] = cachedKey{append(cache[i].key[:0], raw...), field}
 		} else if i == len(cache) {
@@ -427,7 +428,7 @@ func (d *decoder) mapKey(n *node, r uint8) bool {
 func (d *decoder) notStruct(n *node, r uint8, before int, c byte) bool {
 	switch {
 	case d.c.hive:
-		return d.mismatch("java.io.IOException: Start of Object expected")
+		return d.skip() && d.mismatch("java.io.IOException: Start of Object expected")
 	case c == '"':
 		return d.blank(n, r, "an object")
 	case c != '[':
@@ -461,7 +462,7 @@ func (d *decoder) notStruct(n *node, r uint8, before int, c byte) bool {
 
 func (d *decoder) notArray(n *node, r uint8, before int, c byte) bool {
 	if d.c.hive {
-		return d.mismatch("java.io.IOException: Start of Array expected")
+		return d.skip() && d.mismatch("java.io.IOException: Start of Array expected")
 	}
 	if c == '"' {
 		if start := d.pos; d.isBlank() {
@@ -479,7 +480,7 @@ func (d *decoder) notArray(n *node, r uint8, before int, c byte) bool {
 func (d *decoder) notMap(n *node, r uint8, c byte) bool {
 	switch {
 	case d.c.hive:
-		return d.mismatch("java.io.IOException: Start of Object expected")
+		return d.skip() && d.mismatch("java.io.IOException: Start of Object expected")
 	case c == '"':
 		return d.blank(n, r, "an object")
 	default:
@@ -533,7 +534,11 @@ func (d *decoder) scalar(n *node, r uint8, c byte) bool {
 	case kindBoolean, kindBinary:
 		return d.wrongScalar(n, "VALUE_NUMBER")
 	case kindDate:
-		return d.wrongScalar(n, "VALUE_NUMBER")
+		days, ok := d.c.date(text) // by a TimestampFormat
+		if !ok {
+			return d.wrongScalar(n, "VALUE_NUMBER")
+		}
+		return d.put(n, r, lib.Int32Value(days), 4)
 	case kindTimestamp:
 		return d.timestamp(n, r, text)
 	default:

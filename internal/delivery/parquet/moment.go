@@ -402,8 +402,8 @@ func (s *step) readNumber(text []byte, v *fields) (rest []byte, ok bool) {
 	}
 	switch s.letter {
 	case 'y', 'Y', 'u':
-		if s.count == 2 && length == 2 { // Joda's pivot, counted from 1970 as the other defaults
-			if n += 1900; n < 1920 {
+		if s.count == 2 && length == 2 { // of 1950 to 2049: Joda's own choice moves with the calendar, and bytes must not
+			if n += 1900; n < 1950 {
 				n += 100
 			}
 		}

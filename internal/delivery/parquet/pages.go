@@ -6,13 +6,16 @@ import (
 )
 
 // chunkBytes is the unit of memory for finished pages: small, for there are as many begun ones as columns.
-const chunkBytes = 16 << 10
+const chunkBytes = 4 << 10
 
-// chunks is memory that no writer uses now.
-var chunks = sync.Pool{New: func() any { return new([chunkBytes]byte) }}
+// newChunks is a pool of what no writer uses now.
+func newChunks() *sync.Pool { return &sync.Pool{New: func() any { return new([chunkBytes]byte) }} }
 
 // pagePool gives the library memory for the finished pages of a row group, and counts it. It belongs to one writer.
-type pagePool struct{ held int }
+type pagePool struct {
+	chunks *sync.Pool
+	held   int
+}
 
 func (p *pagePool) GetBuffer() io.ReadWriteSeeker  { return &pageBuffer{pool: p} }
 func (p *pagePool) PutBuffer(b io.ReadWriteSeeker) { b.(*pageBuffer).drop() }
@@ -31,7 +34,7 @@ func (b *pageBuffer) Write(p []byte) (int, error) {
 	for len(p) > 0 {
 		at := b.size % chunkBytes
 		if at == 0 {
-			b.chunks = append(b.chunks, chunks.Get().(*[chunkBytes]byte))
+			b.chunks = append(b.chunks, b.pool.chunks.Get().(*[chunkBytes]byte))
 			b.pool.held += chunkBytes
 		}
 		n := copy(b.chunks[len(b.chunks)-1][at:], p)
@@ -78,7 +81,7 @@ func (b *pageBuffer) WriteTo(w io.Writer) (written int64, err error) {
 
 func (b *pageBuffer) free(i int) {
 	if b.chunks[i] != nil {
-		chunks.Put(b.chunks[i])
+		b.pool.chunks.Put(b.chunks[i])
 		b.chunks[i] = nil
 		b.pool.held -= chunkBytes
 	}

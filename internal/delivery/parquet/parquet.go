@@ -30,14 +30,16 @@
 // date → INT32 DATE; timestamp → INT96; decimal → INT32, INT64 or FIXED_LEN_BYTE_ARRAY by its precision; array, map and
 // struct nested as the format's rules for LIST and MAP say. Everything but the keys of maps is optional.
 //
-// The layout of a file: data pages of at most PageSizeBytes (less for schemas with many columns), plain or by dictionary, one
-// page index. A row group ends at BlockSizeBytes before compression, or when its writer holds [WriterMemory].
+// The layout of a file: data pages of at most PageSizeBytes (less for schemas with many columns) and 20,000 rows, plain or by
+// dictionary, a page index, statistics with texts cut to 256 bytes. A row group ends at BlockSizeBytes before compression, or when
+// its finished pages hold 20 MiB, so that large blocks are a few row groups.
 package parquet
 
 import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	lib "github.com/parquet-go/parquet-go"
@@ -100,6 +102,9 @@ type OutputOptions struct {
 	WriterVersion               string `json:"writerVersion,omitempty"`   // V1
 }
 
+// Extension is what the key of a file ends in, unless the delivery stream has a FileExtension.
+const Extension = ".parquet"
+
 // Codes of a Failure.
 const (
 	CodeParseError    = "DataFormatConversion.ParseError"
@@ -130,12 +135,13 @@ type Converter struct {
 	formats []timestampFormat
 	output  OutputOptions
 	codec   compress.Codec
-	page    int // bytes of a page
+	page    int // memory of a begun page
+	chunks  *sync.Pool
 }
 
 // Compile checks spec and prepares its conversion. Its errors are Invalid or Unsupported and name column and member.
 func Compile(spec Spec) (*Converter, error) {
-	c := &Converter{hive: spec.Hive != nil, fold: true, output: spec.Output}
+	c := &Converter{hive: spec.Hive != nil, fold: true, output: spec.Output, chunks: newChunks()}
 	if (spec.OpenX != nil) == (spec.Hive != nil) {
 		return nil, invalid("exactly one of OpenXJsonSerDe and HiveJsonSerDe is expected")
 	}
@@ -149,6 +155,9 @@ func Compile(spec Spec) (*Converter, error) {
 			return nil, invalid("ColumnToJsonKeyMappings has more than %d entries", maxMappings)
 		}
 		for column, key := range spec.OpenX.ColumnToJsonKeyMappings {
+			if _, twice := mappings[strings.ToLower(column)]; twice {
+				return nil, invalid("ColumnToJsonKeyMappings has column %q twice", strings.ToLower(column))
+			}
 			mappings[strings.ToLower(column)] = key
 		}
 	} else if err := c.compileFormats(spec.Hive.TimestampFormats); err != nil {
@@ -157,7 +166,7 @@ func Compile(spec Spec) (*Converter, error) {
 	if err := c.compileColumns(spec.Columns, mappings); err != nil {
 		return nil, err
 	}
-	c.page = int(min(c.output.PageSizeBytes, pagesMemory/int64(len(c.leaves))))
+	c.page = int(min(c.output.PageSizeBytes, max(leastPage, pagesMemory/int64(len(c.leaves)))))
 	return c, nil
 }
 

@@ -51,15 +51,6 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// take skips blanks and the character c, if it is next.
-func (s *scanner) take(c byte) bool {
-	if s.peek() != c || s.pos >= len(s.data) {
-		return false
-	}
-	s.pos++
-	return true
-}
-
 func (s *scanner) literal(word string) bool {
 	if end := s.pos + len(word); end <= len(s.data) && string(s.data[s.pos:end]) == word {
 		s.pos = end

@@ -84,7 +84,7 @@ func (m *schemaMaker) node(n *node, name string, r repetition) *schemaNode {
 		s.typ = mapType
 		s.fields = []lib.Field{&schemaNode{name: "key_value", typ: groupType, repetition: repeated, fields: []lib.Field{key, value}}}
 	default:
-		s.leaf, s.typ, s.encoding = true, &columnType{Type: libraryType(n), signed: signedBytes(n), maker: m}, &lib.Plain
+		s.leaf, s.typ, s.encoding = true, &columnType{Type: libraryType(n), signed: signedBytes(n), bare: n.kind == kindInt || n.kind == kindBigint, maker: m}, &lib.Plain
 		// The library's dictionaries order bytes without a sign, so that their bounds of long decimals would be wrong.
 		if m.dictionary && n.kind != kindBoolean && !signedBytes(n) {
 			s.encoding = &lib.RLEDictionary

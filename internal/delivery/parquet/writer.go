@@ -9,12 +9,16 @@ import (
 
 // Memory of a writer.
 const (
-	// WriterMemory is when a writer ends its row group: what it then holds, finished pages and begun ones, dictionaries,
-	// and values that have no page yet. One more document (maxRowBytes), the growth of slices and the collector's slack come on
-	// top, so that an open writer stays below 96 MiB.
-	WriterMemory = 24 << 20
-	// pagesMemory is what all columns' begun pages may be together: pages are smaller in files of many columns.
+	// groupMemory is when a writer ends its row group: what finished pages and dictionaries then hold.
+	groupMemory = 20 << 20
+	// pagesMemory is what all columns' begun pages may hold together: pages are smaller in files of many columns. But a page
+	// holds leastPage: each leaves some 150 bytes in the footer, which is in memory until the end.
 	pagesMemory = 12 << 20
+	leastPage   = 16 << 10
+	// WriterMemory is what a writer holds, all in all. The values of one large document (maxRowBytes) and the garbage
+	// collector's slack come on top, so that an open writer stays below 96 MiB. Footers are the exception: a file has 1 KiB
+	// for each column of each row group, and very many rows of hundreds of columns that are null make very many pages.
+	WriterMemory = groupMemory + pagesMemory + 2*stagedBytes
 	// dictionaryBytes is when a column's dictionary has failed and plain pages follow, as in parquet-mr.
 	dictionaryBytes = 1 << 20
 	// entryBytes is what an entry of a dictionary costs beside its bytes, in a map and slices.
@@ -28,32 +32,39 @@ const (
 	libraryPage = 1 << 30
 )
 
+// fileWriter is the library's writer of columns. Its generic one would make functions for rows as Go values first, which
+// never come.
+type fileWriter interface {
+	ColumnWriters() []*lib.ColumnWriter
+	Flush() error
+	Close() error
+}
+
 // Writer makes one file. It is not safe for concurrent use.
 //
 // A write error of the underlying writer is kept: Err and Close give it, and nothing more is written.
 type Writer struct {
 	c       *Converter
 	d       *decoder
-	w       *lib.Writer
+	w       fileWriter
 	columns []*lib.ColumnWriter
 	leaves  []leafState
 	maker   schemaMaker
 	pages   pagePool
 	rows    int64
 	group   int64 // bytes of the row group so far, plain
-	held    int64 // bytes of begun pages, plain
 	err     error
 	closed  bool
 }
 
 // leafState is the page that a leaf has begun.
 type leafState struct {
-	bytes int
-	rows  int
+	held int // memory
+	rows int
 }
 
 func newWriter(c *Converter, out io.Writer) *Writer {
-	w := &Writer{c: c, d: newDecoder(c), leaves: make([]leafState, len(c.leaves))}
+	w := &Writer{c: c, d: newDecoder(c), leaves: make([]leafState, len(c.leaves)), pages: pagePool{chunks: c.chunks}}
 	version := 1
 	if c.output.WriterVersion == "V2" {
 		version = 2
@@ -127,8 +138,9 @@ func (w *Writer) commit() {
 	d.clear()
 }
 
-// levelBytes is what the levels and the place of a value cost in a begun page.
-const levelBytes = 6
+// levelBytes is what a value's levels and place cost in a begun page, beside itself; its bytes cost half as much again,
+// since slices grow by halves.
+const levelBytes = 10
 
 func (w *Writer) put() error {
 	d := w.d
@@ -138,25 +150,22 @@ func (w *Writer) put() error {
 			return fmt.Errorf("column %s: %w", w.c.leaves[i].path, err)
 		}
 		leaf := &w.leaves[i]
-		size := d.sizes[i] + len(values)*levelBytes
-		leaf.bytes += size
+		leaf.held += d.sizes[i]*3/2 + len(values)*levelBytes
 		leaf.rows += d.rows
 		w.group += int64(d.sizes[i])
-		w.held += int64(size)
-		if leaf.bytes >= w.c.page || leaf.rows >= pageRows {
+		if leaf.held >= w.c.page || leaf.rows >= pageRows {
 			if err := w.endPage(i); err != nil {
 				return err
 			}
 		}
 	}
-	if w.group >= w.c.output.BlockSizeBytes || w.memory() >= WriterMemory {
+	if w.group >= w.c.output.BlockSizeBytes || w.finished() >= groupMemory {
 		return w.endGroup()
 	}
 	return nil
 }
 
 func (w *Writer) endPage(i int) error {
-	w.held -= int64(w.leaves[i].bytes)
 	w.leaves[i] = leafState{}
 	if err := w.columns[i].Flush(); err != nil {
 		return fmt.Errorf("column %s: %w", w.c.leaves[i].path, err)
@@ -175,11 +184,11 @@ func (w *Writer) endGroup() error {
 	return w.w.Flush()
 }
 
-// memory is what the writer holds.
-func (w *Writer) memory() int64 {
-	held := int64(w.pages.held) + w.held
+// finished is what finished pages and dictionaries hold.
+func (w *Writer) finished() int {
+	held := w.pages.held
 	for _, dict := range w.maker.dicts {
-		held += 3*dict.Size() + entryBytes*int64(dict.Len())
+		held += 3*int(dict.Size()) + entryBytes*dict.Len()
 	}
 	return held
 }
