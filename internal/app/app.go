@@ -203,10 +203,14 @@ func (n *Node) openMeta(context.Context) error {
 }
 
 func (n *Node) openDelivery(ctx context.Context) error {
-	var err error
+	table, err := n.tables()
+	if err != nil {
+		return err
+	}
 	n.engine, err = delivery.New(delivery.Options{
 		Source: n.source(), Sink: n.objects, Definitions: newDefinitions(n.catalog), Journal: n.journal,
 		Account: n.account, IDs: n.ids, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint, DirectPutShards: n.directPutShards,
+		Table: table, PlainEndpoints: n.opts.Config.PlainEndpoints,
 	})
 	if err != nil {
 		return err
@@ -306,6 +310,7 @@ func (n *Node) openStreamServices() (*kinesis.Service, *firehose.Service, awswir
 	n.emitters = append(n.emitters, collectRates(kin), kin.Collect)
 	fire, err := firehose.New(firehose.Options{
 		Engine: n.engine, Account: n.account, IDs: n.ids, Now: time.Now, Credentials: credentials, Log: n.log,
+		PlainEndpoints: n.opts.Config.PlainEndpoints,
 	})
 	return kin, fire, credentials, err
 }
