@@ -207,12 +207,15 @@ func (n *Node) openDelivery(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.engine, err = delivery.New(delivery.Options{
+	o := delivery.Options{
 		Source: n.source(), Sink: n.objects, Definitions: newDefinitions(n.catalog), Journal: n.journal,
 		Account: n.account, IDs: n.ids, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint, DirectPutShards: n.directPutShards,
-		Table: table, PlainEndpoints: n.opts.Config.PlainEndpoints,
-	})
-	if err != nil {
+		Table: table, PlainEndpoints: n.opts.Config.HTTP.AllowHTTPEndpoints,
+	}
+	if err := n.deliveryCalls(&o); err != nil {
+		return err
+	}
+	if n.engine, err = delivery.New(o); err != nil {
 		return err
 	}
 	if err := n.engine.Start(ctx); err != nil {
@@ -310,7 +313,7 @@ func (n *Node) openStreamServices() (*kinesis.Service, *firehose.Service, awswir
 	n.emitters = append(n.emitters, collectRates(kin), kin.Collect)
 	fire, err := firehose.New(firehose.Options{
 		Engine: n.engine, Account: n.account, IDs: n.ids, Now: time.Now, Credentials: credentials, Log: n.log,
-		PlainEndpoints: n.opts.Config.PlainEndpoints,
+		PlainEndpoints: n.opts.Config.HTTP.AllowHTTPEndpoints,
 	})
 	return kin, fire, credentials, err
 }

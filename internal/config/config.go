@@ -21,7 +21,7 @@ import (
 const Off = "off"
 
 // Node says how a node runs. The names in a configuration file are those of the flags; kafka, kinesis, objects,
-// encryption, authorizers, functions, http, schemas, plain-endpoints and logs have no flags.
+// encryption, authorizers, functions, http, schemas and logs have no flags.
 type Node struct {
 	Data   string `yaml:"data"`   // folder; "./millrace-data"
 	Listen string `yaml:"listen"` // the AWS endpoint; "127.0.0.1:4566", or "off"
@@ -54,8 +54,6 @@ type Node struct {
 	// Schemas are files with the columns of tables, by "DATABASE.TABLE", for delivery streams that convert records to columns.
 	// A table that a definition file makes (AWS::Glue::Table) goes before one of the same name here.
 	Schemas map[string]string `yaml:"schemas"`
-	// PlainEndpoints allows delivery to HTTP endpoints with http:// URLs, which the service refuses.
-	PlainEndpoints bool `yaml:"plain-endpoints"`
 
 	AllowHosts []string `yaml:"allow-hosts"` // further Host names of the AWS endpoint when no credentials are configured
 

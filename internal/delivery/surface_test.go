@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"millrace/internal/delivery/transform"
 	"millrace/internal/fault"
 	"millrace/internal/glue"
 )
@@ -19,15 +20,15 @@ func everything(t *testing.T) {
 // surface is a node on which any definition may be made.
 type surface struct {
 	*node
-	functions map[string]bool
+	functions map[string]*transform.Endpoint
 	tables    map[string]*glue.Table
 }
 
 func newSurface(t *testing.T) *surface {
 	everything(t)
-	s := &surface{functions: map[string]bool{}, tables: map[string]*glue.Table{}}
+	s := &surface{functions: map[string]*transform.Endpoint{}, tables: map[string]*glue.Table{}}
 	s.node = newNode(t, Options{
-		Function: func(arn string) bool { return s.functions[arn] },
+		Function: func(arn string) *transform.Endpoint { return s.functions[arn] },
 		Table: func(database, name string) (*glue.Table, error) {
 			if table := s.tables[glue.Key(database, name)]; table != nil {
 				return table, nil
@@ -166,7 +167,7 @@ func TestFunctionsAreKnown(t *testing.T) {
 	mustDo(t, s.make("", ""))
 	_, err = s.update(`"ExtendedS3DestinationUpdate":{` + with + `}`)
 	s.refused(err, fault.Invalid, theFunction)
-	s.functions[theFunction] = true
+	s.functions[theFunction] = must(transform.NewEndpoint("http://127.0.0.1:9000/", "", ""))
 	if def := must(s.update(`"ExtendedS3DestinationUpdate":{` + with + `}`)); def.Lambda() != theFunction {
 		t.Errorf("function %q", def.Lambda())
 	}
