@@ -139,6 +139,22 @@ class CommandLine(NodeTest):
         text = "".join(p.read_text() for p in sorted(self.folder.rglob("*")) if p.is_file())
         self.assertEqual(text, "one line\ntwo\nthree\n")
         self.assertEqual(self.json("firehose", "list-delivery-streams")["DeliveryStreamNames"].count("cli-push"), 1)
+        name = ("--delivery-stream-name", "cli-push")
+        self.aws("firehose", "start-delivery-stream-encryption", *name)
+        self.assertTrue(self.json("firehose", "put-record", *name, "--record", '{"Data": "four\\n"}')["Encrypted"])
+        self.aws("firehose", "stop-delivery-stream-encryption", *name)
+        self.aws("firehose", "tag-delivery-stream", *name, "--tags", "Key=a,Value=1", "Key=b,Value=2")
+        self.aws("firehose", "untag-delivery-stream", *name, "--tag-keys", "b")
+        self.assertEqual(self.json("firehose", "list-tags-for-delivery-stream", *name)["Tags"], [{"Key": "a", "Value": "1"}])
+        self.aws("firehose", "update-destination", *name, "--current-delivery-stream-version-id", "1", "--destination-id", "destinationId-000000000001",
+                 "--extended-s3-destination-update", json.dumps({"Prefix": "p/"}))
+        described = self.json("firehose", "describe-delivery-stream", *name)["DeliveryStreamDescription"]
+        self.assertEqual((described["VersionId"], described["DeliveryStreamEncryptionConfiguration"]["Status"]), ("2", "DISABLED"))
+        self.assertIn("An error occurred (ConcurrentModificationException) when calling the UpdateDestination operation",
+                      self.aws("firehose", "update-destination", *name, "--current-delivery-stream-version-id", "1",
+                               "--destination-id", "destinationId-000000000001", "--extended-s3-destination-update", "{}", fails=True))
+        self.aws("firehose", "delete-delivery-stream", *name, "--allow-force-delete")
+        self.assertIn("ResourceNotFoundException", self.aws("firehose", "describe-delivery-stream", *name, fails=True))
 
     def test_s3(self):
         source = self.folder / "source"

@@ -420,9 +420,50 @@ class Firehose(NodeTest):
             self.create()
         self.assertNotIn(self.name, self.firehose.list_delivery_streams()["DeliveryStreamNames"])
 
+    def test_all_twelve_operations(self):
+        key = "arn:aws:kms:us-east-1:000000000000:key/12345678-1234-1234-1234-123456789012"
+        self.destination["S3BackupConfiguration"] = {"RoleARN": ROLE, "BucketARN": "arn:aws:s3:::kept", "CompressionFormat": "GZIP"}
+        self.destination["DataFormatConversionConfiguration"] = {
+            "Enabled": False, "SchemaConfiguration": {"RoleARN": ROLE, "DatabaseName": "weblogs", "TableName": "events"},
+            "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {"Compression": "GZIP", "BlockSizeBytes": 64 << 20}}}}
+        self.create(DeliveryStreamEncryptionConfigurationInput={"KeyType": "CUSTOMER_MANAGED_CMK", "KeyARN": key})
+        self.assertTrue(self.firehose.put_record(DeliveryStreamName=self.name, Record={"Data": b"sealed\n"})["Encrypted"])
+        described = self.firehose.describe_delivery_stream(DeliveryStreamName=self.name)["DeliveryStreamDescription"]
+        self.assertEqual(described["DeliveryStreamEncryptionConfiguration"], {"KeyARN": key, "KeyType": "CUSTOMER_MANAGED_CMK", "Status": "ENABLED"})
+        whole = described["Destinations"][0]["ExtendedS3DestinationDescription"]
+        self.assertEqual(whole["S3BackupDescription"]["CompressionFormat"], "GZIP")
+        self.assertEqual(whole["DataFormatConversionConfiguration"], self.destination["DataFormatConversionConfiguration"])
+        self.firehose.stop_delivery_stream_encryption(DeliveryStreamName=self.name)
+        answer = self.firehose.put_record_batch(DeliveryStreamName=self.name, Records=[{"Data": b"open\n"}])
+        self.assertEqual((answer["Encrypted"], answer["FailedPutCount"]), (False, 0))
+        self.firehose.start_delivery_stream_encryption(DeliveryStreamName=self.name)
+        self.firehose.tag_delivery_stream(DeliveryStreamName=self.name, Tags=[{"Key": "a", "Value": "1"}, {"Key": "b"}])
+        self.firehose.untag_delivery_stream(DeliveryStreamName=self.name, TagKeys=["b"])
+        tags = self.firehose.list_tags_for_delivery_stream(DeliveryStreamName=self.name)
+        self.assertEqual((tags["Tags"], tags["HasMoreTags"]), ([{"Key": "a", "Value": "1"}], False))
+        self.node.settled()  # what was put before the update is delivered as it was then
+        update = {"DeliveryStreamName": self.name, "CurrentDeliveryStreamVersionId": "1", "DestinationId": "destinationId-000000000001"}
+        self.firehose.update_destination(**update, ExtendedS3DestinationUpdate={"FileExtension": ".txt", "CompressionFormat": "UNCOMPRESSED"})
+        with Code(self, "ConcurrentModificationException"):
+            self.firehose.update_destination(**update, ExtendedS3DestinationUpdate={})
+        self.firehose.put_record(DeliveryStreamName=self.name, Record={"Data": b"later\n"})
+        self.node.settled()
+        self.assertEqual(self.node.content(self.s3, self.name).decode(), "sealed\nopen\nlater\n")
+        keys = [o["Key"] for o in self.s3.list_objects_v2(Bucket=self.name)["Contents"]]
+        self.assertTrue(any(k.endswith(".gz") for k in keys) and any(k.endswith(".txt") for k in keys), keys)
+        listed = self.firehose.list_delivery_streams(DeliveryStreamType="DirectPut", ExclusiveStartDeliveryStreamName=self.name[:-1], Limit=1)
+        self.assertEqual(listed["DeliveryStreamNames"], [self.name])
+        self.firehose.delete_delivery_stream(DeliveryStreamName=self.name, AllowForceDelete=True)
+        with Code(self, "ResourceNotFoundException"):
+            self.firehose.describe_delivery_stream(DeliveryStreamName=self.name)
+
     def test_mistakes(self):
         with Code(self, "ResourceNotFoundException"):
             self.firehose.put_record(DeliveryStreamName="nobody", Record={"Data": b"x"})
+        with Code(self, "ValidationException"):
+            self.create(DeliveryStreamEncryptionConfigurationInput={"KeyType": "CUSTOMER_MANAGED_CMK", "KeyARN": "key"})
+        with Code(self, "InvalidArgumentException"):
+            self.create(DeliveryStreamEncryptionConfigurationInput={"KeyType": "CUSTOMER_MANAGED_CMK"})
         self.create()
         with Code(self, "ResourceInUseException"):
             self.create()

@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -203,15 +204,23 @@ func (n *Node) openMeta(context.Context) error {
 }
 
 func (n *Node) openDelivery(ctx context.Context) error {
-	opts := delivery.Options{
-		Source: n.source(), Sink: n.objects, Definitions: newDefinitions(n.catalog), Journal: n.journal,
-		Account: n.account, IDs: n.ids, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint, DirectPutShards: n.directPutShards,
-	}
-	err := n.reach(&opts)
+	table, err := n.tables()
 	if err != nil {
 		return err
 	}
-	if n.engine, err = delivery.New(opts); err != nil {
+	o := delivery.Options{
+		Source: n.source(), Sink: n.objects, Definitions: newDefinitions(n.catalog), Journal: n.journal,
+		Account: n.account, IDs: n.ids, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint, DirectPutShards: n.directPutShards,
+		Table: table, PlainEndpoints: n.opts.Config.HTTP.AllowHTTPEndpoints,
+		SpoolDir: filepath.Join(n.folder.path, spoolFolder),
+	}
+	if err := os.RemoveAll(o.SpoolDir); err != nil { // nothing in it is of use to another process
+		return err
+	}
+	if err := n.deliveryCalls(&o); err != nil {
+		return err
+	}
+	if n.engine, err = delivery.New(o); err != nil {
 		return err
 	}
 	if err := n.engine.Start(ctx); err != nil {
@@ -309,6 +318,7 @@ func (n *Node) openStreamServices() (*kinesis.Service, *firehose.Service, awswir
 	n.emitters = append(n.emitters, collectRates(kin), kin.Collect)
 	fire, err := firehose.New(firehose.Options{
 		Engine: n.engine, Account: n.account, IDs: n.ids, Now: time.Now, Credentials: credentials, Log: n.log,
+		PlainEndpoints: n.opts.Config.HTTP.AllowHTTPEndpoints,
 	})
 	return kin, fire, credentials, err
 }

@@ -2,44 +2,46 @@ package app
 
 import (
 	"context"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"millrace/internal/delivery"
 	"millrace/internal/delivery/httpendpoint"
 	"millrace/internal/delivery/transform"
+	"millrace/internal/fault"
 )
 
 // spoolFolder is where records of partitions and of functions wait for which the memory of buffers has no room.
 const spoolFolder = "spool"
 
-// reach gives the engine what delivery streams reach beyond the store: functions, and HTTP endpoints.
-func (n *Node) reach(o *delivery.Options) error {
+// deliveryCalls gives delivery what it calls by HTTP: functions, where the configuration says that they are, and HTTP endpoints.
+func (n *Node) deliveryCalls(o *delivery.Options) error {
 	out, err := n.outbound()
 	if err != nil {
 		return err
 	}
-	functions := map[string]*transform.Endpoint{}
+	places := make(map[string]*transform.Endpoint, len(n.opts.Config.Functions))
 	for arn, f := range n.opts.Config.Functions {
 		value, err := f.HeaderValue()
-		if err != nil {
-			return err
+		if err == nil {
+			places[arn], err = transform.NewEndpoint(f.URL, f.Header, value)
 		}
-		if functions[arn], err = transform.NewEndpoint(f.URL, f.Header, value); err != nil {
-			return err
+		if err != nil {
+			return fault.New(fault.Invalid, "app.functions", arn, "%w", err)
 		}
 	}
 	o.Function = func(arn string) *transform.Endpoint {
-		if e := functions[arn]; e != nil {
-			return e
+		if key, known := n.opts.Config.Functions.Key(arn); known {
+			return places[key]
 		}
-		return functions[strings.TrimSuffix(arn, ":$LATEST")]
+		return nil
 	}
-	calls, posts := transform.New(transform.Options{Outbound: out, IDs: n.ids, Now: time.Now}), httpendpoint.New(out)
-	n.onClose("connections of functions and endpoints", func(context.Context) error { calls.Close(); posts.Close(); return nil })
-	o.Transform, o.HTTP = calls, posts
-	o.SpoolDir = filepath.Join(n.folder.path, spoolFolder)
-	return os.RemoveAll(o.SpoolDir) // nothing in it is of use to another process
+	functions := transform.New(transform.Options{Outbound: out, IDs: n.ids, Now: time.Now})
+	endpoints := httpendpoint.New(out)
+	o.Transform, o.HTTP = functions, endpoints
+	n.onClose("connections of functions and HTTP endpoints", func(context.Context) error {
+		functions.Close()
+		endpoints.Close()
+		return nil
+	})
+	return nil
 }

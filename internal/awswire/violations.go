@@ -48,6 +48,9 @@ type Violations struct {
 	found []string
 }
 
+// Texts gives what was found, one text each: "Value at 'x.y' failed to satisfy constraint: …".
+func (c *Violations) Texts() []string { return c.found }
+
 // Err gives the message of the ValidationException, "" when nothing is wrong.
 func (c *Violations) Err() string {
 	if len(c.found) == 0 {

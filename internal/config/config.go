@@ -21,7 +21,7 @@ import (
 const Off = "off"
 
 // Node says how a node runs. The names in a configuration file are those of the flags; kafka, kinesis, objects,
-// encryption, authorizers, functions, http and logs have no flags.
+// encryption, authorizers, functions, http, schemas and logs have no flags.
 type Node struct {
 	Data   string `yaml:"data"`   // folder; "./millrace-data"
 	Listen string `yaml:"listen"` // the AWS endpoint; "127.0.0.1:4566", or "off"
@@ -51,6 +51,9 @@ type Node struct {
 	Functions Functions `yaml:"functions"`
 	// HTTP is about all calls that leave the node for a definition.
 	HTTP HTTP `yaml:"http"`
+	// Schemas are files with the columns of tables, by "DATABASE.TABLE", for delivery streams that convert records to columns.
+	// A table that a definition file makes (AWS::Glue::Table) goes before one of the same name here.
+	Schemas map[string]string `yaml:"schemas"`
 
 	AllowHosts []string `yaml:"allow-hosts"` // further Host names of the AWS endpoint when no credentials are configured
 
@@ -132,6 +135,7 @@ func (n *Node) Check() error {
 	n.checkAuthorizers(bad)
 	n.Functions.check(bad)
 	n.HTTP.check(bad)
+	n.checkSchemas(bad)
 	return errors.Join(problems...)
 }
 

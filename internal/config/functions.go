@@ -28,11 +28,18 @@ const latest = ":$LATEST"
 
 // Find gives the function of an ARN. An ARN that ends in :$LATEST is the one without.
 func (f Functions) Find(arn string) (Function, bool) {
-	found, ok := f[arn]
-	if !ok {
-		found, ok = f[strings.TrimSuffix(arn, latest)]
+	key, known := f.Key(arn)
+	return f[key], known
+}
+
+// Key gives the ARN under which the function of an ARN stands in the file.
+func (f Functions) Key(arn string) (key string, known bool) {
+	for _, key := range []string{arn, strings.TrimSuffix(arn, latest)} {
+		if _, known := f[key]; known {
+			return key, true
+		}
 	}
-	return found, ok
+	return "", false
 }
 
 // UnmarshalYAML reads either form.

@@ -46,10 +46,17 @@
 // one, the owner of the home slot adds them up to the final counts, and the rows of
 // sums go. Each step can be found done, or be done again.
 //
-// Left out so far, and refused by name at creation: every destination but S3, data
-// transformation, dynamic partitioning, format conversion, backup, Snappy and ZIP,
-// sources other than Direct PUT and Kinesis, server-side encryption. Aggregated
-// (KPL) records are delivered as they are.
+// # What is taken and what is run
+//
+// A definition may say all that the service's API has for S3 and HTTP endpoints; it
+// is checked in two steps. [CreateRequest.Definition] says what is wrong with it in
+// the service's words, and refuses by name what is not built (other destinations,
+// ORC, Decompression). Engine.admit then asks the node: is there a URL for the
+// function, a table for the schema, encryption on this engine? What is checked, kept
+// and shown, but not run yet, is in the list notYet, and refused last.
+//
+// A table's columns are copied into the definition when it is created, updated or
+// applied, so that nothing that is planned depends on the catalog.
 //
 // Who links this package should import time/tzdata, so that CustomTimeZone works on
 // machines without a time zone database.

@@ -60,6 +60,7 @@ type memorySource struct {
 	held    map[stream.ShardRef]stream.SequenceNumber
 	moved   chan struct{} // closed and replaced at every change
 	made    int
+	seals   bool // tells that it keeps marks
 	sparse  bool // tells what a backend without dense positions and holds tells
 	falling bool // arrivals follow the clock even when it steps back: what no backend may do
 	readErr error
@@ -105,7 +106,7 @@ func (m *memorySource) wake() {
 }
 
 func (m *memorySource) Capabilities() stream.Capabilities {
-	return stream.Capabilities{DensePositions: !m.sparse, Holds: !m.sparse}
+	return stream.Capabilities{DensePositions: !m.sparse, Holds: !m.sparse, Seals: m.seals}
 }
 
 func (m *memorySource) CreateStream(_ context.Context, spec stream.CreateStream) (*stream.Stream, error) {

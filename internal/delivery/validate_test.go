@@ -353,6 +353,7 @@ func TestFeaturesAreWhatTheCodeDoes(t *testing.T) {
 	uses := map[string][2]string{
 		"httpEndpointDestinationConfiguration":                                                       {fmt.Sprintf(endpoint, ""), ""},
 		"httpEndpointDestinationConfiguration.secretsManagerConfiguration":                           {fmt.Sprintf(endpoint, `,"SecretsManagerConfiguration":{"Enabled":true}`), ""},
+		"httpEndpointDestinationConfiguration.processingConfiguration.processors Lambda":             {fmt.Sprintf(endpoint, ","+enabled(processor(lambda, function))), ""},
 		s3Member + "s3BackupMode Enabled":                                                            {"", `"S3BackupMode":"Enabled","S3BackupConfiguration":` + s3},
 		s3Member + "dataFormatConversionConfiguration":                                               {"", fmt.Sprintf(conversion, `"ParquetSerDe":{}`)},
 		s3Member + "dataFormatConversionConfiguration.outputFormatConfiguration.serializer.orcSerDe": {"", fmt.Sprintf(conversion, `"OrcSerDe":{}`)},

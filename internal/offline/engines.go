@@ -158,7 +158,7 @@ func (d deliveryStreams) PutBatch(_ context.Context, name string, records [][]by
 		d.records = append(d.records, Record{DeliveryStream: name, Data: slices.Clone(data)})
 		results[i] = delivery.PutResult{RecordID: strconv.Itoa(len(d.records))}
 	}
-	return false, nil
+	return def.Encrypts(), nil
 }
 
 // bucketStore adds to the memory the methods of a store of buckets whose names its other faces do not have.

@@ -26,6 +26,8 @@ type build struct {
 	streams    []*streamSpec
 	buckets    []*bucketSpec
 	deliveries []*deliverySpec
+	databases  []*databaseSpec
+	tables     []*tableSpec
 	apis       []*apiSpec
 	keys       []*keySpec
 	plans      []*planSpec

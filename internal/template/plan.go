@@ -198,6 +198,12 @@ func (p *planner) plan() {
 	for _, r := range p.b.others {
 		p.keepRecord(r, p.b.names[r.logical])
 	}
+	for _, s := range p.b.databases {
+		p.database(s)
+	}
+	for _, s := range p.b.tables {
+		p.table(s)
+	}
 	for _, s := range p.b.deliveries {
 		p.delivery(s)
 	}
@@ -447,17 +453,20 @@ func (p *planner) delivery(s *deliverySpec) {
 	if !p.own(s.resource, s.name) {
 		return
 	}
-	have, equal, err := p.target.DeliveryStreams.Compare(s.req)
+	req := *s.req
+	req.Tables = p.tableOf
+	have, equal, err := p.target.DeliveryStreams.Compare(&req)
 	if err == nil && have != nil {
 		p.takenOver(s.resource, s.name)
 	}
 	run := func(ctx context.Context) error {
-		_, _, err := p.target.DeliveryStreams.Apply(ctx, s.req)
+		_, _, err := p.target.DeliveryStreams.Apply(ctx, s.req) // with tables as they are then
 		return err
 	}
 	switch {
 	case err != nil:
-		p.refuse(s.resource, openapi.Reason(err), "%s", openapi.Reason(err))
+		n, where := locateMember(s.node, "Resources."+s.logical+".Properties", openapi.Reason(err))
+		p.b.tell(n, where, "%s", openapi.Reason(err))
 	case have == nil:
 		p.add(Create, s.resource, s.name, "", run)
 	case equal:
@@ -470,7 +479,7 @@ func (p *planner) delivery(s *deliverySpec) {
 // removalOrder takes away readers before what they read.
 var removalOrder = []string{"AWS::KinesisFirehose::DeliveryStream", "AWS::ApiGateway::BasePathMapping", "AWS::ApiGateway::DomainName",
 	"AWS::ApiGateway::UsagePlanKey", "AWS::ApiGateway::UsagePlan", "AWS::ApiGateway::ApiKey", "AWS::ApiGateway::Stage", "AWS::ApiGateway::RestApi",
-	"AWS::Serverless::Api", "AWS::Kinesis::Stream", "AWS::S3::Bucket"}
+	"AWS::Serverless::Api", "AWS::Glue::Table", "AWS::Glue::Database", "AWS::Kinesis::Stream", "AWS::S3::Bucket"}
 
 // left plans what becomes of resources that have left the file.
 func (p *planner) left() {
@@ -527,6 +536,8 @@ func (p *planner) remove(ctx context.Context, e *RecordEntry) error {
 		err = p.removeStage(ctx, e.Physical)
 	case apiKeyType.name, usagePlanType.name, usagePlanKeyType.name:
 		err = p.removeMetered(ctx, e)
+	case databaseType.name, tableType.name:
+		err = p.removeGlue(ctx, e)
 	case domainType.name, mappingType.name:
 		err = p.removeDomain(ctx, e)
 	default:

@@ -195,6 +195,15 @@ func locate(n *yaml.Node, where, message string) (*yaml.Node, string) {
 	}) {
 		at, path, depth := n, where, 0
 		for part := range strings.SplitSeq(word, ".") {
+			if at.Kind == yaml.SequenceNode { // "processors.2.member.type"
+				if i, err := strconv.Atoi(part); err == nil && i >= 1 && i <= len(at.Content) {
+					at, path = at.Content[i-1], path+"."+part
+					continue
+				}
+			}
+			if part == "member" && at != n {
+				continue
+			}
 			found := false
 			for key, value := range yamldoc.Pairs(at) {
 				if strings.EqualFold(key.Value, part) {

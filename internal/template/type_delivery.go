@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
+	"millrace/internal/awsmodel/firehosewire"
+	"millrace/internal/awswire"
 	"millrace/internal/delivery"
 	"millrace/internal/restapi/openapi"
 	"millrace/internal/yamldoc"
@@ -22,7 +25,8 @@ var deliveryType = &resourceType{
 	properties: map[string]string{
 		"DeliveryStreamName": served, "DeliveryStreamType": served, "KinesisStreamSourceConfiguration": served,
 		"S3DestinationConfiguration": served, "ExtendedS3DestinationConfiguration": served, "Tags": served,
-		"DirectPutSourceConfiguration": "a hint in the service too",
+		"DirectPutSourceConfiguration":         "a hint in the service too",
+		"HttpEndpointDestinationConfiguration": served, "DeliveryStreamEncryptionConfigurationInput": served,
 	},
 	generate: func(b *build, r *resource) string { return b.madeUp(r, 64) },
 	attributes: map[string]func(*build, *resource, string) string{
@@ -33,10 +37,16 @@ var deliveryType = &resourceType{
 		if !ok {
 			return true
 		}
+		for key := range yamldoc.Pairs(p.node) {
+			if _, known := r.kind.properties[key.Value]; !known {
+				return true // that has been told, and what is in it is nobody's business
+			}
+		}
 		if !p.destinationMembers() {
 			return true
 		}
-		// The properties are the members of CreateDeliveryStream; the engine's own checks say what is wrong with them.
+		// The properties are the members of CreateDeliveryStream: the service's model and the engine's own checks say what is
+		// wrong with them.
 		doc := yamldoc.JSON(numbered(p.node))
 		dec := json.NewDecoder(bytes.NewReader(doc))
 		dec.DisallowUnknownFields()
@@ -56,14 +66,104 @@ var deliveryType = &resourceType{
 		if req.DeliveryStreamType == "" {
 			req.DeliveryStreamType = "DirectPut"
 		}
+		if p.breaksModel(doc, name) {
+			return true
+		}
 		if _, err := req.Definition(); err != nil {
-			n, where := locate(p.node, p.where, openapi.Reason(err))
+			n, where := locateMember(p.node, p.where, openapi.Reason(err))
 			b.tell(n, where, "%s", openapi.Reason(err))
 			return true
 		}
 		b.deliveries = append(b.deliveries, &deliverySpec{r, name, req, p.node})
 		return true
 	},
+}
+
+// breaksModel tells of every constraint of the service's model that the properties break, and whether there is any. Plain
+// HTTP is the node's to allow.
+func (p *properties) breaksModel(doc []byte, name string) bool {
+	var (
+		in     firehosewire.CreateDeliveryStreamInput
+		reader awswire.JSON
+	)
+	reader.Reset(doc)
+	in.DecodeJSON(&reader)
+	if err := reader.Close(); err != nil {
+		p.b.tell(p.node, p.where, "%s", err)
+		return true
+	}
+	in.DeliveryStreamName = name
+	if h := in.HttpEndpointDestinationConfiguration; h != nil && h.EndpointConfiguration != nil {
+		if rest, plain := strings.CutPrefix(h.EndpointConfiguration.Url, "http://"); plain {
+			h.EndpointConfiguration.Url = "https://" + rest
+		}
+	}
+	found := awswire.Violations{HideValues: true}
+	in.Check(&found)
+	for _, text := range found.Texts() {
+		n, where := locate(p.node, p.where, text)
+		p.b.tell(n, where, "%s", text)
+	}
+	return len(found.Texts()) > 0
+}
+
+// topics leads from words in a message that names no path to the member that it is about.
+var topics = []struct{ words, member string }{
+	{"Common Attributes", "CommonAttributes"}, {"onversion character", "Prefix"}, {"rocessor", "ProcessingConfiguration"}, {"lambda", "ProcessingConfiguration"},
+	{"SubRecordType", "ProcessingConfiguration"}, {"DELIMITED", "ProcessingConfiguration"}, {"MetaDataExtraction", "ProcessingConfiguration"},
+	{"compression format", "CompressionFormat"}, {"erializer", "DataFormatConversionConfiguration"}, {"FormatConfiguration", "DataFormatConversionConfiguration"},
+	{"backup", "S3BackupMode"}, {"time zone", "CustomTimeZone"}, {"CloudWatch", "CloudWatchLoggingOptions"},
+	{"prefix", "Prefix"}, {"Dynamic Partitioning", "DynamicPartitioningConfiguration"}, {"EncryptionConfig", "EncryptionConfiguration"},
+	{"KeyARN", "DeliveryStreamEncryptionConfigurationInput"}, {"Server side encryption", "DeliveryStreamEncryptionConfigurationInput"},
+}
+
+// locateMember is locate for messages whose paths begin anywhere: "BufferingHints.SizeInMBs must be at least 64".
+func locateMember(n *yaml.Node, where, message string) (*yaml.Node, string) {
+	if at, path := locate(n, where, message); path != where {
+		return at, path
+	}
+	for word := range strings.FieldsSeq(message) {
+		first, rest, _ := strings.Cut(strings.Trim(word, ":,.;"), ".")
+		if first == "" {
+			continue
+		}
+		key, path := find(n, where, strings.ToUpper(first[:1])+first[1:])
+		if path == where {
+			continue
+		}
+		if at, deeper := locate(valueOf(n, key), path, rest); deeper != path {
+			return at, deeper
+		}
+		return key, path
+	}
+	for _, t := range topics {
+		if strings.Contains(message, t.words) {
+			if at, path := find(n, where, t.member); path != where {
+				return at, path
+			}
+		}
+	}
+	return n, where
+}
+
+// valueOf gives the value of a key that lies somewhere below a node.
+func valueOf(n, key *yaml.Node) *yaml.Node {
+	for k, v := range yamldoc.Pairs(n) {
+		if k == key {
+			return v
+		}
+		if at := valueOf(v, key); at != nil {
+			return at
+		}
+	}
+	if n.Kind == yaml.SequenceNode {
+		for _, c := range n.Content {
+			if at := valueOf(c, key); at != nil {
+				return at
+			}
+		}
+	}
+	return nil
 }
 
 // destinationMembers refuses members that the engine's request has for other uses, or drops: S3DestinationConfiguration
@@ -82,17 +182,24 @@ func (p *properties) destinationMembers() bool {
 
 // The members of a delivery stream that are numbers or truth values: files may write them as texts.
 var (
-	numberMembers = []string{"SizeInMBs", "IntervalInSeconds", "DurationInSeconds", "ThroughputHintInMBs"}
-	truthMembers  = []string{"Enabled"}
+	numberMembers = []string{"SizeInMBs", "IntervalInSeconds", "DurationInSeconds", "ThroughputHintInMBs", "BlockSizeBytes", "PageSizeBytes",
+		"MaxPaddingBytes", "StripeSizeBytes", "RowIndexStride"}
+	fractionMembers = []string{"PaddingTolerance", "BloomFilterFalsePositiveProbability", "DictionaryKeyThreshold"}
+	truthMembers    = []string{"Enabled", "ConvertDotsInJsonKeysToUnderscores", "CaseInsensitive", "EnableDictionaryCompression", "EnablePadding"}
 )
 
+// textMap is the member whose own members have names that are the user's.
+const textMap = "ColumnToJsonKeyMappings"
+
 // numbered gives the node with texts where numbers are meant made numbers, and numbers where texts are meant texts.
-func numbered(n *yaml.Node) *yaml.Node {
+func numbered(n *yaml.Node) *yaml.Node { return numberedBelow(n, false) }
+
+func numberedBelow(n *yaml.Node, texts bool) *yaml.Node {
 	out := *n
 	out.Content = nil
 	if n.Kind == yaml.SequenceNode {
 		for _, c := range n.Content {
-			out.Content = append(out.Content, numbered(c))
+			out.Content = append(out.Content, numberedBelow(c, texts))
 		}
 		return &out
 	}
@@ -101,18 +208,27 @@ func numbered(n *yaml.Node) *yaml.Node {
 		return &out
 	}
 	for key, value := range yamldoc.Pairs(n) {
-		v := numbered(value)
-		if v.Kind == yaml.ScalarNode {
-			if _, ok := yamldoc.Int(value); ok && slices.Contains(numberMembers, key.Value) {
-				v.Tag, v.Value = "!!int", strings.TrimSpace(v.Value)
-			}
-			if _, ok := yamldoc.Bool(value); ok && slices.Contains(truthMembers, key.Value) {
-				v.Tag = "!!bool"
-			}
+		v := numberedBelow(value, texts || key.Value == textMap)
+		if v.Kind == yaml.ScalarNode && !texts {
+			meant(v, key.Value, value)
 		}
 		out.Content = append(out.Content, key, v)
 	}
 	return &out
+}
+
+// meant gives a scalar the tag that its member's name asks for.
+func meant(v *yaml.Node, member string, value *yaml.Node) {
+	text := strings.TrimSpace(v.Value)
+	if _, ok := yamldoc.Int(value); ok && slices.Contains(numberMembers, member) {
+		v.Tag, v.Value = "!!int", text
+	}
+	if _, err := strconv.ParseFloat(text, 64); err == nil && json.Valid([]byte(text)) && slices.Contains(fractionMembers, member) {
+		v.Tag, v.Value = "!!float", text
+	}
+	if _, ok := yamldoc.Bool(value); ok && slices.Contains(truthMembers, member) {
+		v.Tag = "!!bool"
+	}
 }
 
 // find looks for a key anywhere below a node.

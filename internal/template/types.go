@@ -50,7 +50,7 @@ func init() { // the types refer to functions that look types up
 		restAPIType, apiResourceType, methodType, modelType, validatorType, authorizerType, deploymentType, stageType, accountType, serverlessType,
 		gatewayResponseType, apiKeyType, usagePlanType, usagePlanKeyType,
 	}
-	types = append(types, domainType, mappingType)
+	types = append(types, domainType, mappingType, databaseType, tableType)
 	types = append(types, recordedTypes...)
 }
 

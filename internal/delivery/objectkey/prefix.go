@@ -91,7 +91,7 @@ func ParseMember(member, text string) (*Prefix, error) {
 		}
 		body, tail, closed := strings.Cut(after, "}")
 		if !closed {
-			return nil, fmt.Errorf("Invalid expression usage: !{%s in %s is not closed", after, member)
+			return nil, refuse("Invalid expression usage: !{%s in %s is not closed", after, member)
 		}
 		expr, err := p.expr(member, body)
 		if err != nil {
@@ -107,24 +107,24 @@ func ParseMember(member, text string) (*Prefix, error) {
 func (p *Prefix) expr(member, body string) (prefixPart, error) {
 	namespace, value, found := strings.Cut(body, ":")
 	if !found {
-		return prefixPart{}, fmt.Errorf("Invalid expression usage: !{%s} in %s is not of the form !{namespace:value}", body, member)
+		return prefixPart{}, refuse("Invalid expression usage: !{%s} in %s is not of the form !{namespace:value}", body, member)
 	}
 	if strings.Contains(body, "!{") {
-		return prefixPart{}, fmt.Errorf("Invalid expression usage: !{%s} in %s holds another expression", body, member)
+		return prefixPart{}, refuse("Invalid expression usage: !{%s} in %s holds another expression", body, member)
 	}
 	switch namespace {
 	case "timestamp", "firehose", fromQuery, fromLambda:
 	default:
-		return prefixPart{}, fmt.Errorf("Namespace to the left of colon (%s) is an invalid keyword!", namespace)
+		return prefixPart{}, refuse("Namespace to the left of colon (%s) is an invalid keyword!", namespace)
 	}
 	if value == "" {
-		return prefixPart{}, fmt.Errorf("Invalid expression usage: !{%s} in %s has no value", body, member)
+		return prefixPart{}, refuse("Invalid expression usage: !{%s} in %s has no value", body, member)
 	}
 	switch {
 	case namespace == "timestamp":
 		pattern, err := ParsePattern(value)
 		if err != nil {
-			return prefixPart{}, fmt.Errorf("%s %s: !{%s}: %w", badConversion, member, body, err)
+			return prefixPart{}, refuse("%s %s: !{%s}: %v", badConversion, member, body, err)
 		}
 		return prefixPart{kind: timePart, pattern: pattern}, nil
 	case namespace == fromQuery || namespace == fromLambda:
@@ -135,8 +135,15 @@ func (p *Prefix) expr(member, body string) (prefixPart, error) {
 		p.errorType = true
 		return prefixPart{kind: errorTypePart}, nil
 	}
-	return prefixPart{}, fmt.Errorf("%s %s: !{%s} is not one of !{firehose:random-string}, !{firehose:error-output-type}", badConversion, member, body)
+	return prefixPart{}, refuse("%s %s: !{%s} is not one of !{firehose:random-string}, !{firehose:error-output-type}", badConversion, member, body)
 }
+
+// refusal is a text of the service's, which begins as it pleases.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+func refuse(format string, args ...any) error { return refusal(fmt.Sprintf(format, args...)) }
 
 // The namespaces of partition keys.
 const (
