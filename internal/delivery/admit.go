@@ -21,6 +21,9 @@ func (e *Engine) admit(op string, def *Definition, made Tables) error {
 }
 
 func (e *Engine) admitURL(op string, def *Definition) error {
+	if def.HTTPEndpoint != nil && e.opts.HTTP == nil {
+		return notDone(op, def.Name, "httpEndpointDestinationConfiguration")
+	}
 	if def.HTTPEndpoint == nil || e.opts.PlainEndpoints || !strings.HasPrefix(def.HTTPEndpoint.EndpointConfiguration.Url, "http://") {
 		return nil
 	}

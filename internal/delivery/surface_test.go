@@ -28,6 +28,7 @@ func newSurface(t *testing.T) *surface {
 	everything(t)
 	s := &surface{functions: map[string]*transform.Endpoint{}, tables: map[string]*glue.Table{}}
 	s.node = newNode(t, Options{
+		HTTP:     nobodyPosts{},
 		Function: func(arn string) *transform.Endpoint { return s.functions[arn] },
 		Table: func(database, name string) (*glue.Table, error) {
 			if table := s.tables[glue.Key(database, name)]; table != nil {
@@ -40,6 +41,9 @@ func newSurface(t *testing.T) *surface {
 	t.Cleanup(s.close)
 	return s
 }
+
+// nobodyPosts is for endpoints that get nothing.
+type nobodyPosts struct{ Poster }
 
 // make creates a delivery stream from members of CreateDeliveryStream and of its destination.
 func (s *surface) make(members, dest string) error {
