@@ -48,7 +48,7 @@
 //
 // Left out so far, and refused by name at creation: every destination but S3, data
 // transformation, dynamic partitioning, format conversion, backup, Snappy and ZIP,
-// sources other than Direct PUT and Kinesis, server-side encryption. Aggregated
+// databases as sources, server-side encryption. Aggregated
 // (KPL) records are delivered as they are.
 //
 // Who links this package should import time/tzdata, so that CustomTimeZone works on

@@ -20,8 +20,12 @@ const (
 	// minFetchBytes and maxFetchBytes bound one answer; one batch larger than that comes whole.
 	minFetchBytes = 64 << 10
 	maxFetchBytes = 4 << 20
-	// fetchesPerRead bounds the answers that one read looks through for a record to show.
-	fetchesPerRead = 4
+	// fetchesPerRead bounds the answers that one read looks through for a record to show: a transaction that was aborted may
+	// fill many of them.
+	fetchesPerRead = 256
+	// maxBatchBytes bounds what one batch may be unpacked to. Others may write to a topic, and a small batch can claim to hold
+	// gigabytes; a producer's own buffer is 32 MiB unless it is told otherwise, and a record 10 MiB.
+	maxBatchBytes = 128 << 20
 	// The memory of a batch grows by doubling between these.
 	minBatchBuf    = 16 << 10
 	maxBatchGrowth = 4 << 20
@@ -60,6 +64,7 @@ type reader struct {
 }
 
 func (r *reader) run(ctx context.Context) error {
+	size := r.req.MaxBytes
 	for range fetchesPerRead {
 		end, ended := r.shard.ends()
 		if ended && r.next >= end || r.shard.partition == nowhere {
@@ -69,7 +74,7 @@ func (r *reader) run(ctx context.Context) error {
 		c := r.b.cursors.take(r.shard, r.next)
 		if c == nil {
 			var err error
-			if c, err = r.b.fetch(ctx, r.shard, r.next, r.req.MaxBytes); err != nil {
+			if c, err = r.b.fetch(ctx, r.shard, r.next, size); err != nil {
 				return err
 			}
 			if c.began > r.next {
@@ -85,6 +90,7 @@ func (r *reader) run(ctx context.Context) error {
 		if len(r.batch.Records) > 0 || r.next >= r.limit {
 			return nil
 		}
+		size = maxFetchBytes // there was nothing to show: on with large steps
 	}
 	return nil
 }

@@ -290,6 +290,10 @@ func (b *Backend) newState(name string, raw []byte, old *streamState) (*streamSt
 	if err != nil {
 		return nil, err
 	}
+	return b.stateOf(doc, raw, old), nil
+}
+
+func (b *Backend) stateOf(doc *document, raw []byte, old *streamState) *streamState {
 	s := &streamState{raw: raw, doc: doc, def: &doc.Stream}
 	if old != nil && old.def.ID == s.def.ID && old.topic.id == doc.TopicID {
 		s.topic = old.topic
@@ -319,7 +323,7 @@ func (b *Backend) newState(name string, raw []byte, old *streamState) (*streamSt
 		}
 	}
 	slices.SortFunc(s.open, func(x, y *shard) int { return x.hashRange.Start.Compare(y.hashRange.Start) })
-	return s, nil
+	return s
 }
 
 // settle gives the shards the state that the document says, and tells which were open until now.
