@@ -137,7 +137,7 @@ func (s *Source) Stream(name string) (*stream.Stream, bool) {
 	if !ok || c == nil {
 		return nil, false
 	}
-	c.want(topic)
+	c.follow(topic)
 	return c.foreign.Stream(name)
 }
 
@@ -217,7 +217,7 @@ func (s *Source) known(op string, ref stream.ShardRef) (*cluster, error) {
 	if c == nil {
 		return nil, fault.New(fault.Unavailable, op, topic, "the configuration does not tell any more where the brokers of the MSK cluster %s are (msk)", arn)
 	}
-	c.want(topic)
+	c.follow(topic)
 	if _, ok := c.foreign.Stream(ref.Stream); !ok {
 		return nil, c.unknown(op, topic)
 	}
@@ -238,6 +238,17 @@ func (c *cluster) unknown(op, name string) error {
 	return fault.New(fault.Unavailable, op, name, "the brokers of the MSK cluster %s have not told of topic %s yet", c.arn, name)
 }
 
+// follow has a topic followed, and looked at soon when it is new.
+func (c *cluster) follow(name string) {
+	if !c.want(name) {
+		return
+	}
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
 // want has a topic followed; fresh tells that it was not.
 func (c *cluster) want(name string) (fresh bool) {
 	now := c.source.opts.Now()
@@ -247,10 +258,6 @@ func (c *cluster) want(name string) (fresh bool) {
 	if t == nil {
 		t, fresh = &topic{}, true
 		c.topics[name] = t
-		select {
-		case c.wake <- struct{}{}:
-		default:
-		}
 	}
 	t.asked = now
 	if !c.running && !c.closed {
