@@ -13,6 +13,8 @@
 // the end of its shard: an acknowledgement counts only together with a view of the
 // catalog that was fresh when it came (lease.go says why that is enough).
 //
+// [Foreign] is the reading alone, of topics in a cluster that keeps nothing of ours.
+//
 // The wire: the partition key is the record's key, the data its value, the
 // ExplicitHashKey a header, the arrival the time at which the broker appended it.
 // Records that others wrote are read the same way; record.go says what becomes of
