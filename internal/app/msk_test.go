@@ -46,10 +46,10 @@ func (r *running) topicDelivery(name, topic string) *delivery.CreateRequest {
 		MSKSourceConfiguration: &delivery.MSKSource{MSKClusterARN: mskCluster, TopicName: topic,
 			AuthenticationConfiguration: &delivery.AuthenticationConfiguration{RoleARN: r.account.Role("r"), Connectivity: "PRIVATE"},
 			ReadFromTimestamp:           &delivery.Timestamp{Time: time.Unix(0, 0)}},
-		ExtendedS3DestinationConfiguration: &delivery.S3Destination{
+		ExtendedS3DestinationConfiguration: &delivery.S3Destination{S3Configuration: delivery.S3Configuration{
 			BucketARN: r.account.Bucket("bucket"), RoleARN: r.account.Role("r"),
 			BufferingHints: &delivery.BufferingHints{SizeInMBs: &one, IntervalInSeconds: &second},
-		},
+		}},
 	}
 }
 

@@ -492,7 +492,7 @@ func (b *Backend) adopted(name string, found *kmsg.MetadataResponseTopic, config
 		return nil, fault.New(fault.Invalid, op, name, "the topic's max.message.bytes: %w", err)
 	}
 	d := &document{
-		Topic: name, TopicID: topicID(found.TopicID), Adopted: true, MaxBatchBytes: int32(limit),
+		Topic: name, TopicID: topicID(found.TopicID), Adopted: true, Compacted: compacted(configs), MaxBatchBytes: int32(limit),
 		Stream: stream.Stream{
 			Name: name, ID: b.opts.IDs.UUID(), Status: stream.Active, Created: b.opts.Now().UTC(),
 			Settings: stream.Settings{Mode: stream.Provisioned, Retention: retentionOf(configs), MaxRecordBytes: maxRecord(int32(limit))},

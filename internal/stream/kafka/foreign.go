@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -105,16 +106,26 @@ func (f *Foreign) Look(ctx context.Context, topics []string) (map[string]Foreign
 	return found, nil
 }
 
-// Retention tells how long a topic keeps its records; the longest that a stream may have where that can't be told, or is
-// longer.
-func (f *Foreign) Retention(ctx context.Context, topic string) time.Duration {
+// Upkeep is how a topic is cleaned.
+type Upkeep struct {
+	// Retention is how long records are kept; the longest that a stream may have where that can't be told, or is longer.
+	Retention time.Duration
+	Compacted bool
+}
+
+// Upkeep asks how a topic is cleaned.
+func (f *Foreign) Upkeep(ctx context.Context, topic string) Upkeep {
 	ctx, cancel := f.b.bounded(ctx)
 	defer cancel()
 	configs, err := kafka.Configs(ctx, f.b.adm, topic)
 	if err != nil {
-		return stream.MaxRetention // who may read a topic need not be allowed to see its settings
+		return Upkeep{Retention: stream.MaxRetention} // who may read a topic need not be allowed to see its settings
 	}
-	return retentionOf(configs)
+	return Upkeep{retentionOf(configs), compacted(configs)}
+}
+
+func compacted(configs map[string]string) bool {
+	return strings.Contains(configs["cleanup.policy"], "compact")
 }
 
 // retentionOf reads a topic's retention.ms, of which -1 means for ever.
@@ -131,7 +142,7 @@ type ForeignStream struct {
 	Topic      string
 	ID         string // of [ForeignTopic]
 	Partitions int
-	Retention  time.Duration
+	Upkeep     Upkeep
 }
 
 // Show makes the given streams all that there are. Who waits for a shard of another incarnation is told that it is gone.
@@ -161,14 +172,14 @@ func (f *Foreign) Show(all []ForeignStream) error {
 }
 
 func (b *Backend) foreignState(s *ForeignStream, old *streamState) (*streamState, error) {
-	d := &document{Topic: s.Topic, Adopted: true, Stream: stream.Stream{
+	d := &document{Topic: s.Topic, Adopted: true, Compacted: s.Upkeep.Compacted, Stream: stream.Stream{
 		Name: s.Name, ID: s.ID, Status: stream.Active, Created: time.Unix(foreignCreated, 0).UTC(),
-		Settings: stream.Settings{Mode: stream.Provisioned, Retention: s.Retention, MaxRecordBytes: maxDataBytes},
+		Settings: stream.Settings{Mode: stream.Provisioned, Retention: s.Upkeep.Retention, MaxRecordBytes: maxDataBytes},
 	}}
 	if err := d.TopicID.UnmarshalText([]byte(s.ID)); err != nil {
 		return nil, fault.New(fault.Internal, "kafka.Show", s.Name, "%w", err)
 	}
-	if old != nil && old.doc.TopicID == d.TopicID && len(old.shards) == s.Partitions && old.def.Retention == s.Retention {
+	if old != nil && old.doc.TopicID == d.TopicID && len(old.shards) == s.Partitions && old.def.Retention == s.Upkeep.Retention {
 		return old, nil
 	}
 	d.shards(s.Partitions)

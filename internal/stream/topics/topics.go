@@ -342,10 +342,10 @@ func (c *cluster) look(ctx context.Context, names []string) {
 	if len(names) > 0 { // of an empty list brokers tell all that they have
 		found, err = c.foreign.Look(ctx, names)
 	}
-	retention := map[string]time.Duration{}
+	upkeep := map[string]streamkafka.Upkeep{}
 	for _, name := range names {
 		if f := found[name]; err == nil && f.Err == nil && c.differs(name, f.ID) {
-			retention[name] = c.foreign.Retention(ctx, name)
+			upkeep[name] = c.foreign.Upkeep(ctx, name)
 		}
 	}
 	c.mu.Lock()
@@ -365,7 +365,7 @@ func (c *cluster) look(ctx context.Context, names []string) {
 			t.err = f.Err
 		default:
 			t.err = nil
-			c.saw(name, t, f, retention[name])
+			c.saw(name, t, f, upkeep[name])
 		}
 	}
 	c.show()
@@ -380,7 +380,7 @@ func (c *cluster) differs(name, id string) bool {
 }
 
 // saw notes what brokers tell of a topic. The caller holds mu.
-func (c *cluster) saw(name string, t *topic, f streamkafka.ForeignTopic, retention time.Duration) {
+func (c *cluster) saw(name string, t *topic, f streamkafka.ForeignTopic, upkeep streamkafka.Upkeep) {
 	log := c.source.opts.Log.With("cluster", c.arn, "topic", name)
 	switch {
 	case slices.Contains(t.left, f.ID): // of a broker that is behind
@@ -408,7 +408,7 @@ func (c *cluster) saw(name string, t *topic, f streamkafka.ForeignTopic, retenti
 		t.left = t.left[max(0, len(t.left)-maxLeft):]
 		t.other, t.times = "", 0
 	}
-	t.shown = &streamkafka.ForeignStream{Name: stream.TopicStream(c.arn, name), Topic: name, ID: f.ID, Partitions: f.Partitions, Retention: retention}
+	t.shown = &streamkafka.ForeignStream{Name: stream.TopicStream(c.arn, name), Topic: name, ID: f.ID, Partitions: f.Partitions, Upkeep: upkeep}
 }
 
 // show makes what is known the streams that there are. The caller holds mu and looking.

@@ -19,6 +19,7 @@ import (
 	"millrace/internal/fault"
 	"millrace/internal/kafka"
 	"millrace/internal/stream"
+	streamkafka "millrace/internal/stream/kafka"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -368,7 +369,7 @@ func TestPartitionsAreAdded(t *testing.T) {
 	old := behind["orders"]
 	old.Partitions = 1
 	c.mu.Lock()
-	c.saw("orders", c.topics["orders"], old, 0)
+	c.saw("orders", c.topics["orders"], old, streamkafka.Upkeep{})
 	c.show()
 	c.mu.Unlock()
 	if now, _ := r.Stream(st.Name); len(now.Shards) != 3 {
@@ -425,7 +426,7 @@ func TestMadeAgain(t *testing.T) {
 	behind.ID = st.ID
 	c.mu.Lock()
 	for range 2 * confirmed {
-		c.saw("orders", c.topics["orders"], behind, 0)
+		c.saw("orders", c.topics["orders"], behind, streamkafka.Upkeep{})
 		c.show()
 	}
 	c.mu.Unlock()
