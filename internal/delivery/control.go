@@ -74,6 +74,7 @@ func (e *Engine) create(ctx context.Context, def *Definition) (*Definition, erro
 		return nil, err
 	}
 	if def.Starts, err = e.starts(ctx, st, def.ID, def.MSKSource); err == nil {
+		def.backUpWhole()
 		err = e.startBackup(ctx, def)
 	}
 	if err == nil {

@@ -130,6 +130,14 @@ func (e *Engine) place(ctx context.Context, from *MSKSource, ref stream.ShardRef
 	return e.opts.Source.Tip(ctx, ref)
 }
 
+// backUpWhole lets the backup of a new delivery stream begin where a topic is read from, as it does itself. A backup that is
+// switched on later begins then.
+func (d *Definition) backUpWhole() {
+	if d.MSKSource != nil && d.BackupConfiguration() != nil {
+		d.BackupStarts = d.Starts
+	}
+}
+
 // capabilities are those of the stream that is read.
 func (d *delivery) capabilities() stream.Capabilities {
 	if topics, ok := d.engine.opts.Source.(TopicSource); ok && d.definition.Load().Type == MSKAsSource {
