@@ -121,6 +121,37 @@ func TestTopicAsSource(t *testing.T) {
 	})
 }
 
+// The backup of a new delivery stream has all that is read of the topic, also what came before.
+func TestBackupOfATopic(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := topicNode(t, nil)
+		defer n.close()
+		topic := stream.TopicStream(testCluster, "orders")
+		n.stream(topic, 1)
+		n.append(topic, "k", "before")
+		epoch := time.Unix(0, 0)
+		req := topicRequest("d", "orders", &epoch)
+		dest := req.ExtendedS3DestinationConfiguration
+		backup, prefix := dest.S3Configuration, "backup/"
+		backup.Prefix = &prefix
+		dest.S3BackupMode, dest.S3BackupConfiguration = "Enabled", &backup
+		n.create(req)
+		n.append(topic, "k", "after")
+		time.Sleep(5 * time.Second)
+		var delivered, kept string
+		for _, key := range n.sink.keys("events") {
+			text := content(t, n.sink.buckets["events"][key])
+			if strings.HasPrefix(key, prefix) {
+				kept += text
+			} else {
+				delivered += text
+			}
+		}
+		equal(t, "delivered", delivered, "beforeafter")
+		equal(t, "kept", kept, "beforeafter")
+	})
+}
+
 // addPartition adds a shard beside the others, as a topic gets one.
 func (m *memorySource) addPartition(name string) {
 	m.mu.Lock()
