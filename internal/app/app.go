@@ -47,6 +47,7 @@ import (
 	"millrace/internal/store"
 	"millrace/internal/stream"
 	"millrace/internal/stream/limits"
+	"millrace/internal/stream/topics"
 	"millrace/internal/telemetry"
 
 	_ "time/tzdata" // CustomTimeZone works on machines without a time zone database
@@ -94,6 +95,7 @@ type Node struct {
 	// What the engine brings: see openEngine.
 	catalog  *catalog.Catalog
 	streams  stream.Backend
+	topics   *topics.Source  // of Kafka clusters that delivery reads; whatever the engine
 	limits   *limits.Backend // before streams, with --aws-exact=limits; else nil
 	journal  journal.Journal
 	tokenKey []byte // seals shard iterators and NextTokens; all nodes of a cluster have one
@@ -148,7 +150,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 // open opens the rooms, each on those before it.
 func (n *Node) open(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		n.openFolder, n.openMeta, n.openEngine, n.openLimits, n.openObjects, n.openDelivery, n.openLogs, n.openGateway,
+		n.openFolder, n.openMeta, n.openEngine, n.openLimits, n.openTopics, n.openObjects, n.openDelivery, n.openLogs, n.openGateway,
 	}
 	for _, step := range steps {
 		if err := ctx.Err(); err != nil {

@@ -17,7 +17,7 @@ import (
 
 // openKafka joins the cluster of nodes that share the brokers and the prefix: catalog, journal and records lie in topics.
 func (n *Node) openKafka(ctx context.Context) error {
-	settings, err := kafkaSettings(&n.opts.Config.Kafka, n.engineIs.Brokers, n.name, n.log)
+	settings, err := kafkaSettings("kafka", &n.opts.Config.Kafka, n.engineIs.Brokers, n.name, n.log)
 	if err != nil {
 		return err
 	}
@@ -51,14 +51,15 @@ func (n *Node) openKafka(ctx context.Context) error {
 	return nil
 }
 
-func kafkaSettings(c *config.Kafka, brokers []string, node string, log *slog.Logger) (*kafka.Settings, error) {
+// kafkaSettings makes settings of what the configuration says under a key.
+func kafkaSettings(key string, c *config.Kafka, brokers []string, node string, log *slog.Logger) (*kafka.Settings, error) {
 	tls, err := c.TLS.Config()
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "app.Start", "", "%w", err)
+		return nil, fault.New(fault.Invalid, "app.Start", "", "%s.%w", key, err)
 	}
 	password, err := c.SASL.Password()
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "app.Start", "", "%w", err)
+		return nil, fault.New(fault.Invalid, "app.Start", "", "%s.%w", key, err)
 	}
 	return &kafka.Settings{
 		Brokers: brokers, TLS: tls, SASL: kafka.SASL{Mechanism: c.SASL.Mechanism, User: c.SASL.User, Password: password},

@@ -29,12 +29,12 @@ func (n *Node) openLimits(context.Context) error {
 	return nil
 }
 
-// source is where delivery streams read: their reads count against the service's limits, and are not refused.
+// source is where delivery streams read: their reads of streams count against the service's limits, and are not refused.
 func (n *Node) source() delivery.Source {
 	if n.limits != nil {
-		return n.limits.Delivery()
+		return sources{n.limits.Delivery(), n.topics}
 	}
-	return n.streams
+	return sources{n.streams, n.topics}
 }
 
 // accountInForce is the limit of deployed APIs: see gateway.Options.AccountThrottle.

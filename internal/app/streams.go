@@ -173,7 +173,7 @@ const visitorPrefix = "visitor~"
 // catalog stays in memory: nothing is written to it.
 func (s *Streams) openKafka(ctx context.Context, o *StreamsOptions) error {
 	name := visitorPrefix + strings.ToLower(rand.Text()[:nodeLetters])
-	settings, err := kafkaSettings(&o.Ref.Config.Kafka, o.Ref.Engine.Brokers, name, o.Log)
+	settings, err := kafkaSettings("kafka", &o.Ref.Config.Kafka, o.Ref.Engine.Brokers, name, o.Log)
 	if err != nil {
 		return err
 	}

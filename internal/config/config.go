@@ -20,7 +20,7 @@ import (
 // Off turns a listener off.
 const Off = "off"
 
-// Node says how a node runs. The names in a configuration file are those of the flags; kafka, kinesis, objects,
+// Node says how a node runs. The names in a configuration file are those of the flags; kafka, kinesis, msk, objects,
 // encryption, authorizers, functions, http, schemas and logs have no flags.
 type Node struct {
 	Data   string `yaml:"data"`   // folder; "./millrace-data"
@@ -34,6 +34,8 @@ type Node struct {
 	Kafka   Kafka   `yaml:"kafka"`
 	Kinesis Kinesis `yaml:"kinesis"`
 	Objects Objects `yaml:"objects"`
+	// MSK says where the Kafka clusters are that delivery streams read topics of (MSKAsSource), by ARN, whatever the engine.
+	MSK map[string]MSKCluster `yaml:"msk"`
 	// Encryption of records at rest, for streams that ask for it (StartStreamEncryption).
 	Encryption Encryption `yaml:"encryption"`
 	// Logs of stages: access logs and execution logs.
@@ -129,6 +131,7 @@ func (n *Node) Check() error {
 		bad("region", "%q is no region such as us-east-1", n.Region)
 	}
 	n.checkEngine(bad)
+	n.checkMSK(bad)
 	n.Objects.check(bad)
 	n.Encryption.check(bad)
 	n.Logs.check(bad)

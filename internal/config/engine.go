@@ -43,8 +43,8 @@ func ParseEngine(value string) (Engine, error) {
 		e := Engine{Kind: OnKafka}
 		for broker := range strings.SplitSeq(rest, ",") {
 			broker = strings.TrimSpace(broker)
-			if _, _, err := net.SplitHostPort(broker); err != nil {
-				return Engine{}, fmt.Errorf("%q is no HOST:PORT of a broker", broker)
+			if err := checkBroker(broker); err != nil {
+				return Engine{}, err
 			}
 			e.Brokers = append(e.Brokers, broker)
 		}
@@ -56,6 +56,13 @@ func ParseEngine(value string) (Engine, error) {
 		return Engine{Kind: OnKinesis, Region: rest}, nil
 	}
 	return Engine{}, fmt.Errorf("%q is none of local, kafka://HOST:PORT,… and kinesis://REGION", value)
+}
+
+func checkBroker(address string) error {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return fmt.Errorf("%q is no HOST:PORT of a broker", address)
+	}
+	return nil
 }
 
 // Kafka is what a node on Kafka needs beside the addresses of brokers.
@@ -209,14 +216,22 @@ func (k *Kafka) check(bad func(field, format string, args ...any)) {
 	if !slices.Contains(Compressions, k.Compression) {
 		bad("kafka.compression", "%q is none of none, snappy, lz4, zstd", k.Compression)
 	}
-	if !slices.Contains(Mechanisms, k.SASL.Mechanism) {
-		bad("kafka.sasl.mechanism", "%q is none of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", k.SASL.Mechanism)
+	k.SASL.check("kafka.sasl", bad)
+	k.TLS.check("kafka.tls", bad)
+}
+
+func (s *KafkaSASL) check(field string, bad func(field, format string, args ...any)) {
+	if !slices.Contains(Mechanisms, s.Mechanism) {
+		bad(field+".mechanism", "%q is none of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", s.Mechanism)
 	}
-	if k.SASL.Mechanism != "" && (k.SASL.User == "" || k.SASL.PasswordFile == "") {
-		bad("kafka.sasl", "a mechanism needs user and password-file")
+	if s.Mechanism != "" && (s.User == "" || s.PasswordFile == "") {
+		bad(field, "a mechanism needs user and password-file")
 	}
-	if k.TLS != nil && (k.TLS.Cert == "") != (k.TLS.Key == "") {
-		bad("kafka.tls", "cert and key go together")
+}
+
+func (t *KafkaTLS) check(field string, bad func(field, format string, args ...any)) {
+	if t != nil && (t.Cert == "") != (t.Key == "") {
+		bad(field, "cert and key go together")
 	}
 }
 
@@ -227,7 +242,7 @@ func (s *KafkaSASL) Password() (string, error) {
 	}
 	text, err := os.ReadFile(s.PasswordFile)
 	if err != nil {
-		return "", fmt.Errorf("kafka.sasl.password-file: %w", err)
+		return "", fmt.Errorf("sasl.password-file: %w", err)
 	}
 	return strings.TrimRight(string(text), "\r\n"), nil
 }
@@ -241,17 +256,17 @@ func (t *KafkaTLS) Config() (*tls.Config, error) {
 	if t.CA != "" {
 		pem, err := os.ReadFile(t.CA)
 		if err != nil {
-			return nil, fmt.Errorf("kafka.tls.ca: %w", err)
+			return nil, fmt.Errorf("tls.ca: %w", err)
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("kafka.tls.ca: %s holds no certificate", t.CA)
+			return nil, fmt.Errorf("tls.ca: %s holds no certificate", t.CA)
 		}
 	}
 	if t.Cert != "" {
 		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
 		if err != nil {
-			return nil, fmt.Errorf("kafka.tls.cert: %w", err)
+			return nil, fmt.Errorf("tls.cert: %w", err)
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}

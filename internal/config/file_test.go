@@ -30,6 +30,12 @@ kafka:
   adopt: [orders]
   tls: {ca: ca.pem}
   sasl: {mechanism: SCRAM-SHA-512, user: millrace, password-file: secret}
+msk:
+  arn:aws:kafka:us-east-1:000000000000:cluster/shop/1-a:
+    brokers: [c:9094]
+    tls: {}
+    sasl: {mechanism: PLAIN, user: reader, password-file: secret}
+  "arn:aws:kafka:us-east-1:000000000000:cluster/own": {engine: true}
 objects: {endpoint: "https://s3.example.com", path-style: true}
 `))
 	if err != nil {
@@ -41,6 +47,9 @@ objects: {endpoint: "https://s3.example.com", path-style: true}
 	if n.Kafka.Replication != 3 || n.Kafka.MinInSync != 1 || n.Kafka.Prefix != "events" || n.Listen != Default().Listen ||
 		n.LowSpace != 2<<30 || len(n.TrustedProxies) != 1 || n.Kafka.TLS.CA != "ca.pem" || !n.Objects.Remote() {
 		t.Errorf("read %+v", n)
+	}
+	if c := n.MSK["arn:aws:kafka:us-east-1:000000000000:cluster/shop/1-a"]; len(n.MSK) != 2 || c.TLS == nil || c.Brokers[0] != "c:9094" || c.SASL.User != "reader" {
+		t.Errorf("read %+v", n.MSK)
 	}
 	e, err := ParseEngine(n.Engine)
 	if want := (Engine{Kind: OnKafka, Brokers: []string{"a:9092", "b:9092"}}); err != nil || !reflect.DeepEqual(e, want) {
@@ -91,6 +100,35 @@ func TestKafkaProblemsAreNamed(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%v does not name %s", err, field)
 		}
+	}
+}
+
+func TestMSKProblemsAreNamed(t *testing.T) {
+	const arn = "arn:aws:kafka:us-east-1:000000000000:cluster/shop/1"
+	f := func(engine, arn string, c MSKCluster, want ...string) {
+		t.Helper()
+		n := Default()
+		n.Engine, n.MSK = engine, map[string]MSKCluster{arn: c}
+		err := n.Check()
+		if (err == nil) != (len(want) == 0) {
+			t.Errorf("%s %+v: %v", arn, c, err)
+		}
+		for _, text := range want {
+			if err != nil && !strings.Contains(err.Error(), text) {
+				t.Errorf("%s %+v: %v does not name %q", arn, c, err, text)
+			}
+		}
+	}
+	brokers := []string{"a:1"}
+	f("local", arn, MSKCluster{Brokers: brokers})
+	f("kafka://a:1", arn, MSKCluster{Engine: true})
+	f("local", arn, MSKCluster{Engine: true}, "msk."+arn+".engine", "kafka://")
+	f("kafka://a:1", arn, MSKCluster{Engine: true, Brokers: brokers}, "msk."+arn+".engine")
+	f("local", arn, MSKCluster{}, "msk."+arn+".brokers")
+	f("local", arn, MSKCluster{Brokers: []string{"a"}}, "HOST:PORT")
+	f("local", arn, MSKCluster{Brokers: brokers, TLS: &KafkaTLS{Key: "k"}, SASL: KafkaSASL{Mechanism: "AWS_MSK_IAM"}}, ".tls", ".sasl.mechanism", "AWS_MSK_IAM", ".sasl:")
+	for _, bad := range []string{"shop", "arn:aws:kinesis:us-east-1:000000000000:stream/s", arn + "/2", "arn:aws:kafka:us-east-1:000000000000:cluster/a@b", arn + strings.Repeat("1", 500)} {
+		f("local", bad, MSKCluster{Brokers: brokers}, "no ARN of a cluster")
 	}
 }
 

@@ -97,6 +97,8 @@ func (d *Definition) replaces(have *Definition) (member string) {
 	case d.KinesisSource != nil && (d.KinesisSource.KinesisStreamARN != have.KinesisSource.KinesisStreamARN ||
 		d.KinesisSource.RoleARN != have.KinesisSource.RoleARN):
 		return "KinesisStreamSourceConfiguration"
+	case d.MSKSource != nil && !d.MSKSource.same(have.MSKSource):
+		return "MSKSourceConfiguration"
 	case d.Destination.Partitions() != have.Destination.Partitions():
 		return "DynamicPartitioningConfiguration"
 	}

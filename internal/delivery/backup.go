@@ -55,7 +55,7 @@ func (e *Engine) startBackup(ctx context.Context, def *Definition) error {
 		return e.notFound("delivery.Backup", def.Name)
 	}
 	var err error
-	def.BackupStarts, err = e.starts(ctx, st, def.backup().ID)
+	def.BackupStarts, err = e.starts(ctx, st, def.backup().ID, nil)
 	return err
 }
 

@@ -176,7 +176,7 @@ func (s *shard) exact(ctx context.Context) (journal.Row, []*task, error) {
 
 // undelivered counts the records of a shard behind its checkpoint.
 func (e *Engine) undelivered(ctx context.Context, s *shard, row *journal.Row) int64 {
-	if !e.dense {
+	if !s.d.dense() {
 		return 0
 	}
 	tip, err := e.opts.Source.Tip(ctx, s.ref)

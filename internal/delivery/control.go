@@ -64,11 +64,17 @@ func (e *Engine) create(ctx context.Context, def *Definition) (*Definition, erro
 	if def.KinesisSource != nil {
 		def.KinesisSource.DeliveryStartTimestamp = now
 	}
+	if def.MSKSource != nil {
+		if err := def.MSKSource.begin(now); err != nil {
+			return nil, err
+		}
+	}
 	st, err := e.source(ctx, def)
 	if err != nil {
 		return nil, err
 	}
-	if def.Starts, err = e.starts(ctx, st, def.ID); err == nil {
+	if def.Starts, err = e.starts(ctx, st, def.ID, def.MSKSource); err == nil {
+		def.backUpWhole()
 		err = e.startBackup(ctx, def)
 	}
 	if err == nil {
@@ -110,6 +116,9 @@ func (e *Engine) source(ctx context.Context, def *Definition) (*stream.Stream, e
 	if def.Type == DirectPut {
 		return e.hidden(ctx, def)
 	}
+	if def.Type == MSKAsSource {
+		return e.findTopic(ctx, def)
+	}
 	st, ok := e.opts.Source.Stream(name)
 	if !ok || st.Hidden() {
 		return nil, fault.New(fault.Invalid, "delivery.Create", def.Name, "Kinesis Stream %s is not found.", def.KinesisSource.KinesisStreamARN)
@@ -128,16 +137,16 @@ func (e *Engine) hidden(ctx context.Context, def *Definition) (*stream.Stream, e
 	return st, err
 }
 
-// starts finds out where each shard is read from: open ones from their tip on, closed ones not at all. A shard that opens
-// meanwhile is found later and read from its start.
-func (e *Engine) starts(ctx context.Context, st *stream.Stream, id string) (*Starts, error) {
+// starts finds out where each shard is read from: open ones from their tip on (or from the ReadFromTimestamp of a topic),
+// closed ones not at all. A shard that opens meanwhile is found later and read from its start.
+func (e *Engine) starts(ctx context.Context, st *stream.Stream, id string, from *MSKSource) (*Starts, error) {
 	all := &Starts{StreamID: st.ID, Shards: []Start{}}
 	for i := range st.Shards {
 		sh := &st.Shards[i]
 		start := Start{Shard: sh.Index, Closed: !sh.Open()}
 		if !start.Closed {
 			ref := stream.ShardRef{Stream: st.Name, ID: st.ID, Shard: sh.Index}
-			tip, err := e.opts.Source.Tip(ctx, ref)
+			tip, err := e.place(ctx, from, ref)
 			if err != nil {
 				return nil, err
 			}

@@ -42,6 +42,7 @@ type Definition struct {
 	Created       time.Time      `json:"created"`
 	Updated       time.Time      `json:"updated,omitzero"` // of the last UpdateDestination
 	KinesisSource *KinesisSource `json:"kinesisSource,omitempty"`
+	MSKSource     *MSKSource     `json:"mskSource,omitempty"`
 	DirectPut     *DirectSource  `json:"directPutSource,omitempty"`
 	// Destination is where objects go: with HTTPEndpoint, what the endpoint did not take, and backup.
 	Destination  S3Destination            `json:"destination"`
@@ -425,13 +426,16 @@ func (c *S3Configuration) Bucket() string {
 	return name
 }
 
-// SourceStream names the stream that is read: the Kinesis stream, or the hidden one of Direct PUT.
+// SourceStream names the stream that is read: the Kinesis stream, or the hidden one of Direct PUT or of a topic.
 func (d *Definition) SourceStream() string {
 	if d.backupOf != nil {
 		return d.backupOf.SourceStream()
 	}
 	if d.Type == DirectPut {
 		return hiddenStream(d.Name, d.ID)
+	}
+	if d.MSKSource != nil {
+		return d.MSKSource.stream()
 	}
 	arn, _ := ids.ParseARN(d.KinesisSource.KinesisStreamARN)
 	return strings.TrimPrefix(arn.Resource, "stream/")

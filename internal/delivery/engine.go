@@ -19,8 +19,7 @@ import (
 type Engine struct {
 	opts   Options
 	writer string // names this process in the journal
-	dense  bool
-	slots  int // of the journal
+	slots  int    // of the journal
 
 	budget     budget
 	spools     spools
@@ -62,7 +61,7 @@ func New(opts Options) (*Engine, error) {
 	}
 	slots := opts.Journal.Slots()
 	e := &Engine{
-		opts: opts, writer: opts.IDs.String(ids.LowerAlnum, 16), dense: opts.Source.Capabilities().DensePositions,
+		opts: opts, writer: opts.IDs.String(ids.LowerAlnum, 16),
 		slots: slots, owned: make([]bool, slots),
 		encoders: make(chan struct{}, opts.Encoders), byName: map[string]*delivery{},
 	}

@@ -125,7 +125,7 @@ func (e *Engine) Ledger(ctx context.Context) (*Ledger, error) {
 		}
 		l.DeliveryStreams = append(l.DeliveryStreams, line)
 	}
-	if e.dense {
+	if e.opts.Source.Capabilities().DensePositions {
 		for _, st := range e.opts.Source.Streams() {
 			if !st.Hidden() {
 				l.Streams = append(l.Streams, e.streamLine(ctx, st))
@@ -172,7 +172,7 @@ func (d *delivery) ledger(ctx context.Context) (DeliveryLedger, error) {
 			out.Line.add(&sums)
 			continue
 		}
-		line := d.engine.shardLine(row, d.engine.tip(ctx, row), planned[row.Shard])
+		line := d.shardLine(row, d.tip(ctx, row), planned[row.Shard])
 		out.Line.add(&line.Line)
 		others = append(others, line)
 	}
@@ -189,7 +189,7 @@ func (d *delivery) ledger(ctx context.Context) (DeliveryLedger, error) {
 // ownLedger is the part of the ledger that lies in our slots, and which those are.
 func (d *delivery) ownLedger(ctx context.Context) (out DeliveryLedger, taken map[int]bool) {
 	def := d.definition.Load()
-	out = DeliveryLedger{Line: Line{Name: d.name}, Counted: !d.engine.dense, Shards: []ShardLine{}}
+	out = DeliveryLedger{Line: Line{Name: d.name}, Counted: !d.dense(), Shards: []ShardLine{}}
 	if def.Type != DirectPut {
 		out.SourceStream = def.SourceStream()
 	}
@@ -219,22 +219,22 @@ func (d *delivery) ownLedger(ctx context.Context) (out DeliveryLedger, taken map
 // ledger gives the shard's line. The row is read before the tip, so that the tip is never behind it.
 func (s *shard) ledger(ctx context.Context) ShardLine {
 	row := s.snapshot()
-	if !s.d.engine.dense {
-		return s.d.engine.shardLine(&row, row.Checkpoint, s.gauges.bufferedRecords.Load()+s.outstandingRecords())
+	if !s.d.dense() {
+		return s.d.shardLine(&row, row.Checkpoint, s.gauges.bufferedRecords.Load()+s.outstandingRecords())
 	}
 	if !row.Done {
-		s.sawTip(s.d.engine.tip(ctx, &row))
+		s.sawTip(s.d.tip(ctx, &row))
 	}
 	s.mu.Lock()
 	tip := s.tip
 	s.mu.Unlock()
-	return s.d.engine.shardLine(&row, tip, 0)
+	return s.d.shardLine(&row, tip, 0)
 }
 
 // tip gives where a row's shard ends now, as far as positions are dense; its checkpoint when that can't be told.
-func (e *Engine) tip(ctx context.Context, row *journal.Row) stream.SequenceNumber {
-	if e.dense && !row.Done {
-		if tip, err := e.opts.Source.Tip(ctx, row.Shard); err == nil {
+func (d *delivery) tip(ctx context.Context, row *journal.Row) stream.SequenceNumber {
+	if d.dense() && !row.Done {
+		if tip, err := d.engine.opts.Source.Tip(ctx, row.Shard); err == nil {
 			return tip
 		}
 	}
@@ -242,10 +242,10 @@ func (e *Engine) tip(ctx context.Context, row *journal.Row) stream.SequenceNumbe
 }
 
 // shardLine makes a line of a row: what is in flight is told by the tip where positions are dense, else it is inFlight.
-func (e *Engine) shardLine(row *journal.Row, tip stream.SequenceNumber, inFlight int64) ShardLine {
+func (d *delivery) shardLine(row *journal.Row, tip stream.SequenceNumber, inFlight int64) ShardLine {
 	line := ShardLine{Shard: stream.ShardID(row.Shard.Shard), StreamID: row.Shard.ID, Start: row.Start, Checkpoint: row.Checkpoint, Done: row.Done}
 	line.Counts = row.Counts
-	if !e.dense {
+	if !d.dense() {
 		line.InFlight = inFlight
 		line.Accepted = row.Counts.Settled() + inFlight
 		return line

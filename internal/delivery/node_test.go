@@ -33,6 +33,7 @@ type node struct {
 	opts   Options
 	world  *world
 	answer func() (bool, error) // of the journal
+	wrap   func(*memorySource) Source
 }
 
 var testAccount = ids.Account{Partition: "aws", Region: "us-east-1", ID: "000000000000"}
@@ -80,6 +81,9 @@ func (n *node) start() *node {
 	n.db = db
 	opts := n.opts
 	opts.Source, opts.Sink, opts.Definitions = n.source, n.sink, n.defs
+	if n.wrap != nil {
+		opts.Source = n.wrap(n.source)
+	}
 	opts.Journal = &worldJournal{journal.Open(db, []byte("j/")), n.world, n.answer}
 	opts.Account = testAccount
 	if opts.IDs == nil {

@@ -52,7 +52,7 @@ func (e *Engine) PutBatch(ctx context.Context, name string, records [][]byte, re
 	}
 	def := d.definition.Load()
 	if def.Type != DirectPut {
-		return false, fault.New(fault.Invalid, op, name, "This operation is not permitted on KinesisStreamAsSource delivery stream type.")
+		return false, fault.New(fault.Invalid, op, name, "This operation is not permitted on %s delivery stream type.", def.Type)
 	}
 	if err := CheckBatch(op, name, records); err != nil {
 		return false, err

@@ -14,13 +14,13 @@ type CreateRequest struct {
 	DeliveryStreamType                 Type
 	DirectPutSourceConfiguration       *DirectSource
 	KinesisStreamSourceConfiguration   *KinesisSource
+	MSKSourceConfiguration             *MSKSource
 	S3DestinationConfiguration         *S3Configuration
 	ExtendedS3DestinationConfiguration *S3Destination
 	Tags                               []Tag
 
 	HttpEndpointDestinationConfiguration       *HTTPEndpointRequest
 	DeliveryStreamEncryptionConfigurationInput *EncryptionKey
-	MSKSourceConfiguration                     json.RawMessage
 	DatabaseSourceConfiguration                json.RawMessage
 	OtherDestinations
 

@@ -160,11 +160,10 @@ func (e *Engine) Trouble() map[string]Trouble {
 // late warns of records that the source may drop before they are delivered, when it is one that nobody can hold; empty:
 // there are none.
 func (d *delivery) late() string {
-	source := d.engine.opts.Source
-	if source.Capabilities().Holds {
+	if d.capabilities().Holds {
 		return ""
 	}
-	st, ok := source.Stream(d.source)
+	st, ok := d.engine.opts.Source.Stream(d.source)
 	if !ok {
 		return ""
 	}

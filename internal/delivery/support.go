@@ -32,7 +32,6 @@ func Features() []Feature {
 }
 
 var features = []Feature{
-	{"mSKSourceConfiguration", Refused, "deliveryStreamType MSKAsSource"},
 	{"databaseSourceConfiguration", Refused, "deliveryStreamType DatabaseAsSource"},
 	{"redshiftDestinationConfiguration", Refused, ""},
 	{"elasticsearchDestinationConfiguration", Refused, ""},
@@ -50,6 +49,8 @@ var features = []Feature{
 	{"extendedS3DestinationConfiguration.cloudWatchLoggingOptions", WithoutEffect, "errors go to the node's log and status"},
 	{"extendedS3DestinationConfiguration.roleARN", WithoutEffect, "checked for its form; roles are not evaluated"},
 	{"kinesisStreamSourceConfiguration.roleARN", WithoutEffect, "checked for its form; roles are not evaluated"},
+	{"mSKSourceConfiguration.authenticationConfiguration", WithoutEffect,
+		"checked for its form; where the brokers are and who this node is to them lies in the configuration file, under msk"},
 	{"directPutSourceConfiguration.throughputHintInMBs", WithoutEffect, "a hint in the service too"},
 	{"deliveryStreamEncryptionConfigurationInput.keyARN", WithoutEffect,
 		"records are encrypted with a key of the node's own, derived for each KeyARN; there is no KMS here that would know which exist"},

@@ -114,7 +114,6 @@ type unsupportedMember struct {
 
 func (r *CreateRequest) unsupported(op string) error {
 	members := append(r.OtherDestinations.members(), []unsupportedMember{
-		{"mSKSourceConfiguration", r.MSKSourceConfiguration},
 		{"databaseSourceConfiguration", r.DatabaseSourceConfiguration},
 	}...)
 	if err := refuse(op, r.DeliveryStreamName, members); err != nil {
@@ -168,6 +167,9 @@ func (r *CreateRequest) sources(op string, def *Definition) error {
 		def.Type = DirectPut
 	}
 	kinesis := r.KinesisStreamSourceConfiguration
+	if r.MSKSourceConfiguration != nil && def.Type != MSKAsSource {
+		return fault.New(fault.Invalid, op, def.Name, "MSKSourceConfiguration is not supported for a %s delivery stream type.", def.Type)
+	}
 	switch def.Type {
 	case DirectPut:
 		if kinesis != nil {
@@ -196,7 +198,9 @@ func (r *CreateRequest) sources(op string, def *Definition) error {
 		}
 		def.KinesisSource = &KinesisSource{KinesisStreamARN: kinesis.KinesisStreamARN, RoleARN: kinesis.RoleARN}
 		return nil
-	case "MSKAsSource", "DatabaseAsSource":
+	case MSKAsSource:
+		return r.msk(op, def)
+	case "DatabaseAsSource":
 		return notDone(op, def.Name, "deliveryStreamType "+string(def.Type))
 	}
 	return violated(op, "deliveryStreamType", "Member must satisfy enum value set: "+

@@ -438,7 +438,7 @@ func (s *shard) gone() bool {
 func (s *shard) lost() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.d.engine.dense {
+	if !s.d.dense() {
 		return 0
 	}
 	return unsettled(&s.row, s.tip)

@@ -66,6 +66,7 @@ var floors = []struct {
 	{"internal/stream/streamtest", 39, "the suite that backends share"},
 	{"internal/stream/limits", 41, "engine: limits before a backend"},
 	{"internal/stream/seal", 41, "engine: encryption before a backend"},
+	{"internal/stream/topics", 41, "engine: topics of other clusters, on the backend's reading"},
 	{"internal/stream/local", 40, "engine: a backend"},
 	{"internal/stream/kafka", 40, "engine: a backend"},
 	{"internal/stream/kinesis", 40, "engine: a backend"},

@@ -250,6 +250,65 @@ func TestReplacementIsRefused(t *testing.T) {
 	}
 }
 
+// A topic as a source is read into the engine's own request, and what is wrong with it is told with its place.
+func TestTopicAsSource(t *testing.T) {
+	const file = `
+Resources:
+  D:
+    Type: AWS::KinesisFirehose::DeliveryStream
+    Properties:
+      DeliveryStreamName: d
+      DeliveryStreamType: MSKAsSource
+      MSKSourceConfiguration:
+        MSKClusterARN: arn:aws:kafka:us-east-1:000000000000:cluster/shop/1
+        TopicName: orders
+        AuthenticationConfiguration: {RoleARN: "arn:aws:iam::000000000000:role/r", Connectivity: PRIVATE}
+        ReadFromTimestamp: 1970-01-01T00:00:00Z
+      ExtendedS3DestinationConfiguration: {BucketARN: "arn:aws:s3:::b", RoleARN: "arn:aws:iam::000000000000:role/r"}
+`
+	n := newNode(t)
+	seen := &requests{DeliveryStreams: n.DeliveryStreams}
+	n.DeliveryStreams = seen
+	read := func(from, to string) error {
+		t.Helper()
+		if !strings.Contains(file, from) {
+			t.Fatalf("the file has no %q", from)
+		}
+		f, err := Load("t.yaml", []byte(strings.Replace(file, from, to, 1)), Options{Account: account})
+		if err == nil {
+			_, err = f.Plan(t.Context(), n.Target, false)
+		}
+		return err
+	}
+	if err := read("", ""); err != nil || len(seen.compared) != 1 {
+		t.Fatal(err, seen.compared)
+	}
+	if s := seen.compared[0].MSKSourceConfiguration; s.TopicName != "orders" || s.ReadFromTimestamp.Unix() != 0 || s.AuthenticationConfiguration.Connectivity != "PRIVATE" {
+		t.Errorf("read as %+v", s)
+	}
+	for _, c := range []struct{ from, to, want string }{
+		{"PRIVATE", "OPEN", "[PUBLIC, PRIVATE]"},
+		{"TopicName: orders", "Topic: orders", "t.yaml:10:9: Resources.D.Properties.MSKSourceConfiguration.Topic"},
+		{"1970-01-01T00:00:00Z", "yesterday", "no timestamp"},
+		{"ReadFromTimestamp", "DeliveryStartTimestamp", "MSKSourceConfiguration.DeliveryStartTimestamp"},
+	} {
+		if err := read(c.from, c.to); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v; want %q", c.to, err, c.want)
+		}
+	}
+}
+
+// requests notes what a plan asks about.
+type requests struct {
+	DeliveryStreams
+	compared []*delivery.CreateRequest
+}
+
+func (r *requests) Compare(req *delivery.CreateRequest) (*delivery.Definition, bool, error) {
+	r.compared = append(r.compared, req)
+	return r.DeliveryStreams.Compare(req)
+}
+
 // The number of shards changes in place, as in CloudFormation; a file that gives none leaves it as it is.
 func TestShardCountChangesInPlace(t *testing.T) {
 	n := newNode(t)

@@ -23,7 +23,7 @@ var deliveryType = &resourceType{
 	name: "AWS::KinesisFirehose::DeliveryStream", nameProperty: "DeliveryStreamName",
 	note: "members of the destination: see the table of delivery streams",
 	properties: map[string]string{
-		"DeliveryStreamName": served, "DeliveryStreamType": served, "KinesisStreamSourceConfiguration": served,
+		"DeliveryStreamName": served, "DeliveryStreamType": served, "KinesisStreamSourceConfiguration": served, "MSKSourceConfiguration": served,
 		"S3DestinationConfiguration": served, "ExtendedS3DestinationConfiguration": served, "Tags": served,
 		"DirectPutSourceConfiguration":         "a hint in the service too",
 		"HttpEndpointDestinationConfiguration": served, "DeliveryStreamEncryptionConfigurationInput": served,
@@ -176,6 +176,9 @@ func (p *properties) destinationMembers() bool {
 	}
 	if s := p.nested("KinesisStreamSourceConfiguration"); s != nil {
 		s.only("KinesisStreamARN", "RoleARN")
+	}
+	if s := p.nested("MSKSourceConfiguration"); s != nil {
+		s.only("MSKClusterARN", "TopicName", "AuthenticationConfiguration", "ReadFromTimestamp")
 	}
 	return len(p.b.problems) == before
 }

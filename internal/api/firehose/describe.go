@@ -55,11 +55,27 @@ func sourceView(def *delivery.Definition) *firehosewire.SourceDescription {
 			RoleARN:                def.KinesisSource.RoleARN,
 			DeliveryStartTimestamp: def.KinesisSource.DeliveryStartTimestamp,
 		}}
+	case def.MSKSource != nil:
+		return &firehosewire.SourceDescription{MSKSourceDescription: topicView(def.MSKSource)}
 	case def.DirectPut != nil:
 		return &firehosewire.SourceDescription{DirectPutSourceDescription: &firehosewire.DirectPutSourceDescription{
 			ThroughputHintInMBs: def.DirectPut.ThroughputHintInMBs}}
 	}
 	return nil
+}
+
+func topicView(s *delivery.MSKSource) *firehosewire.MSKSourceDescription {
+	v := &firehosewire.MSKSourceDescription{
+		MSKClusterARN:          s.MSKClusterARN,
+		TopicName:              s.TopicName,
+		DeliveryStartTimestamp: s.DeliveryStartTimestamp,
+		AuthenticationConfiguration: &firehosewire.AuthenticationConfiguration{
+			RoleARN: s.AuthenticationConfiguration.RoleARN, Connectivity: s.AuthenticationConfiguration.Connectivity},
+	}
+	if s.ReadFromTimestamp != nil {
+		v.ReadFromTimestamp = s.ReadFromTimestamp.Time
+	}
+	return v
 }
 
 // encryptionView shows the key that is in use; one that was in use before is nobody's business any more.

@@ -246,3 +246,21 @@ func (nowhere) Put(context.Context, string, string, io.Reader, int64, object.Put
 func (nowhere) Head(context.Context, string, string) (object.Info, error) {
 	return object.Info{}, fault.New(fault.NotFound, "nowhere.Head", "", "no bucket")
 }
+
+// FindTopic knows one topic.
+func (m *source) FindTopic(ctx context.Context, cluster, topic string) (*stream.Stream, error) {
+	if topic != "orders" {
+		return nil, fault.New(fault.Invalid, "t", topic, "Topic %s is not found in the MSK cluster %s.", topic, cluster)
+	}
+	name := stream.TopicStream(cluster, topic)
+	if st, ok := m.Stream(name); ok {
+		return st, nil
+	}
+	return m.CreateStream(ctx, stream.CreateStream{Name: name})
+}
+
+func (m *source) At(context.Context, stream.ShardRef, time.Time) (stream.SequenceNumber, error) {
+	return stream.SequenceNumber{}, nil
+}
+
+func (m *source) TopicCapabilities() stream.Capabilities { return stream.Capabilities{} }

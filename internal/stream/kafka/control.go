@@ -491,15 +491,11 @@ func (b *Backend) adopted(name string, found *kmsg.MetadataResponseTopic, config
 	if err != nil {
 		return nil, fault.New(fault.Invalid, op, name, "the topic's max.message.bytes: %w", err)
 	}
-	retention := time.Duration(stream.MaxRetention) // -1: for ever
-	if ms, err := strconv.ParseInt(configs["retention.ms"], 10, 64); err == nil && ms >= 0 && ms < int64(stream.MaxRetention/time.Millisecond) {
-		retention = time.Duration(ms) * time.Millisecond
-	}
 	d := &document{
-		Topic: name, TopicID: topicID(found.TopicID), Adopted: true, MaxBatchBytes: int32(limit),
+		Topic: name, TopicID: topicID(found.TopicID), Adopted: true, Compacted: compacted(configs), MaxBatchBytes: int32(limit),
 		Stream: stream.Stream{
 			Name: name, ID: b.opts.IDs.UUID(), Status: stream.Active, Created: b.opts.Now().UTC(),
-			Settings: stream.Settings{Mode: stream.Provisioned, Retention: retention, MaxRecordBytes: maxRecord(int32(limit))},
+			Settings: stream.Settings{Mode: stream.Provisioned, Retention: retentionOf(configs), MaxRecordBytes: maxRecord(int32(limit))},
 		},
 	}
 	d.shards(len(found.Partitions))

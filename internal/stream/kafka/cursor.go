@@ -76,7 +76,7 @@ func newCursor(sh *shard, d kgo.Decompressor, from int64, part *kmsg.FetchRespon
 	if c.stable < 0 {
 		c.stable = part.HighWatermark // brokers of old without transactions
 	}
-	if len(c.raw) == 0 && sh.topic.adopted {
+	if len(c.raw) == 0 && sh.topic.compacted {
 		c.next = max(c.next, c.stable) // compaction has left nothing before the end
 	}
 	for _, t := range part.AbortedTransactions {

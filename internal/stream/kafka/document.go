@@ -25,6 +25,8 @@ type document struct {
 	TopicID topicID // zero while CREATING
 	// Adopted: others made the topic. We keep its settings and never reshard it.
 	Adopted bool `json:",omitempty"`
+	// Compacted: of an adopted one, its cleanup.policy says so.
+	Compacted bool `json:",omitempty"`
 	// MaxBatchBytes is the topic's max.message.bytes: the largest batch of records that brokers take.
 	MaxBatchBytes int32
 	// Partitions has where each shard of Stream lies, and Ends where each closed one ends.

@@ -13,6 +13,8 @@
 // the end of its shard: an acknowledgement counts only together with a view of the
 // catalog that was fresh when it came (lease.go says why that is enough).
 //
+// [Foreign] is the reading alone, of topics in a cluster that keeps nothing of ours.
+//
 // The wire: the partition key is the record's key, the data its value, the
 // ExplicitHashKey a header, the arrival the time at which the broker appended it.
 // Records that others wrote are read the same way; record.go says what becomes of
@@ -115,12 +117,7 @@ func Open(ctx context.Context, opts Options) (*Backend, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Backend{opts: opts, followed: make(chan struct{}), purges: map[string]chan struct{}{}, decompress: kgo.DefaultDecompressor()}
-	b.life, b.end = context.WithCancel(context.Background())
-	b.view.Store(&view{version: -1, byName: map[string]*streamState{}, superseded: make(chan struct{})})
-	b.produced.bound, b.fetched.bound = maxInFlightBytes, maxFetchingBytes
-	b.drain.init()
-	b.tails.init(b)
+	b := newBackend(opts)
 	if err := b.connect(); err != nil {
 		b.abandon()
 		return nil, err
@@ -149,24 +146,39 @@ func Open(ctx context.Context, opts Options) (*Backend, error) {
 	return b, nil
 }
 
+// newBackend makes a backend without clients, which knows no stream.
+func newBackend(opts Options) *Backend {
+	b := &Backend{opts: opts, followed: make(chan struct{}), purges: map[string]chan struct{}{}}
+	b.life, b.end = context.WithCancel(context.Background())
+	b.view.Store(&view{version: -1, byName: map[string]*streamState{}, superseded: make(chan struct{})})
+	b.produced.bound, b.fetched.bound = maxInFlightBytes, maxFetchingBytes
+	b.drain.init()
+	b.tails.init(b)
+	return b
+}
+
 // connect opens the clients.
 func (b *Backend) connect() error {
 	codecs, err := compression(b.opts.Compression)
 	if err != nil {
 		return err
 	}
-	for _, c := range []struct {
-		client **kgo.Client
-		opts   []kgo.Opt
-	}{
-		{&b.producer, b.producerOptions(codecs)},
-		{&b.reader, nil},
-		{&b.poller, nil},
-	} {
-		if *c.client, err = b.opts.Settings.Client(c.opts...); err != nil {
-			return err
-		}
+	if b.producer, err = b.opts.Settings.Client(b.producerOptions(codecs)...); err != nil {
+		return err
 	}
+	return b.connectReaders()
+}
+
+// connectReaders opens the clients that read.
+func (b *Backend) connectReaders() (err error) {
+	if b.reader, err = b.opts.Settings.Client(kgo.MaxDecompressBatchBytes(maxBatchBytes)); err != nil {
+		return err
+	}
+	if b.poller, err = b.opts.Settings.Client(); err != nil {
+		return err
+	}
+	// The client's own is bounded, which one of kgo.DefaultDecompressor is not.
+	b.decompress = b.reader.OptValue(kgo.WithDecompressor).(kgo.Decompressor)
 	b.adm = kadm.NewClient(b.reader)
 	return nil
 }

@@ -20,8 +20,12 @@ const (
 	// minFetchBytes and maxFetchBytes bound one answer; one batch larger than that comes whole.
 	minFetchBytes = 64 << 10
 	maxFetchBytes = 4 << 20
-	// fetchesPerRead bounds the answers that one read looks through for a record to show.
-	fetchesPerRead = 4
+	// fetchesPerRead bounds the answers that one read looks through for a record to show: a transaction that was aborted may
+	// fill many of them.
+	fetchesPerRead = 256
+	// maxBatchBytes bounds what one batch may be unpacked to. Others may write to a topic, and a small batch can claim to hold
+	// gigabytes; a producer's own buffer is 32 MiB unless it is told otherwise, and a record 10 MiB.
+	maxBatchBytes = 128 << 20
 	// The memory of a batch grows by doubling between these.
 	minBatchBuf    = 16 << 10
 	maxBatchGrowth = 4 << 20
@@ -55,11 +59,18 @@ type reader struct {
 	batch *stream.Batch
 	req   *stream.ReadRequest
 	next  int64
+	shown int64 // behind the last record in the batch, or where looking for one began
 	limit int64 // the readable end, as of the last answer
 	bytes int
+
+	nothing int // answers of nothing
 }
 
 func (r *reader) run(ctx context.Context) error {
+	size := r.req.MaxBytes
+	r.next = r.shard.over(r.next)
+	r.shown = r.next
+	defer func() { r.shard.empty(span{r.shown, r.next}) }()
 	for range fetchesPerRead {
 		end, ended := r.shard.ends()
 		if ended && r.next >= end || r.shard.partition == nowhere {
@@ -69,24 +80,42 @@ func (r *reader) run(ctx context.Context) error {
 		c := r.b.cursors.take(r.shard, r.next)
 		if c == nil {
 			var err error
-			if c, err = r.b.fetch(ctx, r.shard, r.next, r.req.MaxBytes); err != nil {
+			if c, err = r.b.fetch(ctx, r.shard, r.next, size); err != nil {
 				return err
 			}
 			if c.began > r.next {
 				r.skip(c.began, end, ended)
 			}
 		}
-		r.limit = c.stable
-		if err := r.take(c, end, ended); err != nil {
+		if done, err := r.from(ctx, c, end, ended); done || err != nil {
 			return err
 		}
-		r.next = c.next
-		r.b.cursors.put(c)
-		if len(r.batch.Records) > 0 || r.next >= r.limit {
-			return nil
-		}
+		size = maxFetchBytes // there was nothing to show: on with large steps
 	}
-	return nil
+	// An empty batch would say that nothing is there. What was looked through is passed over by the next read.
+	return fault.New(fault.Unavailable, "kafka.Read", r.shard.stream, "nothing to show in %d answers of brokers, up to offset %d; going on", fetchesPerRead, r.next)
+}
+
+// from takes records from an answer. done: asking for more is not for this read.
+func (r *reader) from(ctx context.Context, c *cursor, end int64, ended bool) (done bool, err error) {
+	r.limit = c.stable
+	if err := r.take(c, end, ended); err != nil {
+		return false, err
+	}
+	r.next = c.next
+	r.b.cursors.put(c)
+	if len(r.batch.Records) > 0 || r.next >= r.limit {
+		return true, nil
+	}
+	if c.answer > cursorFootprint {
+		return false, nil
+	}
+	// An answer of nothing, though something is there.
+	if r.nothing++; r.nothing == nothingTries {
+		return false, fault.New(fault.Unavailable, "kafka.Read", r.shard.stream, "the broker gives no records of topic %s from offset %d on, partition %d, "+
+			"though it ends at %d", r.shard.topic.name, r.next, r.shard.partition, r.limit)
+	}
+	return false, pause(ctx, maxRetryPause)
 }
 
 // skip counts the records that retention has taken before the reader came.
@@ -96,7 +125,7 @@ func (r *reader) skip(to, end int64, ended bool) {
 	}
 	r.batch.Skipped += to - r.next
 	r.batch.Resumed = r.shard.sequence(to)
-	r.next = to
+	r.next, r.shown = to, to
 }
 
 // take copies records from a cursor until the batch is full or the cursor spent.
@@ -117,6 +146,7 @@ func (r *reader) take(c *cursor, end int64, ended bool) error {
 			return nil
 		}
 		c.pass()
+		r.shown = c.next
 	}
 }
 
@@ -230,7 +260,7 @@ func (b *Backend) fetchOnce(ctx context.Context, sh *shard, from, size int64) (*
 		return nil, err
 	}
 	c := newCursor(sh, b.decompress, from, found)
-	sh.tip.Store(c.stable) // also back: who has read to the end is to wait there
+	sh.ended(c.stable) // also back: who has read to the end is to wait there
 	return c, nil
 }
 
@@ -254,6 +284,8 @@ func (b *Backend) again(ctx context.Context, sh *shard, err error, try int) erro
 const (
 	retryPause    = 20 * time.Millisecond
 	maxRetryPause = 250 * time.Millisecond
+	// nothingTries is how often an answer of nothing is taken: a broker gives it when a remote tier is slow, after half a second.
+	nothingTries = 4
 	// unknownTries is how often an answer "no such topic" is asked again: brokers learn of a new topic after each other.
 	unknownTries = 8
 )

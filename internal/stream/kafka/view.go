@@ -34,6 +34,9 @@ type topic struct {
 	name    string
 	id      topicID
 	adopted bool
+	// compacted: an answer without records tells that none are left. Else it tells nothing: a broker that fetches old records
+	// from a remote tier answers so when that takes too long.
+	compacted bool
 	// maxBatch is the largest batch that the brokers take (max.message.bytes).
 	maxBatch atomic.Int32
 
@@ -71,6 +74,7 @@ type shard struct {
 	// tip is the offset up to which records can be read, as far as we know; -1: we do not.
 	tip     atomic.Int64
 	mu      sync.Mutex
+	void    span          // offsets that were found to hold no record to show
 	waiting atomic.Int32  // who waits for tip to pass on
 	changed chan struct{} // closed when tip passes on or the state changes, if somebody waits
 }
@@ -125,6 +129,45 @@ func (s *shard) become(state int32) {
 	}
 	s.state.Store(state)
 	s.wake()
+}
+
+// span is a range of offsets, without its end.
+type span struct{ from, to int64 }
+
+// empty notes that the offsets hold nothing to show: markers of transactions, what was aborted, what compaction removed. One who
+// goes on behind the last record that he was given then waits, though the partition ends further on, and passes at once
+// over what took many answers of brokers to look through.
+func (s *shard) empty(found span) {
+	if found.from >= found.to {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if found.from <= s.void.to && s.void.from <= found.to {
+		found.from, found.to = min(found.from, s.void.from), max(found.to, s.void.to)
+	}
+	s.void = found
+}
+
+// over passes over offsets that hold nothing.
+func (s *shard) over(offset int64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.void.from <= offset && offset < s.void.to {
+		return s.void.to
+	}
+	return offset
+}
+
+// ended notes where the partition ends that a broker was asked for. That may lie before what was known: after an election
+// that lost records, others get their offsets.
+func (s *shard) ended(stable int64) {
+	s.tip.Store(stable)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if stable < s.void.to {
+		s.void = span{}
+	}
 }
 
 // advance tells that records up to the given offset can be read.
@@ -290,11 +333,15 @@ func (b *Backend) newState(name string, raw []byte, old *streamState) (*streamSt
 	if err != nil {
 		return nil, err
 	}
+	return b.stateOf(doc, raw, old), nil
+}
+
+func (b *Backend) stateOf(doc *document, raw []byte, old *streamState) *streamState {
 	s := &streamState{raw: raw, doc: doc, def: &doc.Stream}
 	if old != nil && old.def.ID == s.def.ID && old.topic.id == doc.TopicID {
 		s.topic = old.topic
 	} else {
-		s.topic = &topic{name: doc.Topic, id: doc.TopicID, adopted: doc.Adopted}
+		s.topic = &topic{name: doc.Topic, id: doc.TopicID, adopted: doc.Adopted, compacted: doc.Compacted}
 		s.topic.maxBatch.Store(doc.MaxBatchBytes)
 		select {
 		case <-b.purges[doc.Topic]:
@@ -319,7 +366,7 @@ func (b *Backend) newState(name string, raw []byte, old *streamState) (*streamSt
 		}
 	}
 	slices.SortFunc(s.open, func(x, y *shard) int { return x.hashRange.Start.Compare(y.hashRange.Start) })
-	return s, nil
+	return s
 }
 
 // settle gives the shards the state that the document says, and tells which were open until now.

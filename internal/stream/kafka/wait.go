@@ -35,7 +35,7 @@ func (b *Backend) Wait(ctx context.Context, ref stream.ShardRef, from stream.Seq
 		case gone:
 			return notFound(op, ref.Stream)
 		}
-		if sh.tip.Load() > offset {
+		if sh.tip.Load() > sh.over(offset) {
 			return nil
 		}
 		b.tails.watch(sh)
