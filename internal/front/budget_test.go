@@ -83,8 +83,12 @@ func TestManyLargeBodiesDoNotKillTheNode(t *testing.T) {
 	for range fit {
 		<-held
 	}
+	var refused int64
 	for range callers - fit {
 		r := <-results
+		if r.status == 503 {
+			refused++
+		}
 		if r.status != 0 && (r.status != 503 || r.text != `{"message":"Service Unavailable"}1`) {
 			t.Fatalf("%d %s", r.status, r.text)
 		}
@@ -97,8 +101,9 @@ func TestManyLargeBodiesDoNotKillTheNode(t *testing.T) {
 			t.Errorf("an event of %d bytes: %d %s %v", size, status, text, err)
 		}
 	}
-	if got := n.Stats(); got.BodyBytes < fit*size || got.OverBudget != callers-fit {
-		t.Errorf("%+v", got)
+	// Some callers may not have come as far: a loaded machine cuts who has not sent its head in time.
+	if got := n.Stats(); got.BodyBytes < fit*size || got.OverBudget < refused || got.OverBudget > callers-fit {
+		t.Errorf("%d callers were told of a refusal: %+v", refused, got)
 	}
 	close(hold)
 	all.Wait()
