@@ -49,8 +49,9 @@ type Call struct {
 	Out     []byte  // the answer's body is appended to it
 	Outcome Outcome // what the caller can make of the answer
 
-	x   *exchange // whose budget Out is taken from
-	err error     // why the answer was not taken whole
+	x     *exchange // whose budget Out is taken from
+	taken int64     // of the budget, for Out
+	err   error     // why the answer was not taken whole
 }
 
 // pathAndQuery shows where a call by path goes.
@@ -128,8 +129,8 @@ func (c *Call) ReadFrom(r io.Reader) (int64, error) {
 	}
 }
 
-// grow makes room for n more bytes, taken from the budget before it is made. What the pool has given is free: it is
-// small, and there already.
+// grow makes room for n more bytes, taken from the budget before it is made. What the pool has given is free, for it is
+// small and there already; what is made in its place is taken whole.
 func (c *Call) grow(n int) error {
 	need := len(c.Out) + n
 	if need <= cap(c.Out) {
@@ -137,12 +138,12 @@ func (c *Call) grow(n int) error {
 	}
 	size := max(need, min(2*cap(c.Out), maxAnswerBytes+1))
 	if x := c.x; x != nil && x.g.Answers != nil {
-		more := int64(size - cap(c.Out))
+		more := int64(size) - c.taken
 		if !x.g.Answers.Take(more) {
 			c.err = errBudget
 			return c.err
 		}
-		x.held += more
+		x.held, c.taken = x.held+more, int64(size)
 	}
 	larger := make([]byte, len(c.Out), size)
 	copy(larger, c.Out)
