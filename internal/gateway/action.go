@@ -24,8 +24,9 @@ type Action func(ctx context.Context, call *Call)
 // there, as those of the callers' side end in front, so that the way of a request can be read, and tested, without
 // either.
 type Sender interface {
-	// Send sends the request that call holds and fills in the answer: Status, Answer, and Out by Expect, Write or
-	// ReadFrom. It keeps nothing of call, and returns when ctx ends. Redirects are answers as any other.
+	// Send sends the request that call holds and fills in the answer: Status, Answer, then Begin, and Out by Expect,
+	// Write or ReadFrom; of a call that Streams by ReadFrom alone. It keeps nothing of call, and returns when ctx ends.
+	// Redirects are answers as any other.
 	//
 	// Errors are fault.Error: Invalid when Target leads to no host, Throttled when too many requests to that host
 	// are under way, Unavailable for all else that kept an answer from coming whole.
@@ -106,8 +107,11 @@ func (c *Call) Write(p []byte) (int, error) {
 // answerStep is what an answer of unknown length is given first; it doubles from there.
 const answerStep = 4 << 10
 
-// ReadFrom appends all that r gives to the answer.
+// ReadFrom appends all that r gives to the answer, or sends it on.
 func (c *Call) ReadFrom(r io.Reader) (int64, error) {
+	if c.Streams() {
+		return c.pass(r)
+	}
 	begin := len(c.Out)
 	for {
 		if len(c.Out) == cap(c.Out) {

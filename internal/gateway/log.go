@@ -169,11 +169,15 @@ func (x *exchange) logEnd() {
 			strconv.FormatInt(x.latency.Milliseconds(), 10)+" ms")
 		if x.traces() {
 			x.log(false, "Endpoint response headers: "+printed(x.endpointHeaders()))
-			x.log(false, "Endpoint response body before transformations: "+text(x.answer))
+			if !x.streaming.begun { // of what has gone by nothing is kept
+				x.log(false, "Endpoint response body before transformations: "+text(x.answer))
+			}
 		}
 	}
 	if x.traces() {
-		x.log(false, "Method response body after transformations: "+text(x.resp.Body))
+		if !x.streaming.begun {
+			x.log(false, "Method response body after transformations: "+text(x.resp.Body))
+		}
 		var headers mapping.Params
 		answered := x.resp.Header
 		if x.test != nil {
@@ -184,7 +188,9 @@ func (x *exchange) logEnd() {
 		}
 		x.log(false, "Method response headers: "+printed(headers))
 	}
-	x.log(false, "Successfully completed execution")
+	if !x.resp.Cut {
+		x.log(false, "Successfully completed execution")
+	}
 	x.log(false, "Method completed with status: "+strconv.Itoa(x.resp.Status))
 }
 

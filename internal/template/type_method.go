@@ -84,7 +84,7 @@ func (p *properties) declared(name string) map[string]bool {
 }
 
 func (p *properties) integration(api *restapi.API, id, verb string) {
-	p.only("Type", "IntegrationHttpMethod", "Uri", "Credentials", "PassthroughBehavior", "ContentHandling", "TimeoutInMillis", "CacheNamespace",
+	p.only("Type", "IntegrationHttpMethod", "Uri", "Credentials", "PassthroughBehavior", "ContentHandling", "TimeoutInMillis", "ResponseTransferMode", "CacheNamespace",
 		"CacheKeyParameters", "RequestParameters", "RequestTemplates", "IntegrationResponses", "ConnectionType", "TlsConfig")
 	if c := p.text("ConnectionType"); c != "" && c != "INTERNET" {
 		p.tell("ConnectionType", "%s is not supported by this version of Millrace", c)
@@ -92,6 +92,7 @@ func (p *properties) integration(api *restapi.API, id, verb string) {
 	in := restapi.Integration{
 		Type: p.text("Type"), HTTPMethod: p.text("IntegrationHttpMethod"), URI: p.text("Uri"), Credentials: p.text("Credentials"),
 		PassthroughBehavior: p.text("PassthroughBehavior"), ContentHandling: p.text("ContentHandling"), TimeoutMillis: p.integer("TimeoutInMillis", 0),
+		TransferMode:   p.text("ResponseTransferMode"),
 		CacheNamespace: p.text("CacheNamespace"), CacheKeyParameters: p.texts("CacheKeyParameters"),
 		RequestParameters: p.textMap("RequestParameters"), RequestTemplates: p.textMap("RequestTemplates"),
 	}

@@ -359,6 +359,7 @@ func integration(r *restapi.Resource, in *restapi.Integration) object {
 	if in.TimeoutMillis != 0 && in.TimeoutMillis != restapi.DefaultTimeoutMillis {
 		o.number("timeoutInMillis", in.TimeoutMillis)
 	}
+	o.someText("responseTransferMode", in.TransferMode)
 	o.someText("contentHandling", in.ContentHandling)
 	if in.CacheNamespace != r.ID {
 		o.someText("cacheNamespace", in.CacheNamespace)

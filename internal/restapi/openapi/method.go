@@ -322,7 +322,7 @@ func (o *operation) responseModels(r *yaml.Node, where string) map[string]string
 
 // integrationMembers are those that integration reads; others are refused.
 var integrationMembers = []string{"type", "httpMethod", "uri", "credentials", "requestTemplates", "requestParameters", "passthroughBehavior",
-	"contentHandling", "timeoutInMillis", "cacheNamespace", "cacheKeyParameters", "responses", "connectionType", "tlsConfig"}
+	"contentHandling", "timeoutInMillis", "responseTransferMode", "cacheNamespace", "cacheKeyParameters", "responses", "connectionType", "tlsConfig"}
 
 // ofHTTPAPIs are members that mean something to APIs of another kind alone; the service passes over them.
 var ofHTTPAPIs = []string{"payloadFormatVersion", "integrationSubtype"}
@@ -349,7 +349,7 @@ func (o *operation) integration(n *yaml.Node) {
 	}
 	in.Type, in.URI, in.Credentials = strings.ToUpper(text("type")), text("uri"), text("credentials")
 	in.PassthroughBehavior, in.ContentHandling = strings.ToUpper(text("passthroughBehavior")), strings.ToUpper(text("contentHandling"))
-	in.CacheNamespace = text("cacheNamespace")
+	in.CacheNamespace, in.TransferMode = text("cacheNamespace"), strings.ToUpper(text("responseTransferMode"))
 	if in.HTTPMethod = strings.ToUpper(text("httpMethod")); in.HTTPMethod == "" && in.Type != restapi.Mock {
 		in.HTTPMethod = o.verb
 	}
