@@ -86,7 +86,7 @@ func (b *build) importBody(s *apiSpec, doc openapi.Document) (warnings []string)
 		s.places[o.Verb+" "+o.Path] = place{o.Key, prefix + o.Where}
 	}
 	for _, e := range openapi.Templates(doc.Root) {
-		b.embedded = append(b.embedded, embeddedTemplate{place{e.Node, prefix + e.Where}, e.MediaType, e.URI, e.Request})
+		b.embedded = append(b.embedded, embeddedTemplate{place{e.Node, prefix + e.Where}, e.MediaType, e.URI, e.Request, e.Gateway})
 	}
 	warnings, err := openapi.Import(context.Background(), doc, s.api)
 	var problems yamldoc.Problems

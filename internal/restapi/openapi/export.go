@@ -490,7 +490,7 @@ func (x *exporter) extensions(doc object) {
 		}
 		responses.set(kind, o.some("responseParameters", textMap(r.Parameters)).some("responseTemplates", textMap(r.Templates)))
 	}
-	doc.some("x-amazon-apigateway-gateway-responses", responses)
+	doc.some(gatewayResponsesExtension, responses)
 	if policy, err := yamldoc.Parse("", []byte(x.def.Policy)); x.def.Policy != "" && err == nil {
 		doc.set("x-amazon-apigateway-policy", x.schema(policy, false))
 	}
