@@ -23,7 +23,10 @@ func (f sends) Send(ctx context.Context, c *Call) error {
 		return fault.New(fault.Unavailable, "test", "h", "%w", err)
 	}
 	c.Status = 200
-	c.Answer = append(c.Answer, Field{"Content-Type", "text/event-stream"}, Field{"Content-Encoding", "gzip"}, Field{"Via", "x"})
+	c.Answer = append(c.Answer, Field{"Content-Type", "text/event-stream"}, Field{"Via", "x"})
+	if c.Verb == "POST" && c.Target == "http://h/" {
+		c.Answer = append(c.Answer, Field{"Content-Encoding", "gzip"})
+	}
 	if err := c.Begin(true); err != nil {
 		return err
 	}

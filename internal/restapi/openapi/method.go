@@ -247,7 +247,7 @@ func (o *operation) requestBody(m *restapi.Method) {
 	}
 }
 
-// bodyModel gives the name of the model of a request's body, which is made when the schema has no name.
+// bodyModel gives the name of the model of a body, which is made when the schema has no name.
 func (o *operation) bodyModel(schema *yaml.Node, where string) string {
 	if !yamldoc.IsNull(schema) && yamldoc.Get(schema, "$ref") == nil {
 		return o.im.inlineModel(schema, where)
@@ -260,11 +260,7 @@ func (o *operation) model(schema *yaml.Node, where string) string {
 	if yamldoc.IsNull(schema) {
 		return ""
 	}
-	ref, ok := yamldoc.Text(yamldoc.Get(schema, "$ref"))
-	if !ok {
-		o.im.warn(where, "an inline schema of a response is not kept: responses are not validated")
-		return ""
-	}
+	ref, _ := yamldoc.Text(yamldoc.Get(schema, "$ref"))
 	name := ref[strings.LastIndexByte(ref, '/')+1:]
 	if !o.im.models[name] && o.im.api.Models[name] == nil {
 		o.im.tell(schema, where, "the reference %q leads nowhere", ref)
@@ -303,14 +299,14 @@ func (o *operation) responseModels(r *yaml.Node, where string) map[string]string
 		if n := yamldoc.Get(o.node, "produces"); n != nil {
 			types = o.im.texts(n, o.at("produces"))
 		}
-		if name := o.model(schema, where); name != "" {
+		if name := o.bodyModel(schema, where); name != "" {
 			for _, t := range types {
 				models[t] = name
 			}
 		}
 	}
 	for mediaType, value := range yamldoc.Pairs(yamldoc.Get(r, "content")) {
-		if name := o.model(yamldoc.Get(value, "schema"), where+".content."+mediaType.Value); name != "" {
+		if name := o.bodyModel(yamldoc.Get(value, "schema"), where+".content."+mediaType.Value); name != "" {
 			models[mediaType.Value] = name
 		}
 	}
