@@ -17,8 +17,8 @@ type compiler struct {
 }
 
 type macroCode struct {
-	params []string
-	body   exec
+	taken bool // a definition has been met; its body follows when it is compiled
+	body  exec
 }
 
 func (c *compiler) slot(name string) int {
@@ -244,6 +244,9 @@ func (rt *Runtime) iterate(items []Value, variable int, extra [3]int, body exec)
 		}
 	}
 	l.over = true
+	if l.kept {
+		rt.loops[len(rt.loops)-1] = nil
+	}
 	rt.loops = rt.loops[:len(rt.loops)-1]
 	rt.slots[variable] = saved[0]
 	for i, s := range extra {
@@ -324,14 +327,14 @@ func (rt *Runtime) renderBlock(b *definedBlock) (Value, error) {
 
 func (c *compiler) macro(n *Node) {
 	code := c.macroCode(n.Text)
-	if code.body != nil {
-		return // the first definition stays
+	if code.taken {
+		return // the first definition stays, also while it is being read
 	}
+	code.taken = true
 	params, body := n.Kids[:len(n.Kids)-1], n.Kids[len(n.Kids)-1]
 	outer := c.params
 	c.params = map[string]int{}
 	for i, p := range params {
-		code.params = append(code.params, p.Text)
 		c.params[p.Text] = i
 	}
 	c.params["bodyContent"] = bodyContent
@@ -354,14 +357,16 @@ func (c *compiler) macroCode(name string) *macroCode {
 func (c *compiler) call(n *Node) exec {
 	code := c.macroCode(n.Text)
 	kids := n.Kids
-	var body exec
 	if n.Body {
-		body = c.block(kids[len(kids)-1])
 		kids = kids[:len(kids)-1]
 	}
 	args := make([]eval, len(kids))
 	for i, kid := range kids {
 		args[i] = c.expression(kid)
+	}
+	var body exec
+	if n.Body { // after the arguments: of two macros of one name the first in the source stays
+		body = c.block(n.Kids[len(kids)])
 	}
 	source := n.Source
 	return func(rt *Runtime) error {

@@ -25,6 +25,7 @@ func (c *compiler) reference(n *Node) eval {
 			if v.kind == Null {
 				v = empty
 			}
+			keep(v)
 			return v, c.located(n, err)
 		}
 	}
@@ -44,6 +45,7 @@ func (c *compiler) reference(n *Node) eval {
 		if v.kind == Null {
 			return empty, nil
 		}
+		keep(v)
 		return v, nil
 	}
 }
@@ -199,8 +201,13 @@ func listIndex(index Value, n int) (int, bool) {
 }
 
 func (c *compiler) set(n *Node) exec {
-	target, value := n.Kids[0], c.expression(n.Kids[1])
-	if len(target.Kids) == 0 {
+	target := n.Kids[0]
+	var assign func(*Runtime, Value) error
+	if len(target.Kids) > 0 {
+		assign = c.assign(target)
+	}
+	value := c.expression(n.Kids[1])
+	if assign == nil {
 		if i, ok := c.params[target.Text]; ok {
 			return func(rt *Runtime) error {
 				v, err := value(rt)
@@ -222,7 +229,6 @@ func (c *compiler) set(n *Node) exec {
 			return nil
 		}
 	}
-	assign := c.assign(target)
 	return func(rt *Runtime) error {
 		v, err := value(rt)
 		if err != nil || v.kind == Null {

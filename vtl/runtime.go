@@ -203,11 +203,13 @@ func (rt *Runtime) room() error {
 	return nil
 }
 
-// capture runs fn and gives what it printed as a string of the arena.
+// capture runs fn and gives what it printed as a string of the arena. What #stop, or a #break that leaves a loop around fn,
+// has cut short is printed nowhere.
 func (rt *Runtime) capture(fn exec) (Value, error) {
 	mark := len(rt.out)
 	if err := fn(rt); err != nil {
 		if !errors.Is(err, errBreak) || rt.leave != nil {
+			rt.out = rt.out[:mark]
 			return Value{}, err
 		}
 	}
@@ -254,6 +256,19 @@ type loop struct {
 	index  int
 	more   bool
 	over   bool
+	kept   bool // the template may have put it somewhere
+}
+
+// keep notes that a template has got hold of a loop's state, and through it of those around it: they stay what they are
+// when their loops have ended.
+func keep(v Value) {
+	if v.kind != ObjectKind {
+		return
+	}
+	l, _ := v.ref.(*loop)
+	for ; l != nil && !l.kept; l = l.parent {
+		l.kept = true
+	}
 }
 
 // Property gives the properties of $foreach.

@@ -5,11 +5,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"millrace/internal/app"
 	"millrace/internal/config"
@@ -114,7 +116,30 @@ func runUp(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
+	takeStandardLog(log)
 	return o.up(ctx, e, log)
+}
+
+// takeStandardLog sends what libraries say by the standard logger, for they know no other, to the node's log: net/http of a
+// backend that speaks when nobody has asked it, above all.
+func takeStandardLog(to *slog.Logger) {
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(standardLog{to})
+}
+
+type standardLog struct{ to *slog.Logger }
+
+// unasked begins the line of net/http about such a backend. Behind it stands what the backend has sent, which is nobody's to log.
+const unasked = "Unsolicited response received on idle HTTP channel"
+
+func (l standardLog) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	if strings.HasPrefix(text, unasked) {
+		l.to.Warn("a backend of an HTTP integration sent bytes that no request had asked for; its connection is closed")
+		return len(line), nil
+	}
+	l.to.Warn("a library reports", "text", text)
+	return len(line), nil
 }
 
 func (o *upOptions) parse(e *env, c *command, args []string) (rest []string, err error) {

@@ -72,16 +72,26 @@ class Node:
         return boto3.client(service, endpoint_url=self.aws, region_name="us-east-1", config=config,
                             aws_access_key_id=key, aws_secret_access_key=secret)
 
-    def post(self, path, body, content_type):
+    def post(self, path, body, content_type, headers=None):
         """Posts an event to the ingest listener; gives status and answer."""
         data = body if isinstance(body, bytes) else body.encode()
-        request = urllib.request.Request(self.ingest + path, data=data, headers={"Content-Type": content_type})
+        request = urllib.request.Request(self.ingest + path, data=data, headers={"Content-Type": content_type, **(headers or {})})
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refusal:
             with refusal:
                 return refusal.code, refusal.read().decode()
+
+    def file(self, name, holds):
+        """Waits until a file of the data folder holds a text."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            path = self.data / name
+            if path.exists() and holds in path.read_text():
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{name} does not hold {holds!r}; there are {[str(p.relative_to(self.data)) for p in (self.data / 'logs').rglob('*')]}")
 
     def ledger(self):
         with urllib.request.urlopen(self.aws + "/_millrace/ledger", timeout=PATIENCE) as answer:

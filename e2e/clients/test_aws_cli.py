@@ -225,6 +225,33 @@ class CommandLine(NodeTest):
         self.aws("apigateway", "delete-base-path-mapping", "--domain-name", "cli.example.com", "--base-path", "v1")
         self.aws("apigateway", "delete-domain-name", "--domain-name", "cli.example.com")
 
+    def test_api_gateway_canary(self):
+        api = self.json("apigateway", "get-rest-apis")["items"][0]["id"]
+        stage = ("--rest-api-id", api, "--stage-name", "prod")
+        before = self.json("apigateway", "get-stage", *stage)["deploymentId"]
+        made = self.json("apigateway", "create-deployment", *stage, "--canary-settings", "percentTraffic=100,stageVariableOverrides={k=v}")["id"]
+        shown = self.json("apigateway", "get-stage", *stage)
+        self.assertEqual((shown["deploymentId"], shown["canarySettings"]["deploymentId"], shown["canarySettings"]["percentTraffic"]),
+                         (before, made, 100.0))
+        self.assertEqual(self.node.post("/prod/v1/class-stream", "{}", "application/json")[0], 200)
+        shown = self.json("apigateway", "update-stage", *stage, "--patch-operations",
+                          "op=copy,from=/canarySettings/deploymentId,path=/deploymentId", "op=remove,path=/canarySettings")
+        self.assertEqual(shown["deploymentId"], made)
+        self.assertNotIn("canarySettings", shown)
+
+    def test_api_gateway_logs(self):
+        api = self.json("apigateway", "get-rest-apis")["items"][0]["id"]
+        stage = ("--rest-api-id", api, "--stage-name", "prod")
+        self.json("apigateway", "update-stage", *stage, "--patch-operations",
+                  "op=replace,path=/accessLogSettings/destinationArn,value=arn:aws:logs:us-east-1:000000000000:log-group:cli",
+                  "op=replace,path=/accessLogSettings/format,value=$context.requestId $context.status $context.resourcePath",
+                  "op=replace,path=/*/*/logging/loglevel,value=INFO")
+        self.assertEqual(self.node.post("/prod/v1/class-stream", "{}", "application/json")[0], 200)
+        self.node.file("logs/cli.log", " 200 /v1/{stream-name}")
+        self.node.file(f"logs/API-Gateway-Execution-Logs_{api}/prod.log", "Successfully completed execution")
+        self.json("apigateway", "update-stage", *stage, "--patch-operations", "op=remove,path=/accessLogSettings",
+                  "op=replace,path=/*/*/logging/loglevel,value=OFF")
+
     def test_api_gateway_refuses_by_name(self):
         for command in (("get-sdk-types",), ("get-vpc-links",), ("generate-client-certificate",)):
             self.assertIn("is not supported by this version of Millrace", self.aws("apigateway", *command, fails=True))

@@ -610,6 +610,93 @@ class APIGateway(NodeTest):
         with Code(self, "NotFoundException"):
             gateway.get_rest_api(restApiId=api)
 
+    def test_models_validators_and_gateway_responses(self):
+        gateway, api, stream = self.make()
+        at = dict(restApiId=api)
+        gateway.create_model(**at, name="Order", contentType="application/json",
+                             schema='{"type":"object","required":["id"],"properties":{"id":{"type":"integer"}}}')
+        self.assertIn("$inputRoot", gateway.get_model_template(**at, modelName="Order")["value"])
+        validator = gateway.create_request_validator(**at, name="body", validateRequestBody=True)["id"]
+        method = dict(**at, resourceId=stream, httpMethod="POST")
+        gateway.update_method(**method, patchOperations=[
+            {"op": "replace", "path": "/requestValidatorId", "value": validator},
+            {"op": "add", "path": "/requestModels/application~1json", "value": "Order"}])
+        gateway.put_gateway_response(**at, responseType="BAD_REQUEST_BODY", statusCode="422",
+                                     responseParameters={"gatewayresponse.header.X-Why": "'body'"},
+                                     responseTemplates={"application/json": '{"why":$context.error.messageString}'})
+        self.assertEqual(gateway.get_gateway_response(**at, responseType="BAD_REQUEST_BODY")["statusCode"], "422")
+        gateway.create_deployment(**at, stageName="test")
+        self.assertEqual(self.node.post(f"/{api}/test/v1/any", '{"id":"x"}', "application/json"), (422, '{"why":"Invalid request body"}'))
+        tested = gateway.test_invoke_method(**method, pathWithQueryString="/v1/any", body='{"id":"x"}')
+        self.assertEqual(tested["status"], 422)
+        self.assertIn("Execution log for request", tested["log"])
+        gateway.delete_gateway_response(**at, responseType="BAD_REQUEST_BODY")
+        self.assertTrue(gateway.get_gateway_response(**at, responseType="BAD_REQUEST_BODY")["defaultResponse"])
+
+    def test_keys_and_plans(self):
+        self.node.client("kinesis").create_stream(StreamName="keyed", ShardCount=1)
+        gateway, api, stream = self.make()
+        gateway.update_method(restApiId=api, resourceId=stream, httpMethod="POST",
+                              patchOperations=[{"op": "replace", "path": "/apiKeyRequired", "value": "true"}])
+        gateway.create_deployment(restApiId=api, stageName="test")
+        key = gateway.create_api_key(name="k-" + uuid.uuid4().hex, enabled=True)
+        plan = gateway.create_usage_plan(name="p-" + uuid.uuid4().hex, apiStages=[{"apiId": api, "stage": "test"}],
+                                         quota={"limit": 2, "period": "DAY"})
+        gateway.create_usage_plan_key(usagePlanId=plan["id"], keyId=key["id"], keyType="API_KEY")
+        path = f"/{api}/test/v1/keyed"
+        self.assertEqual(self.node.post(path, "{}", "application/json")[0], 403)
+        for want in (200, 200, 429):
+            self.assertEqual(self.node.post(path, "{}", "application/json", {"x-api-key": key["value"]})[0], want)
+        with Code(self, "BadRequestException"):
+            gateway.delete_usage_plan(usagePlanId=plan["id"])
+        gateway.delete_stage(restApiId=api, stageName="test")
+        self.assertEqual(gateway.get_usage_plan(usagePlanId=plan["id"]).get("apiStages", []), [])
+        gateway.delete_usage_plan(usagePlanId=plan["id"])
+
+    def test_answers_that_stream(self):
+        """A backend's first line reaches the caller before its second one is there."""
+        import http.server
+        import threading
+        import urllib.request
+        go_on = threading.Event()
+
+        class Backend(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.end_headers()
+                self.wfile.write(b"data: 1\n")
+                self.wfile.flush()
+                go_on.wait(20)
+                self.wfile.write(b"data: 2\n")
+
+            def log_message(self, *_):
+                pass
+
+        backend = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
+        threading.Thread(target=backend.serve_forever, daemon=True).start()
+        self.addCleanup(backend.server_close)
+        self.addCleanup(backend.shutdown)
+        self.addCleanup(go_on.set)
+        gateway = self.node.client("apigateway")
+        api = gateway.create_rest_api(name="streams")
+        method = dict(restApiId=api["id"], resourceId=api["rootResourceId"], httpMethod="GET")
+        gateway.put_method(**method, authorizationType="NONE")
+        put = gateway.put_integration(**method, type="HTTP_PROXY", integrationHttpMethod="GET", responseTransferMode="STREAM",
+                                      timeoutInMillis=900000, uri=f"http://127.0.0.1:{backend.server_port}/")
+        self.assertEqual((put["responseTransferMode"], put["timeoutInMillis"]), ("STREAM", 900000))
+        gateway.create_deployment(restApiId=api["id"], stageName="test")
+        with urllib.request.urlopen(f"{self.node.ingest}/{api['id']}/test/", timeout=20) as answer:
+            self.assertEqual(answer.readline(), b"data: 1\n")
+            go_on.set()
+            self.assertEqual(answer.read(), b"data: 2\n")
+        with Code(self, "BadRequestException"):
+            gateway.update_integration(**method, patchOperations=[{"op": "replace", "path": "/responseTransferMode", "value": "BUFFERED"}])
+        shown = gateway.update_integration(**method, patchOperations=[
+            {"op": "replace", "path": "/responseTransferMode", "value": "BUFFERED"},
+            {"op": "replace", "path": "/timeoutInMillis", "value": "5000"}])
+        self.assertEqual(shown["responseTransferMode"], "BUFFERED")
+
     def test_integration_that_is_not_built_is_refused(self):
         with Code(self, "BadRequestException"):
             self.make(uri="arn:aws:apigateway:us-east-1:sqs:path/000000000000/queue")

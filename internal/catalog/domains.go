@@ -1,6 +1,8 @@
 package catalog
 
 import (
+	"strings"
+
 	"millrace/internal/fault"
 	"millrace/internal/restapi"
 )
@@ -71,4 +73,19 @@ func (c Domains) MappedTo(view View, apiID, stage string) (names []string, err e
 		}
 	}
 	return names, err
+}
+
+// Unmapped fails with the service's words where a domain name is mapped to an API, or with a stage to that stage by name:
+// neither can be deleted then.
+func (c Domains) Unmapped(view View, apiID, stage string) error {
+	names, err := c.MappedTo(view, apiID, stage)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	what, kind := apiID, "RestApi"
+	if stage != "" {
+		what, kind = stage, "stage"
+	}
+	return fault.New(fault.Invalid, "catalog.Delete", what, "Deleting %s %s failed. Please remove all base path mappings related to the %s in your domains: %s",
+		kind, what, kind, strings.Join(names, ", "))
 }

@@ -122,6 +122,29 @@ func (Keys) PutPlan(tx *Tx, p *restapi.UsagePlan) error { return plans.Put(tx, p
 // DeletePlan removes a usage plan. What was used of it stays until its days are over.
 func (Keys) DeletePlan(tx *Tx, id string) { plans.Delete(tx, id) }
 
+// LeavePlans takes a stage that is deleted out of all usage plans, as the service does; without a name, all stages of an
+// API.
+func (c Keys) LeavePlans(tx *Tx, apiID, stage string) error {
+	all, err := c.Plans(tx)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		before := len(p.Stages)
+		p.Stages = slices.DeleteFunc(p.Stages, func(s restapi.PlanStage) bool { return s.APIID == apiID && (stage == "" || s.Stage == stage) })
+		if len(p.Stages) == before {
+			continue
+		}
+		if len(p.Stages) == 0 {
+			p.Stages = nil
+		}
+		if err := c.PutPlan(tx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Usage reads what all nodes have counted on the days from one on, to another.
 func (Keys) Usage(view View, from, to string) (restapi.Usage, error) {
 	all := restapi.Usage{}

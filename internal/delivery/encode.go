@@ -220,6 +220,10 @@ func (enc *encoder) again() (n int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("read again: %w", err)
 	}
+	if len(enc.batch.Records) == 0 && enc.batch.MillisBehind > 0 && enc.next.Before(enc.batch.Next) {
+		enc.next = enc.batch.Next // a stretch that holds nothing
+		return 1, nil
+	}
 	if len(enc.batch.Records) == 0 || enc.batch.Skipped > 0 || !enc.batch.Resumed.IsZero() {
 		return 0, errDiffers
 	}

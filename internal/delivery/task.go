@@ -476,7 +476,7 @@ func (s *shard) each(ctx context.Context, from, to stream.SequenceNumber, visit 
 		if err != nil {
 			return fmt.Errorf("read again: %w", err)
 		}
-		if len(batch.Records) == 0 {
+		if len(batch.Records) == 0 && (batch.MillisBehind == 0 || !at.Before(batch.Next)) {
 			return nil
 		}
 		for i := range batch.Records {

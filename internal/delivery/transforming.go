@@ -176,6 +176,9 @@ func (d *delivery) dress(c *transform.Call) {
 	if def.KinesisSource != nil {
 		c.Source, c.SourceARN = transform.Kinesis, def.KinesisSource.KinesisStreamARN
 	}
+	if def.MSKSource != nil {
+		c.Source, c.SourceARN = transform.Kafka, def.MSKSource.MSKClusterARN
+	}
 }
 
 // offset gives where a record lies in its Kafka partition; 0 when it lies in none.

@@ -42,9 +42,14 @@ func TestReservations(t *testing.T) {
 }
 
 // 256 callers of 10 MB at once: as many as fit are served, the others are told to come again, ordinary events go
-// through all the while, and no more than the budget is held.
+// through all the while, and no more than the budget is held. The race detector, which takes some ten times as long for
+// each byte, has to do with a quarter of them.
 func TestManyLargeBodiesDoNotKillTheNode(t *testing.T) {
-	const callers, size = 256, 10_000_000
+	const size = 10_000_000
+	callers := 256
+	if raceDetector {
+		callers = 64
+	}
 	const fit = DefaultBodyBudget / 4 * largeShare / size
 	hold, held := make(chan bool), make(chan bool, callers)
 	n := serve(t, Options{Gateway: gatewayFunc(func(ctx context.Context, req *gateway.Request, resp *gateway.Response) {
@@ -83,8 +88,12 @@ func TestManyLargeBodiesDoNotKillTheNode(t *testing.T) {
 	for range fit {
 		<-held
 	}
+	var refused int64
 	for range callers - fit {
 		r := <-results
+		if r.status == 503 {
+			refused++
+		}
 		if r.status != 0 && (r.status != 503 || r.text != `{"message":"Service Unavailable"}1`) {
 			t.Fatalf("%d %s", r.status, r.text)
 		}
@@ -97,8 +106,9 @@ func TestManyLargeBodiesDoNotKillTheNode(t *testing.T) {
 			t.Errorf("an event of %d bytes: %d %s %v", size, status, text, err)
 		}
 	}
-	if got := n.Stats(); got.BodyBytes < fit*size || got.OverBudget != callers-fit {
-		t.Errorf("%+v", got)
+	// Some callers may not have come as far: a loaded machine cuts who has not sent its head in time.
+	if got := n.Stats(); got.BodyBytes < fit*size || got.OverBudget < refused || got.OverBudget > int64(callers-fit) {
+		t.Errorf("%d callers were told of a refusal: %+v", refused, got)
 	}
 	close(hold)
 	all.Wait()

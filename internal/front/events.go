@@ -33,9 +33,10 @@ type events struct {
 
 // event is one request and its response, with the memory that they borrow from a pool.
 type event struct {
-	req  gateway.Request
-	resp gateway.Response
-	body body
+	req    gateway.Request
+	resp   gateway.Response
+	body   body
+	caller caller
 }
 
 var pooledEvents = sync.Pool{New: func() any { return new(event) }}
@@ -53,6 +54,7 @@ func (e *event) release() {
 	if cap(e.req.Header) > keptFields || cap(e.resp.Header) > keptFields || cap(e.resp.Body) > keptAnswer {
 		return
 	}
+	e.caller = caller{}
 	clear(e.req.Header)
 	e.req = gateway.Request{Header: e.req.Header[:0]}
 	e.resp.Reset()
@@ -70,7 +72,7 @@ func (h *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		e.resp.Release()
 		e.body.release() // the rest is not for others: who knows what the panic left behind
-		h.faults.panicked(p, r, answering)
+		h.faults.panicked(p, r, answering || e.resp.Begun)
 		h.refuse(w, serverFault)
 	}()
 	if err := e.body.read(w, r, h.budget); err != nil {
@@ -79,10 +81,50 @@ func (h *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.fill(&e.req, r)
 	e.req.Body = e.body.bytes
+	size := len(e.body.bytes)
+	e.caller = caller{w, r, &e.body}
+	e.resp.Caller = &e.caller
 	h.gateway.Serve(h.ctx, &e.req, &e.resp)
-	h.stats.event(e.resp.API, e.resp.Stage, e.resp.Status, len(e.body.bytes))
+	h.stats.event(e.resp.API, e.resp.Stage, e.resp.Status, size)
 	answering = true
-	send(w, r.Method, &e.resp)
+	switch {
+	case e.resp.Cut:
+		panic(http.ErrAbortHandler)
+	case !e.resp.Begun:
+		send(w, r.Method, &e.resp)
+	}
+}
+
+// caller is who waits for an answer that the gateway sends on while it comes in; see [gateway.Caller].
+type caller struct {
+	w    http.ResponseWriter
+	r    *http.Request
+	body *body
+}
+
+// Await gives the context of net/http, which reads on to see the caller leave. The time in which the request had to be
+// read would end that reading.
+func (c *caller) Await() context.Context {
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{}) // fails when the connection is gone; the context tells
+	return c.r.Context()
+}
+
+// Begin sends the head of the answer, and lets go of the payload when nobody needs it any more.
+func (c *caller) Begin(resp *gateway.Response, bodyRead bool) {
+	if bodyRead {
+		c.body.release()
+	}
+	sendHead(c.w, resp, -1)
+	_ = http.NewResponseController(c.w).Flush() // the next Write tells when the caller is gone
+}
+
+// Write sends a piece. Who does not read it loses the connection in time; see conn and streamWriter.
+func (c *caller) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if err != nil {
+		return n, err
+	}
+	return n, http.NewResponseController(c.w).Flush()
 }
 
 // fill makes a gateway's request of net/http's. All strings are net/http's own, and live as long as anybody holds
@@ -144,6 +186,14 @@ func remoteIP(addr string) string {
 
 // send writes a gateway's response.
 func send(w http.ResponseWriter, method string, resp *gateway.Response) {
+	sendHead(w, resp, len(resp.Body))
+	if len(resp.Body) > 0 && method != http.MethodHead && bodyAllowed(resp.Status) {
+		_, _ = w.Write(resp.Body) // the caller may be gone; there is nobody else to tell
+	}
+}
+
+// sendHead writes status and header lines. A length below 0 is not known yet.
+func sendHead(w http.ResponseWriter, resp *gateway.Response, length int) {
 	h := w.Header()
 	// One allocation for the values of all headers: net/http may read them after the handler has returned.
 	values := make([]string, 0, len(resp.Header)+1)
@@ -164,14 +214,11 @@ func send(w http.ResponseWriter, method string, resp *gateway.Response) {
 	if !typed {
 		h["Content-Type"] = nil // keeps net/http from guessing
 	}
-	if bodyAllowed(resp.Status) {
-		values = append(values, strconv.Itoa(len(resp.Body)))
+	if length >= 0 && bodyAllowed(resp.Status) {
+		values = append(values, strconv.Itoa(length))
 		h["Content-Length"] = values[len(values)-1 : len(values) : len(values)]
 	}
 	w.WriteHeader(resp.Status)
-	if len(resp.Body) > 0 && method != http.MethodHead && bodyAllowed(resp.Status) {
-		_, _ = w.Write(resp.Body) // the caller may be gone; there is nobody else to tell
-	}
 }
 
 func bodyAllowed(status int) bool {

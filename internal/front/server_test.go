@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -167,56 +168,59 @@ func TestShutdownEndsFollowers(t *testing.T) {
 	}
 }
 
-// Subscriptions to shards end when the node stops, on either version of HTTP; and when their callers leave.
+// Subscriptions to shards end when the node stops, on either version of HTTP; and when their callers leave. It runs in
+// time of its own, so that synctest tells when all is quiet: a request counts until the server is done with it, which is
+// after its handler has seen its caller leave.
 func TestShutdownEndsSubscriptions(t *testing.T) {
-	begun, left := make(chan bool, 1), make(chan bool, 2)
-	n := serve(t, Options{Services: map[Service]http.Handler{Kinesis: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	o := awsOnly
+	o.Services = map[Service]http.Handler{Kinesis: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		_, _ = io.WriteString(w, "first")
 		_ = http.NewResponseController(w).Flush()
-		begun <- true
 		<-r.Context().Done()
-		left <- true
-	})}})
-	var answers []*http.Response
-	for _, http2 := range []bool{false, true} {
-		transport := &http.Transport{Protocols: new(http.Protocols)}
-		transport.Protocols.SetHTTP1(!http2)
-		transport.Protocols.SetUnencryptedHTTP2(http2)
-		defer transport.CloseIdleConnections()
-		subscribe := func(ctx context.Context) *http.Response {
-			r, err := http.NewRequestWithContext(ctx, "POST", n.AWSURL(), strings.NewReader("{}"))
-			if err != nil {
-				t.Fatal(err)
+	})}
+	onPipes(t, o, func(t *testing.T, n *node, l *pipes) {
+		overHTTP1 := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return l.dial(t).Conn, nil }}
+		var answers []*http.Response
+		for _, transport := range []*http.Transport{overHTTP1, l.dialHTTP2(t)} {
+			defer transport.CloseIdleConnections()
+			subscribe := func(ctx context.Context) *http.Response {
+				r, err := http.NewRequestWithContext(ctx, "POST", n.AWSURL(), strings.NewReader("{}"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Header.Set("X-Amz-Target", subscribeTarget)
+				resp, err := transport.RoundTrip(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return resp
 			}
-			r.Header.Set("X-Amz-Target", subscribeTarget)
-			resp, err := transport.RoundTrip(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			<-begun
-			return resp
+			ctx, leave := context.WithCancel(t.Context())
+			subscribe(ctx).Body.Close()
+			leave()
+			answers = append(answers, subscribe(t.Context()))
 		}
-		ctx, leave := context.WithCancel(t.Context())
-		subscribe(ctx).Body.Close()
-		leave()
-		<-left
-		answers = append(answers, subscribe(t.Context()))
-	}
-	if got := n.Stats(); got.BodyBytes != 0 || got.InFlight != 2 {
-		t.Errorf("subscriptions hold a share of the budget of bodies: %+v", got)
-	}
-	if err := n.Shutdown(t.Context()); err != nil {
-		t.Error(err)
-	}
-	for _, resp := range answers {
-		if b, err := io.ReadAll(resp.Body); string(b) != "first" || err != nil {
-			t.Errorf("%s: %q %v", resp.Proto, b, err)
+		synctest.Wait()
+		if got := n.Stats(); got.InFlight != 2 {
+			t.Errorf("callers who have left still count: %+v", got)
+		} else if got.BodyBytes != 0 {
+			t.Errorf("subscriptions hold a share of the budget of bodies: %+v", got)
 		}
-		resp.Body.Close()
-	}
-	<-left
-	<-left
+		var readers sync.WaitGroup // a pipe holds nothing: the end of an answer is read as it is written
+		for _, resp := range answers {
+			readers.Go(func() {
+				if b, err := io.ReadAll(resp.Body); string(b) != "first" || err != nil {
+					t.Errorf("%s: %q %v", resp.Proto, b, err)
+				}
+				resp.Body.Close()
+			})
+		}
+		if err := n.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		readers.Wait()
+	})
 }
 
 // When patience ends, requests are told to give up, and waited for; what even then does not end is told.

@@ -123,8 +123,10 @@ var variables = map[string]variable{
 	"requestId":         func(x *exchange, b []byte) []byte { return append(b, x.requestID...) },
 	"extendedRequestId": func(x *exchange, b []byte) []byte { return append(b, x.extendedID...) },
 	"status":            func(x *exchange, b []byte) []byte { return strconv.AppendInt(b, int64(x.resp.Status), 10) },
-	"responseLength":    func(x *exchange, b []byte) []byte { return strconv.AppendInt(b, int64(len(x.resp.Body)), 10) },
-	"responseLatency":   func(x *exchange, b []byte) []byte { return appendMillis(b, x.total) },
+	"responseLength": func(x *exchange, b []byte) []byte {
+		return strconv.AppendInt(b, int64(len(x.resp.Body))+x.streaming.sent, 10)
+	},
+	"responseLatency": func(x *exchange, b []byte) []byte { return appendMillis(b, x.total) },
 
 	"integrationLatency":            backendLatency,
 	"integration.latency":           backendLatency,
@@ -135,6 +137,14 @@ var variables = map[string]variable{
 	"awsEndpointRequestId":          backendRequestID,
 	"integrationErrorMessage":       backendError,
 	"integration.error":             backendError,
+
+	"integration.responseTransferMode": transferMode,
+	"integration.timeToAllHeaders": func(x *exchange, b []byte) []byte {
+		return sinceCalled(x, b, x.streaming.headers)
+	},
+	"integration.timeToFirstContent": func(x *exchange, b []byte) []byte {
+		return sinceCalled(x, b, x.streaming.first)
+	},
 
 	messageString: func(x *exchange, b []byte) []byte {
 		if !x.refused {
@@ -176,6 +186,25 @@ func backendLatency(x *exchange, b []byte) []byte {
 		return b
 	}
 	return appendMillis(b, x.integration)
+}
+
+// transferMode is how an answer was to go on, in the past tense that the service has for logs.
+func transferMode(x *exchange, b []byte) []byte {
+	switch {
+	case !x.reached():
+		return b
+	case x.method.streams:
+		return append(b, "STREAMED"...)
+	}
+	return append(b, restapi.Buffered...)
+}
+
+// sinceCalled is when a part of a streamed answer came. What is gathered has no such parts.
+func sinceCalled(x *exchange, b []byte, at time.Time) []byte {
+	if at.IsZero() {
+		return b
+	}
+	return appendMillis(b, at.Sub(x.streaming.called))
 }
 
 func backendStatus(x *exchange, b []byte) []byte {

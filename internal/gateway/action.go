@@ -24,8 +24,9 @@ type Action func(ctx context.Context, call *Call)
 // there, as those of the callers' side end in front, so that the way of a request can be read, and tested, without
 // either.
 type Sender interface {
-	// Send sends the request that call holds and fills in the answer: Status, Answer, and Out by Expect, Write or
-	// ReadFrom. It keeps nothing of call, and returns when ctx ends. Redirects are answers as any other.
+	// Send sends the request that call holds and fills in the answer: Status, Answer, then Begin, and Out by Expect,
+	// Write or ReadFrom; of a call that Streams by ReadFrom alone. It keeps nothing of call, and returns when ctx ends.
+	// Redirects are answers as any other.
 	//
 	// Errors are fault.Error: Invalid when Target leads to no host, Throttled when too many requests to that host
 	// are under way, Unavailable for all else that kept an answer from coming whole.
@@ -49,8 +50,9 @@ type Call struct {
 	Out     []byte  // the answer's body is appended to it
 	Outcome Outcome // what the caller can make of the answer
 
-	x   *exchange // whose budget Out is taken from
-	err error     // why the answer was not taken whole
+	x     *exchange // whose budget Out is taken from
+	taken int64     // of the budget, for Out
+	err   error     // why the answer was not taken whole
 }
 
 // pathAndQuery shows where a call by path goes.
@@ -105,8 +107,11 @@ func (c *Call) Write(p []byte) (int, error) {
 // answerStep is what an answer of unknown length is given first; it doubles from there.
 const answerStep = 4 << 10
 
-// ReadFrom appends all that r gives to the answer.
+// ReadFrom appends all that r gives to the answer, or sends it on.
 func (c *Call) ReadFrom(r io.Reader) (int64, error) {
+	if c.Streams() {
+		return c.pass(r)
+	}
 	begin := len(c.Out)
 	for {
 		if len(c.Out) == cap(c.Out) {
@@ -128,8 +133,8 @@ func (c *Call) ReadFrom(r io.Reader) (int64, error) {
 	}
 }
 
-// grow makes room for n more bytes, taken from the budget before it is made. What the pool has given is free: it is
-// small, and there already.
+// grow makes room for n more bytes, taken from the budget before it is made. What the pool has given is free, for it is
+// small and there already; what is made in its place is taken whole.
 func (c *Call) grow(n int) error {
 	need := len(c.Out) + n
 	if need <= cap(c.Out) {
@@ -137,12 +142,12 @@ func (c *Call) grow(n int) error {
 	}
 	size := max(need, min(2*cap(c.Out), maxAnswerBytes+1))
 	if x := c.x; x != nil && x.g.Answers != nil {
-		more := int64(size - cap(c.Out))
+		more := int64(size) - c.taken
 		if !x.g.Answers.Take(more) {
 			c.err = errBudget
 			return c.err
 		}
-		x.held += more
+		x.held, c.taken = x.held+more, int64(size)
 	}
 	larger := make([]byte, len(c.Out), size)
 	copy(larger, c.Out)

@@ -69,6 +69,9 @@ func (x *exchange) callHTTP(ctx context.Context, request []byte) bool {
 		begun := x.g.Now()
 		defer func() { x.latency = x.g.Now().Sub(begun) }()
 	}
+	if x.streams() {
+		return x.callStreaming(ctx)
+	}
 	limited := withTimeout(ctx, time.Duration(m.timeout)*time.Millisecond)
 	err = x.g.Sender.Send(limited, &x.call)
 	late := errors.Is(limited.Err(), context.DeadlineExceeded) && ctx.Err() == nil
@@ -300,17 +303,23 @@ var notPassed = []string{"Transfer-Encoding", "Via", "Keep-Alive", "Proxy-Connec
 // pass answers with what the backend of an HTTP_PROXY answered.
 func (x *exchange) pass() {
 	resp := x.resp
+	if x.backendStatus == 204 || x.backendStatus == 304 {
+		resp.Body = resp.Body[:0]
+	} else {
+		x.hand(x.answer)
+	}
+	x.passHead()
+}
+
+// passHead takes over status and header lines.
+func (x *exchange) passHead() {
+	resp := x.resp
 	for _, f := range x.call.Answer {
 		if !isOneOf(f.Name, notPassed) {
 			resp.Header = append(resp.Header, f)
 		}
 	}
 	resp.Status = x.backendStatus
-	if resp.Status == 204 || resp.Status == 304 {
-		resp.Body = resp.Body[:0]
-	} else {
-		x.hand(x.answer)
-	}
 	x.complete(typeJSON)
 }
 

@@ -94,7 +94,7 @@ func (x *exchange) readInflated(r io.Reader) *failure {
 func (x *exchange) growInflated(b []byte) ([]byte, error) {
 	size := max(2*cap(b), inflateStep)
 	if budget := x.g.Budget; budget != nil {
-		more := int64(size - cap(b))
+		more := int64(size) - x.reserved // the pool's memory is free, and what is made in its place is not
 		if !budget.Take(more) {
 			return b, errBudget
 		}

@@ -59,6 +59,7 @@ type method struct {
 	passthrough  string
 	handling     string      // contentHandling of the request
 	timeout      int         // milliseconds
+	streams      bool        // responseTransferMode is STREAM
 	validation   *validation // nil: none
 	parameters   []parameter
 	templates    templates
@@ -193,6 +194,7 @@ func (c *compiler) compile(r *restapi.Resource, verb string, src *restapi.Method
 	if m.timeout <= 0 {
 		m.timeout = restapi.DefaultTimeoutMillis
 	}
+	m.streams = i.Streams()
 	c.refused(r, src)
 	c.validation(src)
 	c.parameters(i)

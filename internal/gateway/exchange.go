@@ -54,6 +54,7 @@ type exchange struct {
 	sentQuery []byte
 	uri       []byte
 	call      Call
+	streaming streaming
 
 	backendStatus int
 	latency       time.Duration // of the backend; measured when it is logged

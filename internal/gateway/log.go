@@ -176,11 +176,15 @@ func (x *exchange) logEnd() {
 			strconv.FormatInt(x.latency.Milliseconds(), 10)+" ms")
 		if x.traces() {
 			x.log(false, "Endpoint response headers: "+x.printed(x.endpointHeaders()))
-			x.logBody("Endpoint response body before transformations: ", x.answer)
+			if !x.streaming.begun { // of what has gone by nothing is kept
+				x.logBody("Endpoint response body before transformations: ", x.answer)
+			}
 		}
 	}
 	if x.traces() {
-		x.logBody("Method response body after transformations: ", x.resp.Body)
+		if !x.streaming.begun {
+			x.logBody("Method response body after transformations: ", x.resp.Body)
+		}
 		var headers mapping.Params
 		answered := x.resp.Header
 		if x.test != nil {
@@ -191,7 +195,9 @@ func (x *exchange) logEnd() {
 		}
 		x.log(false, "Method response headers: "+x.printed(headers))
 	}
-	x.log(false, "Successfully completed execution")
+	if !x.resp.Cut {
+		x.log(false, "Successfully completed execution")
+	}
 	x.log(false, "Method completed with status: "+strconv.Itoa(x.resp.Status))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -436,28 +437,40 @@ func TestManyCallersShareAQuota(t *testing.T) {
 		w.plan.Stages[0].Methods = map[string]*restapi.Throttle{"/keyed/POST": {Rate: 1e9, Burst: 1e6}}
 	})
 	var in atomic.Int64
-	var callers sync.WaitGroup
-	for range 8 {
-		callers.Go(func() {
-			resp := &Response{}
-			for i := range 300 {
-				r := w.request("POST /prod/keyed", keyValue)
-				r.Received = r.Received.AddDate(0, 0, i/200)
-				resp.Reset()
-				if w.Serve(context.Background(), r, resp); resp.Status == 200 {
-					in.Add(1)
-				}
-			}
-		})
-	}
+	all := restapi.Usage{} // what is saved; each time it is told, it is another map
 	keys, plans := w.keys, []*restapi.UsagePlan{w.plan}
-	for range 20 {
-		w.SetPlans(keys, plans)
-		w.Publish([]*restapi.API{w.api}, w.api.ID)
-		w.Saved(w.Counted())
+	day := func(n, calls int) {
+		var callers sync.WaitGroup
+		for range 8 {
+			callers.Go(func() {
+				resp := &Response{}
+				for range calls {
+					r := w.request("POST /prod/keyed", keyValue)
+					r.Received = r.Received.AddDate(0, 0, n)
+					resp.Reset()
+					if w.Serve(context.Background(), r, resp); resp.Status == 200 {
+						in.Add(1)
+					}
+				}
+			})
+		}
+		for range 20 {
+			w.SetPlans(keys, plans)
+			w.Publish([]*restapi.API{w.api}, w.api.ID)
+			counted := w.Counted()
+			all = maps.Clone(all)
+			for day, counts := range counted {
+				delete(all, day)
+				all.Add(day, counts)
+			}
+			w.SetUsage(all, all)
+			w.Saved(counted)
+		}
+		callers.Wait()
 	}
-	callers.Wait()
-	// A day that ends, and a count that is being refused, may each cost or give a request of every caller.
+	day(0, 100)
+	day(1, 200)
+	// A day that ends may cost or give a request of every caller.
 	if n := in.Load(); n < 1000-8 || n > 1000+8 {
 		t.Errorf("%d were admitted, want 1000", n)
 	}

@@ -108,7 +108,7 @@ func (g *Gateway) SetPlans(keys []*restapi.APIKey, plans []*restapi.UsagePlan) {
 	for at, meter := range m.stages {
 		meter.keys.Store(m.callers[at])
 	}
-	m.rebase()
+	m.rebase(m.day.Load())
 }
 
 func limitsOf(p *restapi.UsagePlan, s *restapi.PlanStage) *planLimits {
@@ -154,7 +154,7 @@ func (m *metering) keepTally(name tallyName, was map[tallyName]*tally) {
 	t := was[name]
 	if t == nil {
 		t = &tally{}
-		saved, today := m.counted(name)
+		saved, today := m.counted(name, m.dayText())
 		t.saved = saved
 		t.today.Store(today)
 	}
@@ -162,9 +162,8 @@ func (m *metering) keepTally(name tallyName, was map[tallyName]*tally) {
 	m.tallies[name] = t
 }
 
-// counted gives what this node has saved of the present day, and what it has counted: a tally goes on from there.
-func (m *metering) counted(name tallyName) (saved, today int64) {
-	day := m.dayText()
+// counted gives what this node has saved of a day, and what it has counted: a tally goes on from there.
+func (m *metering) counted(name tallyName, day string) (saved, today int64) {
 	saved = m.own[day][name.plan][name.key]
 	today = max(saved, m.waiting[day][name.plan][name.key])
 	drop(m.waiting, day, name)
@@ -177,7 +176,7 @@ func (g *Gateway) SetUsage(all, own restapi.Usage) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.used, m.own = all, own
-	m.rebase()
+	m.rebase(m.day.Load())
 }
 
 // UsageFrom is the first day that counts for a quota now.
@@ -191,9 +190,9 @@ func (g *Gateway) UsageFrom() string {
 	return restapi.Day(month)
 }
 
-// rebase sums up anew what counts beside today's own requests.
-func (m *metering) rebase() {
-	today := dayOf(m.day.Load())
+// rebase sums up anew what counts beside the own requests of a day.
+func (m *metering) rebase(day int64) {
+	today := dayOf(day)
 	days := map[string][]string{} // of a period, today the last of them
 	for name, t := range m.tallies {
 		p := m.plans[name.plan]
@@ -230,17 +229,18 @@ func (m *metering) keepDay(now time.Time) {
 	}
 }
 
-// turn begins a day, or goes back to one when the clock was put right.
+// turn begins a day, or goes back to one when the clock was put right. The day is told when all tallies are ready for
+// it: until then its first requests wait here, for those of the day before have left the one count and are not in the
+// other yet.
 func (m *metering) turn(day int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if day == m.day.Load() {
 		return
 	}
-	over := m.dayText()
-	m.day.Store(day)
+	over, begun := m.dayText(), restapi.Day(dayOf(day))
 	for name, t := range m.tallies {
-		saved, today := m.counted(name)
+		saved, today := m.counted(name, begun)
 		if n := t.today.Swap(today); n != t.saved {
 			put(m.waiting, over, name, n)
 		}
@@ -249,7 +249,8 @@ func (m *metering) turn(day int64) {
 	for len(m.waiting) > restapi.UsageDays { // they could not be saved for so long that nobody can ask for them any more
 		delete(m.waiting, slices.Min(slices.Collect(maps.Keys(m.waiting))))
 	}
-	m.rebase()
+	m.rebase(day)
+	m.day.Store(day)
 }
 
 // Counted gives what this node has counted since it was saved: by day, plan and key, each as the whole of that day.

@@ -55,6 +55,12 @@ type Response struct {
 	// Where the request went, for metrics: empty as far as it was not found.
 	API, Stage, Resource string
 
+	// Caller takes the answers of integrations that stream, as they come. Whoever calls Serve sets it; nil: such answers
+	// are gathered in Body.
+	Caller Caller
+	Begun  bool // the answer went to Caller; nothing is left to be sent
+	Cut    bool // not all of it did: the caller must not take it for whole
+
 	budget Budget // that held is of
 	held   int64  // what Body holds of it
 }

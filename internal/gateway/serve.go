@@ -65,7 +65,7 @@ func (x *exchange) execute(ctx context.Context) {
 	if x.method.validation != nil && !x.validate() {
 		return
 	}
-	if x.integrateMeasured(ctx) {
+	if x.integrateMeasured(ctx) && !x.streaming.begun {
 		if x.tracing() {
 			x.traceAnswer()
 		}

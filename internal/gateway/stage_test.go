@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -309,4 +310,40 @@ func TestALongMessageStaysInItsQuotes(t *testing.T) {
 			t.Errorf("%.60s: %d bytes: %.200s", path, len(line), line)
 		}
 	}
+}
+
+// The backend of an HTTP integration is called by a test as by live traffic, and what became of it is in the test's log.
+func TestTestOfAnHTTPMethod(t *testing.T) {
+	f := func(name string, backend sends) {
+		t.Helper()
+		m := &restapi.Method{HTTPMethod: "POST", AuthorizationType: "NONE",
+			Responses: map[string]*restapi.MethodResponse{"200": {StatusCode: "200"}, "502": {StatusCode: "502"}},
+			Integration: &restapi.Integration{Type: restapi.HTTP, HTTPMethod: "POST", URI: "https://backend.example.com/{id}", PassthroughBehavior: restapi.Never,
+				RequestParameters: map[string]string{"integration.request.path.id": "method.request.path.id", "integration.request.header.X-Kind": "'test'"},
+				RequestTemplates:  map[string]string{"application/json": `{"to":"$input.params('id')","n":$input.json('$.n')}`},
+				Responses: map[string]*restapi.IntegrationResponse{
+					"200": {StatusCode: "200", ResponseTemplates: map[string]string{"application/json": `{"said":$input.json('$')}`}},
+					"502": {StatusCode: "502", SelectionPattern: `5\d{2}`},
+				}}}
+		a := define("abcde12345", map[string]*restapi.Method{"POST /v1/{id}": m})
+		id := ""
+		for _, r := range a.Resources {
+			if r.Path == "/v1/{id}" {
+				id = r.ID
+			}
+		}
+		s := servingWith(t, Options{Sender: backend}, &fakeActions{}, a)
+		r, err := s.Test(t.Context(), a, id, "POST", TestRequest{PathWithQuery: "/v1/7", Body: []byte(`{"n":1}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, "tested/"+name+".txt", fmt.Appendf(nil, "%d\n%v\n\n%s\n\n%s", r.Status, r.Header, r.Body, r.Log))
+	}
+	f("http", func(_ context.Context, c *Call) (io.Reader, error) {
+		if c.Target != "https://backend.example.com/7" || string(c.Body) != `{"to":"7","n":1}` || c.Header.Get("X-Kind") != "test" {
+			t.Errorf("%s %s %v", c.Target, c.Body, c.Header)
+		}
+		return strings.NewReader(`{"ok":true}`), nil
+	})
+	f("http-down", func(context.Context, *Call) (io.Reader, error) { return nil, errors.New("connection refused") })
 }

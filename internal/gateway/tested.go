@@ -67,10 +67,19 @@ func (g *Gateway) Test(ctx context.Context, a *restapi.API, resourceID, verb str
 	}
 	x.begin(g, req, resp)
 	x.test = t
+	var stream *testCaller
+	if m.Integration.Streams() {
+		stream = newTestCaller(ctx)
+		defer stream.end()
+		resp.Caller = stream
+	}
 	x.onTheSide(a, r, m, v, in.StageVariables)
 	x.arriveTested(path)
 	x.logArrival()
 	x.execute(ctx)
+	if stream != nil {
+		stream.finish(resp)
+	}
 	return &TestResult{
 		Status: resp.Status, Header: x.testedHeader(), Body: resp.Body,
 		Log:     "Execution log for request " + x.requestID + "\n" + t.log.String(),

@@ -109,8 +109,9 @@ func CheckHost(u *url.URL) error {
 // Body is the memory of a request's body. net/http may read on when it has given an answer already, or an error; the
 // memory is its owner's, who uses it again. After Release no read touches it.
 type Body struct {
-	mu sync.Mutex
-	b  []byte
+	mu    sync.Mutex
+	b     []byte
+	whole bool // it has been read to its end
 }
 
 // NewBody makes a body of b.
@@ -123,6 +124,18 @@ func (b *Body) Release() {
 	b.b = nil
 }
 
+// Done releases a body that has been read whole, and tells so. One that was answered before it was read may go on to be
+// read.
+func (b *Body) Done() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.whole && len(b.b) > 0 {
+		return false
+	}
+	b.b = nil
+	return true
+}
+
 // Attach makes the body that of a request: once now, and again for a kept connection that was closed meanwhile.
 func (b *Body) Attach(r *http.Request) {
 	r.ContentLength = int64(len(b.b))
@@ -131,8 +144,9 @@ func (b *Body) Attach(r *http.Request) {
 }
 
 type bodyReader struct {
-	body *Body
-	at   int
+	body  *Body
+	at    int
+	ended bool // net/http looks once more for an end that it has been told of
 }
 
 var errReleased = errors.New("the request is over")
@@ -140,14 +154,17 @@ var errReleased = errors.New("the request is over")
 func (r *bodyReader) Read(p []byte) (int, error) {
 	r.body.mu.Lock()
 	defer r.body.mu.Unlock()
+	if r.ended {
+		return 0, io.EOF
+	}
 	if r.body.b == nil {
 		return 0, errReleased
 	}
-	if r.at == len(r.body.b) {
-		return 0, io.EOF
-	}
 	n := copy(p, r.body.b[r.at:])
-	r.at += n
+	if r.at += n; r.at == len(r.body.b) {
+		r.ended, r.body.whole = true, true
+		return n, io.EOF
+	}
 	return n, nil
 }
 

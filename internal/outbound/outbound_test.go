@@ -14,12 +14,21 @@ func TestBodyIsGivenBack(t *testing.T) {
 	held := NewBody([]byte("abc"))
 	r := new(http.Request)
 	held.Attach(r)
+	if held.Done() {
+		t.Error("what nobody has read counts as read")
+	}
 	if got, err := io.ReadAll(r.Body); err != nil || string(got) != "abc" || r.ContentLength != 3 {
 		t.Errorf("%q %v", got, err)
 	}
 	again, err := r.GetBody()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !held.Done() {
+		t.Error("what has been read to its end is still held")
+	}
+	if _, err := r.Body.Read(make([]byte, 1)); err != io.EOF { // it has lost nothing
+		t.Errorf("%v", err)
 	}
 	held.Release()
 	if _, err := again.Read(make([]byte, 1)); err != errReleased {

@@ -94,10 +94,18 @@ const (
 	Never           = "NEVER"
 )
 
-// DefaultTimeoutMillis is an integration's time unless it says otherwise; MinTimeoutMillis is the least.
+// The transfer modes of responses.
+const (
+	Buffered = "BUFFERED"
+	Stream   = "STREAM"
+)
+
+// DefaultTimeoutMillis is an integration's time unless it says otherwise; MinTimeoutMillis is the least, MaxStreamMillis the
+// most that one with a streamed response may have.
 const (
 	DefaultTimeoutMillis = 29000
 	MinTimeoutMillis     = 50
+	MaxStreamMillis      = 15 * 60 * 1000
 )
 
 // Integration is what a method calls.
@@ -109,6 +117,7 @@ type Integration struct {
 	PassthroughBehavior string                          `json:"passthroughBehavior,omitempty"`
 	ContentHandling     string                          `json:"contentHandling,omitempty"`
 	TimeoutMillis       int                             `json:"timeoutInMillis,omitempty"`
+	TransferMode        string                          `json:"responseTransferMode,omitempty"`     // "STREAM"; empty counts as "BUFFERED"
 	InsecureTLS         bool                            `json:"insecureSkipVerification,omitempty"` // of tlsConfig
 	CacheNamespace      string                          `json:"cacheNamespace,omitempty"`
 	CacheKeyParameters  []string                        `json:"cacheKeyParameters,omitempty"`

@@ -38,6 +38,7 @@ func (a *API) PutIntegration(resourceID, verb string, in Integration) (*Integrat
 		PassthroughBehavior: in.PassthroughBehavior,
 		ContentHandling:     in.ContentHandling,
 		TimeoutMillis:       in.TimeoutMillis,
+		TransferMode:        in.TransferMode,
 		InsecureTLS:         in.InsecureTLS,
 		CacheNamespace:      in.CacheNamespace,
 		CacheKeyParameters:  slices.Clone(in.CacheKeyParameters),
@@ -100,13 +101,41 @@ func checkIntegration(op string, m *Method, i *Integration) error {
 	if err := checkContentHandling(op, "putIntegrationInput.contentHandling", i.ContentHandling); err != nil {
 		return err
 	}
-	if i.TimeoutMillis < MinTimeoutMillis || i.TimeoutMillis > DefaultTimeoutMillis {
-		return invalid(op, "Timeout should be between %d ms and %d ms", MinTimeoutMillis, DefaultTimeoutMillis)
+	if err := checkTransferMode(op, i); err != nil {
+		return err
+	}
+	if longest := i.maxTimeoutMillis(); i.TimeoutMillis < MinTimeoutMillis || i.TimeoutMillis > longest {
+		return invalid(op, "Timeout should be between %d ms and %d ms", MinTimeoutMillis, longest)
 	}
 	if err := checkMediaTypes(op, i.RequestTemplates); err != nil {
 		return err
 	}
 	return checkIntegrationParameters(op, m, i.RequestParameters)
+}
+
+// checkTransferMode checks responseTransferMode: what comes from a proxy's backend can go on before it is whole, and
+// nothing that a template makes can.
+func checkTransferMode(op string, i *Integration) error {
+	if i.TransferMode == "" {
+		return nil
+	}
+	if err := oneOf(op, i.TransferMode, "putIntegrationInput.responseTransferMode", Buffered, Stream); err != nil {
+		return err
+	}
+	if i.Streams() && i.Type != HTTPProxy {
+		return invalid(op, "Response transfer mode STREAM is only supported for AWS_PROXY and HTTP_PROXY integrations")
+	}
+	return nil
+}
+
+// Streams reports whether the answer goes on to the caller while it is still coming in.
+func (i *Integration) Streams() bool { return i.TransferMode == Stream }
+
+func (i *Integration) maxTimeoutMillis() int {
+	if i.Streams() {
+		return MaxStreamMillis
+	}
+	return DefaultTimeoutMillis
 }
 
 func checkAWS(op string, i *Integration) error {

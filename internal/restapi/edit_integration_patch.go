@@ -60,9 +60,11 @@ func patchIntegration(op string, i *Integration, p Patch) error {
 	case "timeoutInMillis":
 		millis, err := strconv.Atoi(p.Value)
 		if err != nil || millis == 0 { // 0 would read as not set
-			return invalid(op, "Timeout should be between %d ms and %d ms", MinTimeoutMillis, DefaultTimeoutMillis)
+			return invalid(op, "Timeout should be between %d ms and %d ms", MinTimeoutMillis, i.maxTimeoutMillis())
 		}
 		i.TimeoutMillis = millis
+	case "responseTransferMode":
+		i.TransferMode = p.Value
 	case "connectionType":
 		if p.Value != Internet {
 			return unsupported(op, "connectionType "+p.Value, "there are no VPC links; the connection is INTERNET")

@@ -490,3 +490,51 @@ func onStage(op, path, value string) func(*workshop) error {
 		return drop(w.api.PatchStage("s", []Patch{{Op: op, Path: path, Value: value}}, now))
 	})
 }
+
+// Answers of proxies can stream, and may then take a quarter of an hour.
+func TestTransferModes(t *testing.T) {
+	put := func(kind, mode string, timeout int) (*API, error) {
+		api := newWorkshop(t).api
+		if _, err := api.PutMethod(api.RootResourceID, Method{HTTPMethod: "GET", AuthorizationType: "NONE"}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := api.PutIntegration(api.RootResourceID, "GET", Integration{Type: kind, HTTPMethod: "GET", URI: "http://h/", TransferMode: mode, TimeoutMillis: timeout})
+		return api, err
+	}
+	f := func(kind, mode string, timeout int, want string) {
+		t.Helper()
+		if _, err := put(kind, mode, timeout); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s %s %d: %v, want %q", kind, mode, timeout, err, want)
+		}
+	}
+	f(HTTPProxy, Stream, 900000, "")
+	f(HTTPProxy, Buffered, 29000, "")
+	f(HTTPProxy, Stream, 900001, "Timeout should be between 50 ms and 900000 ms")
+	f(HTTPProxy, Buffered, 29001, "Timeout should be between 50 ms and 29000 ms")
+	f(HTTPProxy, "CHUNKED", 0, "responseTransferMode")
+	f(HTTP, Stream, 0, "only supported for AWS_PROXY and HTTP_PROXY")
+	f(Mock, Stream, 0, "only supported for AWS_PROXY and HTTP_PROXY")
+
+	api, err := put(HTTPProxy, "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	patch := func(want string, patches ...Patch) {
+		t.Helper()
+		clone := api.Clone()
+		err := clone.PatchIntegration(api.RootResourceID, "GET", patches)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", patches, err, want)
+		}
+		if err == nil {
+			api = clone
+		}
+	}
+	mode := func(m string) Patch { return Patch{Op: OpReplace, Path: "/responseTransferMode", Value: m} }
+	timeout := Patch{Op: OpReplace, Path: "/timeoutInMillis", Value: "600000"}
+	patch("Timeout should be", timeout)
+	patch("", timeout, mode(Stream))
+	patch("Timeout should be", mode(Buffered))
+	patch("", mode(Buffered), Patch{Op: OpReplace, Path: "/timeoutInMillis", Value: "1000"})
+	patch("responseTransferMode", mode("x"))
+}

@@ -1,10 +1,12 @@
 package template
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"millrace/internal/catalog"
+	"millrace/internal/restapi"
 )
 
 const withDomain = `
@@ -81,5 +83,52 @@ func TestDomainRefusals(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q", next, err, want)
 		}
+	}
+}
+
+// What a domain name leads to outlives its leaving the file, in the service's words; and a stage that goes leaves its usage
+// plans.
+func TestMappedStagesAndAPIsAreNotRemoved(t *testing.T) {
+	n := newNode(t)
+	at := strings.Index(withDomain, "  Certificate:")
+	rest := withDomain[:at]
+	n.mustUp(rest, Options{}, false)
+	id := n.Catalog.Snapshot().Names("restapi")[0]
+	plan := func() []restapi.PlanStage {
+		t.Helper()
+		p, err := catalog.Keys{}.Plan(n.Catalog.Snapshot(), "plan1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Stages
+	}
+	err := n.Catalog.Update(t.Context(), func(tx *catalog.Tx) error {
+		p := &restapi.UsagePlan{ID: "plan1", Name: "p", Stages: []restapi.PlanStage{{APIID: id, Stage: "prod"}, {APIID: "other", Stage: "prod"}}}
+		d := &restapi.Domain{Name: "made.example.com", Mappings: []restapi.BasePathMapping{{APIID: id, Stage: "prod"}}}
+		return errors.Join(catalog.Keys{}.PutPlan(tx, p), catalog.Domains{}.Put(tx, d))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := "\nResources:\n  Other: {Type: AWS::Kinesis::Stream, Properties: {Name: s, ShardCount: 1}}\n"
+	noStage := strings.Replace(rest, "  Prod: {", "  Dev: {", 1)
+	noStage = strings.Replace(noStage, "StageName: prod", "StageName: dev", 1)
+	for file, want := range map[string]string{
+		noStage: "Deleting stage prod failed. Please remove all base path mappings related to the stage in your domains: made.example.com",
+		other:   "base path mappings related to the",
+	} {
+		if _, _, err := n.up("t.yaml", file, Options{}, true); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if got := plan(); len(got) != 2 {
+		t.Errorf("%v", got)
+	}
+	if err := n.Catalog.Update(t.Context(), func(tx *catalog.Tx) error { catalog.Domains{}.Delete(tx, "made.example.com"); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	n.mustUp(other, Options{}, true)
+	if got := plan(); len(got) != 1 || got[0].APIID != "other" {
+		t.Errorf("the plan still has %v", got)
 	}
 }

@@ -171,3 +171,44 @@ func TestServerlessGatewayResponsesAndCORS(t *testing.T) {
 		}
 	}
 }
+
+// Who writes VTL into a gateway response is told, in every form of file.
+func TestGatewayResponsesAreLinted(t *testing.T) {
+	const set = `"#set($x = 1)"`
+	for name, file := range map[string]string{
+		"CloudFormation": `
+Resources:
+  Api: {Type: AWS::ApiGateway::RestApi, Properties: {Name: a}}
+  R: {Type: AWS::ApiGateway::GatewayResponse, Properties: {RestApiId: !Ref Api, ResponseType: DEFAULT_4XX, ResponseTemplates: {application/json: ` + set + `}}}
+`,
+		"SAM": `
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Api:
+    Type: AWS::Serverless::Api
+    Properties:
+      StageName: prod
+      GatewayResponses: {DEFAULT_4XX: {ResponseTemplates: {application/json: ` + set + `}}}
+      DefinitionBody: {openapi: 3.0.1, info: {title: a, version: "1"}, paths: {/: {get: {x-amazon-apigateway-integration: {type: mock}}}}}
+`,
+		"OpenAPI": `
+openapi: 3.0.1
+info: {title: a, version: "1"}
+paths: {/: {get: {x-amazon-apigateway-integration: {type: mock}}}}
+x-amazon-apigateway-gateway-responses: {DEFAULT_4XX: {responseTemplates: {application/json: ` + set + `}}}
+`,
+	} {
+		loaded, err := Load("t.yaml", []byte(file), Options{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var rules []string
+		for _, f := range loaded.Lint([]byte(file)) {
+			rules = append(rules, f.Rule)
+		}
+		if !slices.Contains(rules, "no-template-language") {
+			t.Errorf("%s: %v", name, rules)
+		}
+	}
+}

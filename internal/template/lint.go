@@ -54,6 +54,14 @@ type embeddedTemplate struct {
 	place
 	mediaType, uri string
 	request        bool
+	gateway        bool // of a gateway response
+}
+
+func (e *embeddedTemplate) lint() []lint.Finding {
+	if e.gateway {
+		return lint.GatewayResponse(e.node.Value)
+	}
+	return lint.Lint(e.node.Value, lint.Context{MediaType: e.mediaType, Request: e.request, URI: e.uri})
 }
 
 // embed notes the templates of a property.
@@ -64,15 +72,24 @@ func (p *properties) embed(name, uri string, request bool) {
 	}
 	for key, value := range yamldoc.Pairs(sub.node) {
 		if value.Kind == yaml.ScalarNode {
-			p.b.embedded = append(p.b.embedded, embeddedTemplate{place{value, sub.at(key.Value)}, key.Value, uri, request})
+			p.b.embedded = append(p.b.embedded, embeddedTemplate{place: place{value, sub.at(key.Value)}, mediaType: key.Value, uri: uri, request: request})
 		}
+	}
+}
+
+// embedGateway notes those of a gateway response.
+func (p *properties) embedGateway() {
+	before := len(p.b.embedded)
+	p.embed("ResponseTemplates", "", false)
+	for i := before; i < len(p.b.embedded); i++ {
+		p.b.embedded[i].gateway = true
 	}
 }
 
 // lintTemplates looks at all templates of the file. One that does not compile is noted in the plan, too.
 func (b *build) lintTemplates() {
 	for _, e := range b.embedded {
-		for _, f := range lint.Lint(e.node.Value, lint.Context{MediaType: e.mediaType, Request: e.request, URI: e.uri}) {
+		for _, f := range e.lint() {
 			b.found(e.place, f.Rule, f.Line, f.Column, f.Message)
 		}
 	}

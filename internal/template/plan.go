@@ -541,7 +541,7 @@ func (p *planner) remove(ctx context.Context, e *RecordEntry) error {
 	case domainType.name, mappingType.name:
 		err = p.removeDomain(ctx, e)
 	default:
-		err = p.target.Catalog.Update(ctx, func(tx *catalog.Tx) error { catalog.APIs{}.Delete(tx, e.Physical); return nil })
+		err = p.removeAPI(ctx, e.Physical)
 	}
 	if fault.Is(err, fault.NotFound) {
 		return nil

@@ -383,10 +383,26 @@ func (p *planner) removeStage(ctx context.Context, physical string) error {
 		if err != nil || !ok {
 			return err
 		}
+		if err := (catalog.Domains{}).Unmapped(tx, id, name); err != nil {
+			return err
+		}
 		if err := api.DeleteStage(name); err != nil {
 			return err
 		}
+		if err := (catalog.Keys{}).LeavePlans(tx, id, name); err != nil {
+			return err
+		}
 		return catalog.APIs{}.Put(tx, api)
+	})
+}
+
+func (p *planner) removeAPI(ctx context.Context, id string) error {
+	return p.target.Catalog.Update(ctx, func(tx *catalog.Tx) error {
+		if err := (catalog.Domains{}).Unmapped(tx, id, ""); err != nil {
+			return err
+		}
+		catalog.APIs{}.Delete(tx, id)
+		return catalog.Keys{}.LeavePlans(tx, id, "")
 	})
 }
 

@@ -20,6 +20,7 @@ var gatewayResponseType = &resourceType{
 		if s == nil || name == "" {
 			return true
 		}
+		p.embedGateway()
 		if s.api.GatewayResponses[name] != nil {
 			p.tell("ResponseType", "%s is set elsewhere in the file", name)
 			return true
@@ -59,6 +60,7 @@ func (p *properties) samGatewayResponses(api *restapi.API) {
 			continue
 		}
 		one.only("StatusCode", "ResponseParameters", "ResponseTemplates")
+		one.embedGateway()
 		r := restapi.GatewayResponse{Type: key.Value, StatusCode: one.text("StatusCode"), Templates: one.textMap("ResponseTemplates")}
 		if parameters := one.nested("ResponseParameters"); parameters != nil {
 			parameters.only("Headers", "Paths", "QueryStrings")

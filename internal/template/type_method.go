@@ -84,7 +84,7 @@ func (p *properties) declared(name string) map[string]bool {
 }
 
 func (p *properties) integration(api *restapi.API, id, verb string) {
-	p.only("Type", "IntegrationHttpMethod", "Uri", "Credentials", "PassthroughBehavior", "ContentHandling", "TimeoutInMillis", "CacheNamespace",
+	p.only("Type", "IntegrationHttpMethod", "Uri", "Credentials", "PassthroughBehavior", "ContentHandling", "TimeoutInMillis", "ResponseTransferMode", "CacheNamespace",
 		"CacheKeyParameters", "RequestParameters", "RequestTemplates", "IntegrationResponses", "ConnectionType", "TlsConfig")
 	if c := p.text("ConnectionType"); c != "" && c != "INTERNET" {
 		p.tell("ConnectionType", "%s is not supported by this version of Millrace", c)
@@ -92,6 +92,7 @@ func (p *properties) integration(api *restapi.API, id, verb string) {
 	in := restapi.Integration{
 		Type: p.text("Type"), HTTPMethod: p.text("IntegrationHttpMethod"), URI: p.text("Uri"), Credentials: p.text("Credentials"),
 		PassthroughBehavior: p.text("PassthroughBehavior"), ContentHandling: p.text("ContentHandling"), TimeoutMillis: p.integer("TimeoutInMillis", 0),
+		TransferMode:   p.text("ResponseTransferMode"),
 		CacheNamespace: p.text("CacheNamespace"), CacheKeyParameters: p.texts("CacheKeyParameters"),
 		RequestParameters: p.textMap("RequestParameters"), RequestTemplates: p.textMap("RequestTemplates"),
 	}
@@ -141,6 +142,7 @@ var serverlessType = &resourceType{
 		"Name": served, "Description": served, "StageName": served, "DefinitionBody": served, "BinaryMediaTypes": served, "MethodSettings": served,
 		"AccessLogSetting": served, "CanarySetting": served, "CacheClusterEnabled": "false alone: there is no response cache",
 		"Variables": served, "Tags": served, "DisableExecuteApiEndpoint": served, "MinimumCompressionSize": served, "GatewayResponses": served, "Cors": served,
+		"Auth":                  "authorizers of functions, AWS_IAM, keys and resource policies; Cognito, UsagePlan, InvokeRole, other accounts and VPCs are refused",
 		"EndpointConfiguration": "kept and shown: the endpoint is this node",
 		"OpenApiVersion":        "the version of the document counts",
 		"TracingEnabled":        "kept and shown: traces are not collected",
@@ -187,6 +189,7 @@ func makeServerless(b *build, r *resource, p *properties) bool {
 	b.importBody(s, openapi.Document{Root: body, File: b.file, Where: p.at("DefinitionBody"), Source: b.source})
 	p.samGatewayResponses(s.api)
 	p.samCORS(s.api)
+	p.samAuth(s.api, body, p.text("StageName"))
 	s.api.Name, s.deployed = spec.Name, true
 	s.deploys = append(s.deploys, r.logical)
 	if d := p.text("Description"); d != "" {

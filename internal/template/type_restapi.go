@@ -86,7 +86,7 @@ func (b *build) importBody(s *apiSpec, doc openapi.Document) (warnings []string)
 		s.places[o.Verb+" "+o.Path] = place{o.Key, prefix + o.Where}
 	}
 	for _, e := range openapi.Templates(doc.Root) {
-		b.embedded = append(b.embedded, embeddedTemplate{place{e.Node, prefix + e.Where}, e.MediaType, e.URI, e.Request})
+		b.embedded = append(b.embedded, embeddedTemplate{place{e.Node, prefix + e.Where}, e.MediaType, e.URI, e.Request, e.Gateway})
 	}
 	warnings, err := openapi.Import(context.Background(), doc, s.api)
 	var problems yamldoc.Problems
@@ -121,7 +121,8 @@ var restAPIType = &resourceType{
 	properties: map[string]string{
 		"Name": served, "Description": served, "Body": served, "BinaryMediaTypes": served, "ApiKeySourceType": served,
 		"DisableExecuteApiEndpoint": served, "Tags": served, "FailOnWarnings": served, "MinimumCompressionSize": served, "Mode": "a body always takes the place of the one before",
-		"Policy": served, "EndpointConfiguration": "kept and shown: the endpoint is this node",
+		"Parameters": "of Body: basepath, ignore and endpointConfigurationTypes",
+		"Policy":     served, "EndpointConfiguration": "kept and shown: the endpoint is this node",
 	},
 	generate: func(b *build, _ *resource) string { return b.source.String(ids.LowerAlnum, apiIDLength) },
 	attributes: map[string]func(*build, *resource, string) string{
@@ -142,6 +143,8 @@ var restAPIType = &resourceType{
 			e.only("Types", "IpAddressType")
 			spec.EndpointTypes, spec.IPAddressType = e.texts("Types"), e.text("IpAddressType")
 		}
+		doc := openapi.Document{Root: yamldoc.Get(p.node, "Body"), File: b.file, Where: p.at("Body"), Source: b.source}
+		p.importParameters(&doc, &spec)
 		if spec.Name == "" {
 			spec.Name, _ = yamldoc.Text(yamldoc.Get(yamldoc.Get(yamldoc.Get(p.node, "Body"), "info"), "title"))
 		}
@@ -154,7 +157,7 @@ var restAPIType = &resourceType{
 			defer p.policy(s.api) // after the body, which may have one of its own
 		}
 		if s != nil && p.has("Body") {
-			warnings := b.importBody(s, openapi.Document{Root: yamldoc.Get(p.node, "Body"), File: b.file, Where: p.at("Body"), Source: b.source})
+			warnings := b.importBody(s, doc)
 			if p.boolean("FailOnWarnings") && len(warnings) > 0 {
 				p.tell("Body", "warnings, and FailOnWarnings is set: %s", strings.Join(warnings, "; "))
 			}
@@ -164,6 +167,32 @@ var restAPIType = &resourceType{
 		}
 		return true
 	},
+}
+
+// importParameters reads Parameters: how Body is to be read.
+func (p *properties) importParameters(doc *openapi.Document, spec *restapi.NewAPI) {
+	parameters := p.nested("Parameters")
+	if parameters == nil {
+		return
+	}
+	if doc.Root == nil {
+		p.tell("Parameters", "say how Body is read, and there is none")
+	}
+	parameters.only("basepath", "ignore", "endpointConfigurationTypes")
+	switch v := parameters.text("basepath"); v {
+	case "", openapi.BasePathIgnore, openapi.BasePathPrepend, openapi.BasePathSplit:
+		doc.BasePath = v
+	default:
+		parameters.tell("basepath", "Invalid basepath parameter specified. Valid options are ignore,prepend,split")
+	}
+	if v := parameters.text("ignore"); v == "documentation" {
+		doc.IgnoreDocumentation = true
+	} else if v != "" {
+		parameters.tell("ignore", "Invalid ignore parameter specified. Valid options are documentation")
+	}
+	if v := parameters.text("endpointConfigurationTypes"); v != "" {
+		spec.EndpointTypes = []string{v}
+	}
 }
 
 var apiResourceType = &resourceType{

@@ -2,12 +2,10 @@ package apigateway
 
 import (
 	"context"
-	"strings"
 
 	wire "millrace/internal/awsmodel/apigatewaywire"
 	"millrace/internal/awswire"
 	"millrace/internal/catalog"
-	"millrace/internal/fault"
 	"millrace/internal/restapi"
 )
 
@@ -170,20 +168,6 @@ func (s *Service) updateBasePathMapping(ctx context.Context, in *wire.UpdateBase
 
 func (s *Service) deleteBasePathMapping(ctx context.Context, in *wire.DeleteBasePathMappingRequest) error {
 	return s.editDomain(ctx, in.DomainName, func(_ *catalog.Tx, d *restapi.Domain) error { return d.RemoveMapping(in.BasePath) })
-}
-
-// unmapped refuses to take away what a domain name leads to.
-func unmapped(view catalog.View, apiID, stage string) error {
-	names, err := domains.MappedTo(view, apiID, stage)
-	if err != nil || len(names) == 0 {
-		return err
-	}
-	what, kind := apiID, "RestApi"
-	if stage != "" {
-		what, kind = stage, "stage"
-	}
-	return fault.New(fault.Invalid, "apigateway.Delete", what, "Deleting %s %s failed. Please remove all base path mappings related to the %s in your domains: %s",
-		kind, what, kind, strings.Join(names, ", "))
 }
 
 func (s *Service) domainView(d *restapi.Domain) *wire.DomainName {

@@ -13,7 +13,6 @@ func (s *Service) putIntegration(ctx context.Context, in *wire.PutIntegrationReq
 	if err := refuse(
 		member{"connectionType VPC_LINK", in.ConnectionType == "VPC_LINK"},
 		member{"connectionId", awswire.Value(in.ConnectionId) != ""},
-		member{"responseTransferMode STREAM", in.ResponseTransferMode == "STREAM"},
 		member{"integrationTarget", awswire.Value(in.IntegrationTarget) != ""},
 	); err != nil {
 		return nil, err
@@ -31,6 +30,7 @@ func (s *Service) putIntegration(ctx context.Context, in *wire.PutIntegrationReq
 			PassthroughBehavior: awswire.Value(in.PassthroughBehavior),
 			ContentHandling:     in.ContentHandling,
 			TimeoutMillis:       awswire.Value(in.TimeoutInMillis),
+			TransferMode:        in.ResponseTransferMode,
 			InsecureTLS:         in.TlsConfig != nil && awswire.Value(in.TlsConfig.InsecureSkipVerification),
 			CacheNamespace:      awswire.Value(in.CacheNamespace),
 			CacheKeyParameters:  in.CacheKeyParameters,
@@ -89,6 +89,8 @@ func integrationView(i *restapi.Integration) *wire.Integration {
 		TimeoutInMillis:     &i.TimeoutMillis,
 		CacheNamespace:      text(i.CacheNamespace),
 		CacheKeyParameters:  i.CacheKeyParameters,
+
+		ResponseTransferMode: i.TransferMode,
 	}
 	if v.CacheKeyParameters == nil {
 		v.CacheKeyParameters = []string{}

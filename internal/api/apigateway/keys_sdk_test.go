@@ -79,6 +79,12 @@ func TestKeysAndPlansByScript(t *testing.T) {
 	}
 	_, err := c.DeleteUsagePlan(ctx, &sdk.DeleteUsagePlanInput{UsagePlanId: plan.Id})
 	wantError(t, err, 400, "BadRequestException", "Cannot delete Usage Plan "+aws.ToString(plan.Id)+" because there are API Stages associated with it, including "+api+":prod")
+	// A stage that is deleted leaves its plans, which can then go.
+	must(c.DeleteStage(ctx, &sdk.DeleteStageInput{RestApiId: &api, StageName: aws.String("prod")}))
+	if got := must(c.GetUsagePlan(ctx, &sdk.GetUsagePlanInput{UsagePlanId: plan.Id})); len(got.ApiStages) != 0 {
+		t.Errorf("%+v", got.ApiStages)
+	}
+	must(c.DeleteUsagePlan(ctx, &sdk.DeleteUsagePlanInput{UsagePlanId: plan.Id}))
 }
 
 // A key has one plan of a stage, also when a plan exchanges one stage for another.

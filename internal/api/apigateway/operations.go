@@ -131,7 +131,7 @@ type Supported struct {
 var notes = map[string]string{
 	"FlushStageCache":      "accepted without effect: there is no response cache",
 	"CreateStage":          "tracingEnabled and what method settings say of a cache are kept and shown, without effect",
-	"PutIntegration":       "types AWS (kinesis, firehose, s3), HTTP, HTTP_PROXY and MOCK; no VPC links; answers are buffered; a caller can't fill in the host of a uri; credentials are checked for their form and not evaluated; cache members are kept and shown, without effect",
+	"PutIntegration":       "types AWS (kinesis, firehose, s3), HTTP, HTTP_PROXY and MOCK; no VPC links; responseTransferMode STREAM with HTTP_PROXY, for 15 minutes at most, 5 without a byte, and without the service's bound of 2 MB/s; a caller can't fill in the host of a uri; credentials are checked for their form and not evaluated; cache members are kept and shown, without effect",
 	"CreateModel":          "JSON Schema draft 4; a pattern that looks around or refers back is refused",
 	"PutGatewayResponse":   "three types are kept and shown, and never answered with: REQUEST_TOO_LARGE, which the service does not customise, RESOURCE_NOT_FOUND, for unknown paths are MISSING_AUTHENTICATION_TOKEN, and WAF_FILTERED",
 	"CreateApiKey":         "stageKeys are kept and shown, without effect: usage plans say what a key may call; generateDistinctId false is refused",

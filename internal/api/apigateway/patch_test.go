@@ -32,7 +32,7 @@ var patchPaths = map[string][]string{
 	},
 	"/restapis/$api/resources/$resource/methods/POST/integration": {
 		"replace /uri arn:aws:apigateway:us-east-1:kinesis:action/PutRecords", "replace /httpMethod POST", "replace /credentials arn:aws:iam::000000000000:role/r2",
-		"replace /passthroughBehavior NEVER", "replace /timeoutInMillis 1000", "replace /contentHandling CONVERT_TO_TEXT", "replace /cacheNamespace ns",
+		"replace /passthroughBehavior NEVER", "replace /timeoutInMillis 1000", "replace /responseTransferMode BUFFERED", "replace /contentHandling CONVERT_TO_TEXT", "replace /cacheNamespace ns",
 		"replace /connectionType INTERNET", "replace /connectionType VPC_LINK", "replace /connectionId x", "replace /tlsConfig/insecureSkipVerification false",
 		"add /requestParameters/integration.request.header.X 'v'", "replace /requestParameters/integration.request.header.X 'w'",
 		"remove /requestParameters/integration.request.header.X ", "add /requestTemplates/application~1json {}", "replace /requestTemplates/application~1json []",

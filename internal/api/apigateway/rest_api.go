@@ -125,11 +125,11 @@ func (s *Service) deleteRestAPI(ctx context.Context, in *wire.DeleteRestApiReque
 		if !ok {
 			return s.noAPI(id)
 		}
-		if err := unmapped(tx, id, ""); err != nil {
+		if err := domains.Unmapped(tx, id, ""); err != nil {
 			return err
 		}
 		apis.Delete(tx, id)
-		return nil
+		return keys.LeavePlans(tx, id, "")
 	})
 }
 

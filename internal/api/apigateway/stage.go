@@ -95,10 +95,13 @@ func (s *Service) updateStage(ctx context.Context, in *wire.UpdateStageRequest) 
 func (s *Service) deleteStage(ctx context.Context, in *wire.DeleteStageRequest) error {
 	id := in.RestApiId
 	return s.editIn(ctx, id, s.noAPI(id), func(tx *catalog.Tx, api *restapi.API) error {
-		if err := unmapped(tx, id, in.StageName); err != nil {
+		if err := domains.Unmapped(tx, id, in.StageName); err != nil {
 			return err
 		}
-		return api.DeleteStage(in.StageName)
+		if err := api.DeleteStage(in.StageName); err != nil {
+			return err
+		}
+		return keys.LeavePlans(tx, id, in.StageName)
 	})
 }
 

@@ -76,6 +76,12 @@ func (b *backend) accept() {
 	}
 }
 
+func (b *backend) connections() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.opened
+}
+
 func (b *backend) serve(c net.Conn) {
 	defer c.Close()
 	in := bufio.NewReader(c)

@@ -166,10 +166,13 @@ func (c *Client) Send(ctx context.Context, call *gateway.Call) error {
 		}
 	}
 	sortFields(call.Answer)
+	if err := call.Begin(body.Done()); err != nil {
+		return err
+	}
 	if call.Verb == http.MethodHead {
 		return nil // its length is that of a body which does not come
 	}
-	if resp.ContentLength > 0 {
+	if resp.ContentLength > 0 && !call.Streams() {
 		if err := call.Expect(resp.ContentLength); err != nil {
 			return err
 		}

@@ -398,6 +398,7 @@ func integration(r *restapi.Resource, in *restapi.Integration) object {
 	if in.TimeoutMillis != 0 && in.TimeoutMillis != restapi.DefaultTimeoutMillis {
 		o.number("timeoutInMillis", in.TimeoutMillis)
 	}
+	o.someText("responseTransferMode", in.TransferMode)
 	o.someText("contentHandling", in.ContentHandling)
 	if in.CacheNamespace != r.ID {
 		o.someText("cacheNamespace", in.CacheNamespace)
@@ -534,7 +535,7 @@ func (x *exporter) extensions(doc object) {
 		}
 		responses.set(kind, o.some("responseParameters", textMap(r.Parameters)).some("responseTemplates", textMap(r.Templates)))
 	}
-	doc.some("x-amazon-apigateway-gateway-responses", responses)
+	doc.some(gatewayResponsesExtension, responses)
 	if policy, err := yamldoc.Parse("", []byte(x.def.Policy)); x.def.Policy != "" && err == nil {
 		doc.set("x-amazon-apigateway-policy", x.copied(policy, "", aValue))
 	}

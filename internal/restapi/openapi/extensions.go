@@ -38,7 +38,7 @@ var Extensions = []Extension{
 	{"x-amazon-apigateway-endpoint-configuration", "document, server", Served, "disableExecuteApiEndpoint; vpcEndpointIds is refused"},
 	{"x-amazon-apigateway-gateway-responses", "document", Served, ""},
 	{"x-amazon-apigateway-importexport-version", "document", Passed, "1.0 is the only one"},
-	{"x-amazon-apigateway-integration", "operation", Served, "members of VPC links, responseTransferMode and integrationTarget are refused"},
+	{"x-amazon-apigateway-integration", "operation", Served, "members of VPC links and integrationTarget are refused; responseTransferMode STREAM is of http_proxy alone"},
 	{"x-amazon-apigateway-integrations", "components", Passed, httpAPIs},
 	{"x-amazon-apigateway-minimum-compression-size", "document", Served, ""},
 	{"x-amazon-apigateway-policy", "document", Served, "what is not evaluated in it is refused"},

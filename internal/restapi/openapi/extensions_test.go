@@ -1,6 +1,7 @@
 package openapi
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,5 +73,27 @@ func TestExtensions(t *testing.T) {
 				t.Errorf("%s, the table says: %v", e.State, err)
 			}
 		})
+	}
+}
+
+// documented are the extensions in the contents of the developer guide's chapter "OpenAPI extensions for API Gateway",
+// objects within others left out.
+var documented = strings.Fields(`
+	any-method cors api-key-source auth authorizer authtype binary-media-types documentation endpoint-access-mode endpoint-configuration
+	gateway-responses importexport-version integration integrations minimum-compression-size policy request-validator request-validators
+	security-policy tag-value`)
+
+// The table that is printed has every extension that there is, once.
+func TestEveryExtensionIsInTheTable(t *testing.T) {
+	var listed, want []string
+	for _, e := range Extensions {
+		listed = append(listed, e.Name)
+	}
+	for _, name := range documented {
+		want = append(want, "x-amazon-apigateway-"+name)
+	}
+	slices.Sort(want)
+	if !slices.Equal(listed, want) {
+		t.Errorf("the table has %v\nwant %v", listed, want)
 	}
 }

@@ -255,7 +255,7 @@ func (o *operation) requestBody(m *restapi.Method) {
 	}
 }
 
-// bodyModel gives the name of the model of a request's body, which is made when the schema has no name.
+// bodyModel gives the name of the model of a body, which is made when the schema has no name.
 func (o *operation) bodyModel(schema *yaml.Node, where string) string {
 	if !yamldoc.IsNull(schema) && yamldoc.Get(schema, "$ref") == nil {
 		return o.im.inlineModel(schema, where)
@@ -268,11 +268,7 @@ func (o *operation) model(schema *yaml.Node, where string) string {
 	if yamldoc.IsNull(schema) {
 		return ""
 	}
-	ref, ok := yamldoc.Text(yamldoc.Get(schema, "$ref"))
-	if !ok {
-		o.im.warn(where, "an inline schema of a response is not kept: responses are not validated")
-		return ""
-	}
+	ref, _ := yamldoc.Text(yamldoc.Get(schema, "$ref"))
 	name := ref[strings.LastIndexByte(ref, '/')+1:]
 	if !o.im.models[name] && o.im.api.Models[name] == nil {
 		o.im.tell(schema, where, "the reference %q leads nowhere", ref)
@@ -311,14 +307,14 @@ func (o *operation) responseModels(r *yaml.Node, where string) map[string]string
 		if n := yamldoc.Get(o.node, "produces"); n != nil {
 			types = o.im.texts(n, o.at("produces"))
 		}
-		if name := o.model(schema, where); name != "" {
+		if name := o.bodyModel(schema, where); name != "" {
 			for _, t := range types {
 				models[t] = name
 			}
 		}
 	}
 	for mediaType, value := range yamldoc.Pairs(yamldoc.Get(r, "content")) {
-		if name := o.model(yamldoc.Get(value, "schema"), where+".content."+mediaType.Value); name != "" {
+		if name := o.bodyModel(yamldoc.Get(value, "schema"), where+".content."+mediaType.Value); name != "" {
 			models[mediaType.Value] = name
 		}
 	}
@@ -330,7 +326,7 @@ func (o *operation) responseModels(r *yaml.Node, where string) map[string]string
 
 // integrationMembers are those that integration reads; others are refused.
 var integrationMembers = []string{"type", "httpMethod", "uri", "credentials", "requestTemplates", "requestParameters", "passthroughBehavior",
-	"contentHandling", "timeoutInMillis", "cacheNamespace", "cacheKeyParameters", "responses", "connectionType", "tlsConfig"}
+	"contentHandling", "timeoutInMillis", "responseTransferMode", "cacheNamespace", "cacheKeyParameters", "responses", "connectionType", "tlsConfig"}
 
 // ofHTTPAPIs are members that mean something to APIs of another kind alone; the service passes over them.
 var ofHTTPAPIs = []string{"payloadFormatVersion", "integrationSubtype"}
@@ -357,7 +353,7 @@ func (o *operation) integration(n *yaml.Node) {
 	}
 	in.Type, in.URI, in.Credentials = strings.ToUpper(text("type")), text("uri"), text("credentials")
 	in.PassthroughBehavior, in.ContentHandling = strings.ToUpper(text("passthroughBehavior")), strings.ToUpper(text("contentHandling"))
-	in.CacheNamespace = text("cacheNamespace")
+	in.CacheNamespace, in.TransferMode = text("cacheNamespace"), strings.ToUpper(text("responseTransferMode"))
 	if in.HTTPMethod = strings.ToUpper(text("httpMethod")); in.HTTPMethod == "" && in.Type != restapi.Mock {
 		in.HTTPMethod = o.verb
 	}

@@ -218,7 +218,7 @@ func (im *importer) member(key, value *yaml.Node) {
 		im.apiKeySource(value, name)
 	case name == "x-amazon-apigateway-request-validators":
 		im.validators(value, name)
-	case name == "x-amazon-apigateway-gateway-responses":
+	case name == gatewayResponsesExtension:
 		im.gatewayResponses(value, name)
 	case name == "x-amazon-apigateway-minimum-compression-size":
 		im.minimumCompressionSize(value, name)

@@ -14,6 +14,7 @@ type Embedded struct {
 	MediaType string
 	URI       string // of its integration: what the template writes for
 	Request   bool   // a request template; else a response template
+	Gateway   bool   // of a gateway response: it knows variables and no language
 	Node      *yaml.Node
 }
 
@@ -30,7 +31,7 @@ func Templates(root *yaml.Node) (all []Embedded) {
 			collect := func(n *yaml.Node, where string, request bool) {
 				for mediaType, text := range yamldoc.Pairs(n) {
 					if text.Kind == yaml.ScalarNode {
-						all = append(all, Embedded{where + "." + mediaType.Value, mediaType.Value, uri, request, text})
+						all = append(all, Embedded{where + "." + mediaType.Value, mediaType.Value, uri, request, false, text})
 					}
 				}
 			}
@@ -40,8 +41,18 @@ func Templates(root *yaml.Node) (all []Embedded) {
 			}
 		}
 	}
+	for kind, r := range yamldoc.Pairs(yamldoc.Get(root, gatewayResponsesExtension)) {
+		for mediaType, text := range yamldoc.Pairs(yamldoc.Get(r, "responseTemplates")) {
+			if text.Kind == yaml.ScalarNode {
+				where := gatewayResponsesExtension + "." + kind.Value + ".responseTemplates." + mediaType.Value
+				all = append(all, Embedded{Where: where, MediaType: mediaType.Value, Gateway: true, Node: text})
+			}
+		}
+	}
 	return all
 }
+
+const gatewayResponsesExtension = "x-amazon-apigateway-gateway-responses"
 
 // Operation is a method of a document.
 type Operation struct {

@@ -24,6 +24,7 @@ const (
 	RulePartitionKey = "constant-partition-key"
 	RuleInputPath    = "input-path-on-non-json"
 	RuleHyphen       = "swallowed-hyphen"
+	RuleNoTemplate   = "no-template-language"
 	RuleHidden       = "hidden-error" // of an integration, not of a template: package restapi finds it
 )
 
@@ -38,6 +39,7 @@ var Rules = []Rule{
 	{RulePartitionKey, "Every record has the same partition key, or none: all go to one shard, or are refused."},
 	{RuleInputPath, "$input.path or $input.json of a body that is no JSON: the whole body as a text at best."},
 	{RuleHyphen, "A hyphen belongs to the name of a reference: $name-x reads the variable name-x. Write ${name}-x."},
+	{RuleNoTemplate, "A gateway response's template uses VTL, which is not evaluated there: callers see it as it is written."},
 	{RuleHidden, "An integration answers 2xx to every outcome: on AWS a refused record looks stored."},
 }
 
