@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -191,6 +192,9 @@ var (
 	truthMembers    = []string{"Enabled", "ConvertDotsInJsonKeysToUnderscores", "CaseInsensitive", "EnableDictionaryCompression", "EnablePadding"}
 )
 
+// momentMember is a moment: files write it as a date, or in seconds since 1970.
+const momentMember = "ReadFromTimestamp"
+
 // textMap is the member whose own members have names that are the user's.
 const textMap = "ColumnToJsonKeyMappings"
 
@@ -231,6 +235,13 @@ func meant(v *yaml.Node, member string, value *yaml.Node) {
 	}
 	if _, ok := yamldoc.Bool(value); ok && slices.Contains(truthMembers, member) {
 		v.Tag = "!!bool"
+	}
+	if member == momentMember {
+		if t, err := time.Parse(time.RFC3339, text); err == nil { // the API has seconds
+			v.Tag, v.Value = "!!float", strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', -1, 64)
+		} else if _, err := strconv.ParseFloat(text, 64); err == nil && json.Valid([]byte(text)) {
+			v.Tag, v.Value = "!!float", text
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ func TestGatewayResponses(t *testing.T) {
 		}
 	}
 	f(`{"message":$context.error.messageString,"price":"$5","h":"$method.request.header.X","v":"${stageVariables.k}"}`)
-	f("{\n#set($a = 1)\"x\": \"$util.escapeJavaScript('y')\"}", "2:1 a directive", "2:20 $util")
+	f("{\n#set($a = 1)\"x\": \"$util.escapeJavaScript('y')\"}", "2:1 a directive", "2:19 $util")
 	f(`$!context.requestId $input.body #if($context.stage)x#end`, "1:1 $!context.requestId", "1:21 $input", "1:33 a directive")
 	f(`$context.error.message.replace("a", "b")`, `1:1 a method of $context.error.message.replace("a", "b")`)
 	f(`#if(`)
