@@ -53,7 +53,6 @@ type kept struct {
 	spools *spools // nil: what has no room is read again
 	force  bool    // what has no room is in memory all the same; its owner sees to it that it is little
 	runs   []run   // in files, before the slabs
-	spilt  int64   // bytes in runs
 	slabs  []*[slabBytes]byte
 	used   int // of the slabs
 
@@ -63,9 +62,6 @@ type kept struct {
 	bytes   int64                 // of outputs
 	next    stream.SequenceNumber // where to read on
 }
-
-// size is how many bytes are at hand.
-func (k *kept) size() int64 { return k.spilt + int64(k.used) }
 
 // text keeps an output as it will be in the object.
 func (k *kept) text(o *output, delimiter []byte) error {
@@ -172,7 +168,7 @@ func (k *kept) spill() error {
 	if err != nil {
 		return err
 	}
-	k.runs, k.spilt = append(k.runs, r), k.spilt+r.n
+	k.runs = append(k.runs, r)
 	k.giveSlabs()
 	return nil
 }
