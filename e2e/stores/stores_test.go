@@ -110,7 +110,7 @@ func unique(name string) string { return fmt.Sprintf("%s-%d", name, time.Now().U
 // The suite of all stores.
 func TestSuite(t *testing.T) {
 	s := open(t) // of the whole test, not of one group
-	objecttest.Run(t, func(*testing.T) object.Store { return s }, objecttest.Options{PutTimesAreAbout: true, Prefix: unique("suite"), Lacks: lacks[*service]})
+	objecttest.Run(t, func(*testing.T) object.Store { return s }, objecttest.Options{PutTimesAreAbout: true, NoSettings: true, Prefix: unique("suite"), Lacks: lacks[*service]})
 }
 
 // Two nodes deliver as delivery does: a compressed body of unknown length, put if absent under a planned key with the

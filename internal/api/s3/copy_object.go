@@ -19,6 +19,9 @@ func (c *call) copySource() (*object.Object, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.denied("s3:GetObject", bucket, key) {
+		return nil, errAccessDenied
+	}
 	o, err := c.Store.Get(c.ctx, bucket, key)
 	if err != nil {
 		return nil, err

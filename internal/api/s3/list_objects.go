@@ -50,6 +50,39 @@ func (c *call) list(encoding string, prefix, delimiter *string, maxKeys *int, af
 	return l, err
 }
 
+// startInside adds the common prefix that start-after lies in, when keys of it come after: start-after is compared with
+// keys, where a marker is compared with what they roll up into.
+func (l *listing) startInside(after string) error {
+	rest, ok := strings.CutPrefix(after, l.prefix)
+	i := strings.Index(rest, l.delimiter)
+	if !ok || l.delimiter == "" || i < 0 || l.max == 0 {
+		return nil
+	}
+	common := l.prefix + rest[:i+len(l.delimiter)]
+	page, err := l.c.Store.List(l.c.ctx, l.c.bucket, object.ListOptions{Prefix: common, After: after, Max: 1})
+	if err != nil || len(page.Objects) == 0 {
+		return err
+	}
+	p := &l.page
+	p.CommonPrefixes = append([]string{common}, p.CommonPrefixes...)
+	if len(p.Objects)+len(p.CommonPrefixes) <= l.max {
+		return nil
+	}
+	// One too many: the last one waits for the next page.
+	p.Truncated = true
+	keys, prefixes := len(p.Objects), len(p.CommonPrefixes)
+	if keys > 0 && p.Objects[keys-1].Key > p.CommonPrefixes[prefixes-1] {
+		p.Objects = p.Objects[:keys-1]
+	} else {
+		p.CommonPrefixes = p.CommonPrefixes[:prefixes-1]
+	}
+	p.Next = p.CommonPrefixes[len(p.CommonPrefixes)-1]
+	if n := len(p.Objects); n > 0 && p.Objects[n-1].Key > p.Next {
+		p.Next = p.Objects[n-1].Key
+	}
+	return nil
+}
+
 func plainText(s string) string { return s }
 
 // urlText encodes a key as encoding-type=url has it; '/' stays.
@@ -111,10 +144,14 @@ var listObjectsV2 = operation{run: func(c *call) error {
 	if err != nil {
 		return err
 	}
+	startsInside := false
 	if after == "" && in.StartAfter != nil {
-		after = *in.StartAfter
+		after, startsInside = *in.StartAfter, true
 	}
 	l, err := c.list(in.EncodingType, in.Prefix, in.Delimiter, in.MaxKeys, after)
+	if err == nil && startsInside {
+		err = l.startInside(after)
+	}
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"millrace/internal/awsmodel/s3wire"
 	"millrace/internal/awswire"
+	"millrace/internal/fault"
 	"millrace/internal/object"
 )
 
@@ -114,6 +115,9 @@ var completeMultipartUpload = operation{run: func(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := c.checkChecksumType(); err != nil {
+		return err
+	}
 	opts := object.CompleteOptions{Conditions: cond, Want: want, Size: awswire.Value(in.MpuObjectSize)}
 	// Joining parts of many gigabytes can outlast a caller's patience. It goes on when the caller has gone: who asks
 	// again waits for it, and gets the object that it has made.
@@ -126,6 +130,25 @@ var completeMultipartUpload = operation{run: func(c *call) error {
 		ChecksumCRC32C: named(info.Checksums, object.CRC32C), ChecksumCRC64NVME: named(info.Checksums, object.CRC64NVME),
 		ChecksumSHA1: named(info.Checksums, object.SHA1), ChecksumSHA256: named(info.Checksums, object.SHA256)})
 }}
+
+// checkChecksumType compares x-amz-checksum-type of a completion with what the upload was begun with.
+func (c *call) checkChecksumType() error {
+	kind := c.r.Header.Get("X-Amz-Checksum-Type")
+	if kind == "" {
+		return nil
+	}
+	up, err := c.Store.Upload(c.ctx, c.uploadRef())
+	if fault.Is(err, fault.NotFound) {
+		return nil // what has become of the upload is the completion's to say
+	}
+	if err != nil {
+		return err
+	}
+	if was := uploadChecksumType(&up); was != kind {
+		return errInvalidRequest("The upload was created using the " + was + " checksum mode. The complete request must use the same checksum mode.")
+	}
+	return nil
+}
 
 // location is the URL of the object at this endpoint.
 func (c *call) location() string {

@@ -25,7 +25,9 @@
 //
 //   - Times are those of the service, in full seconds but for listings. The time that Put returns is the service's clock
 //     at its answer: what Head tells may be some seconds earlier.
-//   - The sizes of the parts of an object are told only when it has one part.
+//   - The parts of an object are told only when it has one.
+//   - Buckets have no settings: those that the service keeps are the business of who owns the bucket there.
+//   - DeleteIfMatch needs a service that knows If-Match of a deletion: one that does not look at it deletes.
 //   - Upload does not tell when the upload began, nor its attributes; Uploads tells no attributes.
 //   - Checksums in a listing have no values.
 //   - A checksum that is only known behind a body of more than 8 MiB is compared, but the service keeps its own instead.
