@@ -67,7 +67,7 @@ var guardedHeaders = map[string][]string{
 	"X-Amz-If-Match-Last-Modified-Time": nil,
 	"X-Amz-If-Match-Size":               nil,
 	"X-Amz-If-Match-Initiated-Time":     nil,
-	"X-Amz-Bypass-Governance-Retention": {"false"},
+	"X-Amz-Bypass-Governance-Retention": {"true", "false"}, // nothing is retained
 	"X-Amz-Bucket-Namespace":            {"global"},
 }
 

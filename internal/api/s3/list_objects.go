@@ -47,15 +47,18 @@ func (c *call) list(encoding string, prefix, delimiter *string, maxKeys *int, af
 	}
 	var err error
 	l.page, err = c.Store.List(c.ctx, c.bucket, object.ListOptions{Prefix: l.prefix, Delimiter: l.delimiter, After: after, Max: l.max})
+	if err == nil {
+		err = l.startInside(after)
+	}
 	return l, err
 }
 
-// startInside adds the common prefix that start-after lies in, when keys of it come after: start-after is compared with
-// keys, where a marker is compared with what they roll up into.
+// startInside adds the common prefix that a marker lies in, when keys of it come after. The store compares a marker with
+// what keys roll up into; the service does so only when the marker is a common prefix, as that of a next page may be.
 func (l *listing) startInside(after string) error {
 	rest, ok := strings.CutPrefix(after, l.prefix)
 	i := strings.Index(rest, l.delimiter)
-	if !ok || l.delimiter == "" || i < 0 || l.max == 0 {
+	if !ok || l.delimiter == "" || i < 0 || i+len(l.delimiter) == len(rest) {
 		return nil
 	}
 	common := l.prefix + rest[:i+len(l.delimiter)]
@@ -144,14 +147,10 @@ var listObjectsV2 = operation{run: func(c *call) error {
 	if err != nil {
 		return err
 	}
-	startsInside := false
 	if after == "" && in.StartAfter != nil {
-		after, startsInside = *in.StartAfter, true
+		after = *in.StartAfter
 	}
 	l, err := c.list(in.EncodingType, in.Prefix, in.Delimiter, in.MaxKeys, after)
-	if err == nil && startsInside {
-		err = l.startInside(after)
-	}
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func whole(info *object.Info) span { return span{length: info.Size, checksums: i
 // parseRange reads "bytes=a-b", "bytes=a-" and "bytes=-n". form: it is one of these; ok: it has bytes of the object.
 func parseRange(text string, size int64) (s span, form, ok bool) {
 	spec, found := strings.CutPrefix(strings.TrimSpace(text), "bytes=")
-	first, last, dash := strings.Cut(strings.TrimSpace(spec), "-")
+	first, last, dash := strings.Cut(spec, "-")
 	if !found || !dash || strings.Contains(last, ",") || first == "" && last == "" {
 		return span{}, false, false
 	}
@@ -48,6 +48,9 @@ func parseRange(text string, size int64) (s span, form, ok bool) {
 		n, err := parseOffset(last)
 		if err != nil {
 			return span{}, false, false
+		}
+		if size == 0 && n > 0 {
+			return span{}, false, false // the last bytes of nothing are all of it
 		}
 		n = min(n, size)
 		return span{offset: size - n, length: n}, true, n > 0
@@ -96,7 +99,10 @@ func (c *call) selectedPart(text string, info *object.Info) (span, error) {
 	for i := range parts[:n-1] {
 		s.offset += parts[i].Size
 	}
-	s.length, s.checksums = parts[n-1].Size, parts[n-1].Checksums
+	s.length = parts[n-1].Size
+	if len(info.Checksums) > 0 && (info.Checksums[0].Composite || info.Parts == 0) {
+		s.checksums = parts[n-1].Checksums // of an object with a checksum over all bytes, the service tells none for a part
+	}
 	return s, nil
 }
 
