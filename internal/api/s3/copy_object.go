@@ -64,7 +64,8 @@ func (c *call) directive(name string) (replace bool, err error) {
 	case "REPLACE":
 		return true, nil
 	default:
-		return false, errInvalidArgument("Unknown directive.", strings.ToLower(name), short(v))
+		kind := strings.Split(strings.ToLower(name), "-")[2] // x-amz-KIND-directive
+		return false, errInvalidArgument("Unknown "+kind+" directive.", strings.ToLower(name), short(v))
 	}
 }
 

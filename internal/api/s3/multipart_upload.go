@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"slices"
 	"strconv"
@@ -122,6 +123,9 @@ var completeMultipartUpload = operation{run: func(c *call) error {
 	// Joining parts of many gigabytes can outlast a caller's patience. It goes on when the caller has gone: who asks
 	// again waits for it, and gets the object that it has made.
 	info, err := c.Store.CompleteUpload(context.WithoutCancel(c.ctx), c.uploadRef(), parts, opts)
+	if errors.Is(err, object.ErrIncompleteBody) {
+		return errInvalidRequest("The provided 'x-amz-mp-object-size' header does not match what was computed")
+	}
 	if err != nil {
 		return err
 	}

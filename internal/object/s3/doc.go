@@ -13,7 +13,9 @@
 // A put with If-None-Match whose first attempt stored the object is then told that the key exists: it returns
 // PreconditionFailed, and the caller who must know reads the object's metadata, as delivery does. An Unavailable put may
 // have stored the object, at once or later. Two puts of one key with If-None-Match never both succeed, if the service
-// keeps to that: ask it before you rely on it. A service that refuses a large body may cut the connection before its
+// keeps to that: ask it before you rely on it, as package peers does. A service that
+// answers that it does not know If-None-Match is served with Options.LookFirst; one that passes it over in silence can't be told from
+// one that has it until two puts meet. A service that refuses a large body may cut the connection before its
 // answer is read; then the refusal is Unavailable.
 //
 // # Memory
