@@ -211,7 +211,7 @@ func (r *bucketReader) statement(object []member) error {
 	}
 	who, err := r.principals(e.principal)
 	if err != nil {
-		return fmt.Errorf("Principal: %w", err)
+		return at("Principal", "%w", err)
 	}
 	switch e.effect {
 	case "Allow":
@@ -227,7 +227,7 @@ func (r *bucketReader) targets(e *elements) (denial, error) {
 	var d denial
 	actions, err := r.texts(e.action)
 	if err != nil {
-		return d, fmt.Errorf("Action: %w", err)
+		return d, at("Action", "%w", err)
 	}
 	for _, a := range actions {
 		a = strings.ToLower(a)
@@ -238,11 +238,11 @@ func (r *bucketReader) targets(e *elements) (denial, error) {
 	}
 	resources, err := r.texts(e.resource)
 	if err != nil {
-		return d, fmt.Errorf("Resource: %w", err)
+		return d, at("Resource", "%w", err)
 	}
 	for _, text := range resources {
 		if err := r.resource(&d, text); err != nil {
-			return d, fmt.Errorf("Resource: %w", err)
+			return d, at("Resource", "%w", err)
 		}
 	}
 	return d, nil
@@ -343,7 +343,7 @@ func (r *bucketReader) denies(d denial, who principals, conditions any) error {
 			for _, k := range keys {
 				c, err := r.condition(op.name, strings.ToLower(k.name), k.value)
 				if err != nil {
-					return fmt.Errorf("Condition: %w", err)
+					return at("Condition", "%w", err)
 				}
 				d.conditions = append(d.conditions, c)
 			}
