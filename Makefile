@@ -40,7 +40,7 @@ crash-cluster-faulty: ## the same on a build whose journal does without the brok
 	e2e/kafka/install
 	go test ./e2e/crash -count=1 -timeout=1h -v -kafka -run 'TestClusterFaultIsFound$$'
 
-clients: ## boto3 and the aws CLI against the built binary; installs them into .venv
+clients: ## boto3, the aws CLI, rclone and DuckDB against the built binary; installs them into .venv and from the system
 	e2e/clients/run
 
 java: ## the AWS SDK for Java 2, asynchronous, in CBOR and JSON, with TLS and without; builds into e2e/javasdk/.artifacts
@@ -58,7 +58,7 @@ kafka: ## three brokers of a real Apache Kafka on loopback, in the foreground; n
 formats: ## objects read by Python, snappy-java, pyarrow and DuckDB; installs them into .venv-formats and e2e/formats/.artifacts
 	e2e/formats/run
 
-stores: ## the store on S3-compatible services against moto; installs it into .venv-stores
+stores: ## the store on S3-compatible services: moto in .venv-stores, versitygw in e2e/stores/.peers, which is a yardstick for the S3 API, too
 	e2e/stores/run
 
 bench: ## Millrace, a bare net/http handler, and the peers that store records; writes bench/RESULTS.md
@@ -77,4 +77,4 @@ fuzz: ## every fuzz target for FUZZTIME
 
 clean:
 	rm -f millrace
-	rm -rf .venv .venv-stores .venv-formats node_modules e2e/kafka/.artifacts e2e/javasdk/.artifacts e2e/kcl/.artifacts e2e/kcl/.dynalite e2e/flink/.artifacts
+	rm -rf .venv .venv-stores e2e/stores/.peers .venv-formats node_modules e2e/kafka/.artifacts e2e/javasdk/.artifacts e2e/kcl/.artifacts e2e/kcl/.dynalite e2e/flink/.artifacts

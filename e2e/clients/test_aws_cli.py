@@ -181,6 +181,53 @@ class CommandLine(NodeTest):
         self.aws("s3", "rb", "--force", "s3://cli-files")
         self.assertNotIn("cli-files", self.aws("s3", "ls"))
 
+    def test_s3_sync_deletes_and_large_files(self):
+        source, back = self.folder / "source", self.folder / "back"
+        (source / "deep").mkdir(parents=True)
+        (source / "large").write_bytes(os.urandom(1 << 20) * 100)
+        (source / "deep" / "gone").write_text("soon")
+        (source / "deep" / "stays").write_text("here")
+        self.aws("s3", "mb", "s3://cli-sync")
+        self.aws("s3", "sync", "--quiet", str(source), "s3://cli-sync")
+        head = self.json("s3api", "head-object", "--bucket", "cli-sync", "--key", "large")
+        self.assertEqual((head["ContentLength"], head["ETag"][-4:-1]), (100 << 20, "-13"))
+        self.aws("s3", "sync", "--quiet", "s3://cli-sync", str(back))
+        self.assertEqual((back / "large").read_bytes(), (source / "large").read_bytes())
+        (source / "deep" / "gone").unlink()
+        self.aws("s3", "sync", "--quiet", "--delete", str(source), "s3://cli-sync")
+        self.aws("s3", "sync", "--quiet", "--delete", "s3://cli-sync", str(back))
+        self.assertEqual(sorted(str(p.relative_to(back)) for p in back.rglob("*") if p.is_file()), ["deep/stays", "large"])
+        self.aws("s3", "cp", "--quiet", "s3://cli-sync/large", "s3://cli-sync/copy")  # in parts, by UploadPartCopy
+        self.assertEqual(self.json("s3api", "head-object", "--bucket", "cli-sync", "--key", "copy")["ETag"], head["ETag"])
+        parts = self.json("s3api", "get-object-attributes", "--bucket", "cli-sync", "--key", "large", "--object-attributes", "ObjectParts")["ObjectParts"]
+        self.assertEqual((parts["TotalPartsCount"], sum(p["Size"] for p in parts["Parts"])), (13, 100 << 20))
+        self.aws("s3api", "create-multipart-upload", "--bucket", "cli-sync", "--key", "cut off")
+        self.aws("s3", "rb", "--force", "s3://cli-sync")
+
+    def test_s3_settings_of_buckets(self):
+        self.aws("s3", "mb", "s3://cli-settings")
+        bucket = ("--bucket", "cli-settings")
+        self.aws("s3api", "put-public-access-block", *bucket, "--public-access-block-configuration", "BlockPublicAcls=true,IgnorePublicAcls=true")
+        block = self.json("s3api", "get-public-access-block", *bucket)["PublicAccessBlockConfiguration"]
+        self.assertEqual((block["BlockPublicAcls"], block["BlockPublicPolicy"]), (True, False))
+        self.aws("s3api", "put-bucket-versioning", *bucket, "--versioning-configuration", "Status=Suspended")
+        self.assertEqual(self.json("s3api", "get-bucket-versioning", *bucket), {"Status": "Suspended"})
+        self.assertIn("NotImplemented", self.aws("s3api", "put-bucket-versioning", *bucket, "--versioning-configuration", "Status=Enabled", fails=True))
+        rule = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": True}]}
+        self.aws("s3api", "put-bucket-encryption", *bucket, "--server-side-encryption-configuration", json.dumps(rule))
+        self.assertEqual(self.json("s3api", "get-bucket-encryption", *bucket)["ServerSideEncryptionConfiguration"], rule)
+        statement = {"Sid": "TLS", "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": ["arn:aws:s3:::cli-settings", "arn:aws:s3:::cli-settings/*"],
+                     "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self.aws("s3api", "put-bucket-policy", *bucket, "--policy", policy)
+        self.assertEqual(json.loads(self.json("s3api", "get-bucket-policy", *bucket)["Policy"])["Statement"], [statement])
+        self.assertIn("AccessDenied", self.aws("s3api", "list-objects-v2", *bucket, fails=True))
+        self.aws("s3api", "delete-bucket-policy", *bucket)
+        self.aws("s3api", "list-objects-v2", *bucket)
+        self.assertIn("NotImplemented", self.aws("s3api", "put-bucket-lifecycle-configuration", *bucket, "--lifecycle-configuration",
+                                                 '{"Rules": [{"ID": "x", "Status": "Enabled", "Filter": {}, "Expiration": {"Days": 1}}]}', fails=True))
+        self.aws("s3", "rb", "s3://cli-settings")
+
     def test_api_gateway(self):
         apis = self.json("apigateway", "get-rest-apis")["items"]
         self.assertTrue(apis, "the built-in example has an API")

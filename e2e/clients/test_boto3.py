@@ -540,6 +540,46 @@ class S3(NodeTest):
         with urllib.request.urlopen(url, timeout=10) as answer:
             self.assertEqual(answer.read(), b"by link")
 
+    def test_presigned_in_both_versions(self):
+        import urllib.request
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "credentials"
+            file.write_text("[default]\naws_access_key_id = AKIDOURS\naws_secret_access_key = s3cr3t\n")
+            file.chmod(0o600)
+            node = Node("--credentials", str(file))
+            self.addCleanup(node.stop)
+        node.client("s3", "AKIDOURS", "s3cr3t").create_bucket(Bucket="signed")
+        for version in "s3", "s3v4":
+            s3 = node.client("s3", "AKIDOURS", "s3cr3t", signature_version=version)
+            with self.subTest(version):
+                params = {"Bucket": "signed", "Key": "a b/" + version, "ContentType": "text/csv", "Metadata": {"colour": "green"}}
+                url = s3.generate_presigned_url("put_object", Params=params)
+                self.assertIn("AWSAccessKeyId=" if version == "s3" else "X-Amz-Signature=", url)
+                headers = {"Content-Type": "text/csv", "x-amz-meta-colour": "green"}
+                request = urllib.request.Request(url, data=b"by link", method="PUT", headers=headers)
+                urllib.request.urlopen(request, timeout=10).close()
+                with self.assertRaises(urllib.error.HTTPError) as refused:
+                    changed = urllib.request.Request(url, data=b"x", method="PUT", headers={**headers, "Content-Type": "text/html"})
+                    urllib.request.urlopen(changed, timeout=10)
+                self.assertEqual(refused.exception.code, 403)
+                refused.exception.close()
+                url = s3.generate_presigned_url("get_object", Params={"Bucket": "signed", "Key": "a b/" + version, "ResponseContentType": "text/plain"})
+                with urllib.request.urlopen(url, timeout=10) as answer:
+                    self.assertEqual((answer.read(), answer.headers["Content-Type"], answer.headers["x-amz-meta-colour"]), (b"by link", "text/plain", "green"))
+                with self.assertRaises(urllib.error.HTTPError) as refused:
+                    urllib.request.urlopen(url.replace("signed/a", "signed/b"), timeout=10)
+                self.assertEqual(refused.exception.code, 403)
+                refused.exception.close()
+
+    def test_deletion_with_a_condition(self):
+        etag = self.put("k", b"1")["ETag"]
+        self.put("k", b"2")
+        with Code(self, "PreconditionFailed"):
+            self.s3.delete_object(Bucket=self.bucket, Key="k", IfMatch=etag)
+        many = self.s3.delete_objects(Bucket=self.bucket, Delete={"Objects": [{"Key": "k", "ETag": etag}, {"Key": "none"}]})
+        self.assertEqual(([e["Code"] for e in many["Errors"]], [d["Key"] for d in many["Deleted"]]), (["PreconditionFailed"], ["none"]))
+        self.s3.delete_object(Bucket=self.bucket, Key="k", IfMatch=self.s3.head_object(Bucket=self.bucket, Key="k")["ETag"])
+
 
 JSON_TEMPLATE = """#set ( $enter = "
 ")

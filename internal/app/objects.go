@@ -37,6 +37,7 @@ func (n *Node) openRemoteObjects(context.Context) error {
 	if err != nil {
 		return err
 	}
+	options.LookFirst = true // delivery plans keys that nobody else does; what nodes share has a store of its own
 	objects, err := s3.Open(options)
 	if err != nil {
 		return err
@@ -46,6 +47,9 @@ func (n *Node) openRemoteObjects(context.Context) error {
 	n.warnings = append(n.warnings, func(ctx context.Context) map[string]string {
 		if err := objects.Healthy(ctx); err != nil {
 			return map[string]string{"objects": err.Error()}
+		}
+		if lacks := objects.Shortcomings(); lacks != "" {
+			return map[string]string{"objects": lacks}
 		}
 		return nil
 	})

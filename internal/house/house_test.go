@@ -83,7 +83,7 @@ var floors = []struct {
 	{"internal/awsmodel/", 21, "generated shapes"},
 	{"internal/awsmodel", 20, "service models"},
 	{"internal/awswire", 20, "leaf: protocols"},
-	{"internal/policy", 20, "leaf: policies on calls of methods"},
+	{"internal/policy", 20, "leaf: policies on calls of methods and of buckets"},
 	{"internal/config", 20, "leaf"},
 	{"internal/telemetry", 20, "leaf"},
 	{"internal/logfile", 20, "leaf: logs as files"},

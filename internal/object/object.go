@@ -31,7 +31,15 @@ type Bucket struct {
 	Region  string
 	Created time.Time
 	Tags    map[string]string
+	// Settings are texts that a surface keeps with a bucket, by name; what they mean is its business.
+	Settings map[string]string
 }
+
+// Bounds of a bucket's settings, which a store may hold in memory.
+const (
+	MaxSettings     = 16
+	MaxSettingBytes = 20 << 10 // the service's bound for a bucket policy, the longest of them
+)
 
 // Info describes an object.
 type Info struct {
@@ -42,8 +50,9 @@ type Info struct {
 	Attributes
 	Checksums []Checksum
 	Parts     int // of a multipart object, else 0
-	// PartSizes are the sizes of those parts, in order; Head and Get give them, Put, CompleteUpload and List do not.
-	PartSizes []int64
+	// PartList are those parts, in order, with number, size and checksums; Head and Get give them if the store knows
+	// them, Put, CompleteUpload and List do not.
+	PartList []Part
 }
 
 // Attributes travel with an object from its put to every get.

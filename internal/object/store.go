@@ -25,6 +25,11 @@ type Store interface {
 	Bucket(ctx context.Context, name string) (Bucket, error)
 	Buckets(ctx context.Context) ([]Bucket, error) // in byte order
 	TagBucket(ctx context.Context, name string, tags map[string]string) error
+	// SetBucket keeps a text with a bucket, under the name of a setting; an empty one removes it. Unsupported: the store
+	// is a service that has no place for it.
+	SetBucket(ctx context.Context, name, setting, text string) error
+	// BucketSetting gives one setting of a bucket from memory; empty: there is none, or no bucket.
+	BucketSetting(name, setting string) string
 
 	// Put stores size bytes of body under a key (size -1: until EOF). Body is read once, streaming.
 	Put(ctx context.Context, bucket, key string, body io.Reader, size int64, opts PutOptions) (Info, error)
@@ -34,6 +39,9 @@ type Store interface {
 	Head(ctx context.Context, bucket, key string) (Info, error)
 	// Delete removes a key; that it did not exist is no error.
 	Delete(ctx context.Context, bucket, key string) error
+	// DeleteIfMatch removes a key if its object has the given ETag, or if there is an object and the ETag is "*"; else
+	// PreconditionFailed. No write comes between the look and the removal.
+	DeleteIfMatch(ctx context.Context, bucket, key, etag string) error
 	// Tag replaces the tags of an object and nothing else: neither ETag nor time change.
 	Tag(ctx context.Context, bucket, key string, tags map[string]string) error
 	// List lists keys in byte order.

@@ -1,7 +1,9 @@
 // Package policy reads IAM policies on execute-api:Invoke, and says what they allow:
-// the resource policy of a REST API, and the policy that an authorizer answers with.
+// the resource policy of a REST API, and the policy that an authorizer answers with;
+// and policies of buckets, and says what they deny.
 //
 //	JSON ── ParseResource, ParseAnswer ─> Policy ── Evaluate(Invocation) ─> Silent | Allowed | Denied
+//	     ── ParseBucket ─> BucketPolicy ── Denies(BucketCall)
 //
 // It promises that no element of a policy is passed over: what it does not evaluate
 // (principals other than everyone, conditions other than on aws:SourceIp, NotAction and

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"millrace/internal/awsmodel/s3wire"
+	"millrace/internal/fault"
 	"millrace/internal/object"
 )
 
@@ -101,6 +102,7 @@ var createBucket = operation{
 			return err
 		}
 		c.w.Header().Set("Location", "/"+b.Name)
+		c.w.Header().Set("X-Amz-Bucket-Arn", c.Account.Bucket(b.Name))
 		return c.answerEmpty()
 	},
 }
@@ -128,15 +130,44 @@ var headBucket = operation{run: func(c *call) error {
 		return err
 	}
 	c.w.Header().Set("X-Amz-Bucket-Region", c.regionOf(&b))
+	c.w.Header().Set("X-Amz-Bucket-Arn", c.Account.Bucket(b.Name))
 	return c.answerEmpty()
 }}
 
+// deleteBucket aborts the uploads of a bucket that holds nothing else: the service takes it for empty.
 var deleteBucket = operation{run: func(c *call) error {
-	if err := c.Store.DeleteBucket(c.ctx, c.bucket); err != nil {
+	err := c.Store.DeleteBucket(c.ctx, c.bucket)
+	if errors.Is(err, object.ErrBucketNotEmpty) {
+		if err = c.abortAll(err); err == nil {
+			err = c.Store.DeleteBucket(c.ctx, c.bucket)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	return c.answerEmpty()
 }}
+
+// abortAll aborts the uploads of the bucket, unless it holds objects: then it gives notEmpty.
+func (c *call) abortAll(notEmpty error) error {
+	page, err := c.Store.List(c.ctx, c.bucket, object.ListOptions{Max: 1})
+	if err != nil {
+		return err
+	}
+	if len(page.Objects) > 0 {
+		return notEmpty
+	}
+	list, err := c.Store.Uploads(c.ctx, c.bucket, "")
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		if err := c.Store.AbortUpload(c.ctx, list[i].UploadRef); err != nil && !fault.Is(err, fault.NotFound) {
+			return err
+		}
+	}
+	return nil
+}
 
 var getBucketLocation = operation{run: func(c *call) error {
 	b, err := c.Store.Bucket(c.ctx, c.bucket)

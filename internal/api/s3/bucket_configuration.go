@@ -1,12 +1,42 @@
 package s3
 
 import (
+	"strings"
+
 	"millrace/internal/awsmodel/s3wire"
 	"millrace/internal/awswire"
 )
 
-// The configurations that tools read of a bucket that has just been made. None can be written, so that each answer is
-// what the service answers for a fresh bucket.
+// The configurations that tools read of a bucket, and write again as they read them. What a configuration states that
+// holds here anyway is kept and read back; what would change what happens, and is not done, is refused by name. A fresh
+// bucket answers as the service's does.
+
+// The settings of a bucket that the store keeps; each is absent in a fresh bucket.
+const (
+	settingVersioning   = "versioning"          // "Suspended"
+	settingAccelerate   = "accelerate"          // "Suspended"
+	settingEncryption   = "encryption"          // "KEY,BLOCKED…": whether it has a bucket key, and kinds of encryption that it blocks
+	settingPublicAccess = "public-access-block" // four flags, "1011", or settingNone
+	settingOwnership    = "ownership-controls"  // settingNone
+	settingPolicy       = "policy"              // JSON
+
+	settingNone = "none" // it was deleted, and a fresh bucket has one
+)
+
+// setting reads a setting of a bucket that exists.
+func (c *call) setting(name string) (string, error) {
+	b, err := c.Store.Bucket(c.ctx, c.bucket)
+	return b.Settings[name], err
+}
+
+// setSetting keeps a setting. What is so already is not written: a store that has no place for settings has them all fresh.
+func (c *call) setSetting(name, text string) error {
+	have, err := c.setting(name)
+	if err != nil || have == text {
+		return err
+	}
+	return c.Store.SetBucket(c.ctx, c.bucket, name, text)
+}
 
 // fresh answers a document for a bucket that exists.
 func fresh(d document) operation {
@@ -28,25 +58,50 @@ func unconfigured(code, message string) operation {
 	}}
 }
 
+// nothingToDelete is the deletion of what no bucket has.
+var nothingToDelete = operation{note: "there is none to delete", run: func(c *call) error {
+	if _, err := c.Store.Bucket(c.ctx, c.bucket); err != nil {
+		return err
+	}
+	return c.answerEmpty()
+}}
+
+// keeping decodes a request and keeps a setting that is made of it.
+func keeping[T any, P interface {
+	*T
+	shape
+}](note, setting string, text func(P) (string, error)) operation {
+	return operation{note: note, run: func(c *call) error {
+		in := P(new(T))
+		if err := c.decode(in); err != nil {
+			return err
+		}
+		kept, err := text(in)
+		if err != nil {
+			return err
+		}
+		if err := c.setSetting(setting, kept); err != nil {
+			return err
+		}
+		return c.answerEmpty()
+	}}
+}
+
+// forgetting is a deletion that keeps a setting: what the bucket has then is not what a fresh one has, or is.
+func forgetting(setting, text string) operation {
+	return operation{run: func(c *call) error {
+		if err := c.setSetting(setting, text); err != nil {
+			return err
+		}
+		return c.answerEmpty()
+	}}
+}
+
 var (
-	getBucketAccelerateConfiguration = fresh(&s3wire.GetBucketAccelerateConfigurationOutput{})
-	getBucketLogging                 = fresh(&s3wire.GetBucketLoggingOutput{})
-	getBucketVersioning              = fresh(&s3wire.GetBucketVersioningOutput{})
-	getBucketRequestPayment          = fresh(&s3wire.GetBucketRequestPaymentOutput{Payer: "BucketOwner"})
-	getBucketNotification            = fresh(emptyNotification{})
+	getBucketLogging        = fresh(&s3wire.GetBucketLoggingOutput{})
+	getBucketRequestPayment = fresh(&s3wire.GetBucketRequestPaymentOutput{Payer: "BucketOwner"})
+	getBucketNotification   = fresh(emptyNotification{})
 
-	// The service has encrypted all buckets so since 2023. Here that is the disk's business.
-	getBucketEncryption = fresh(&s3wire.GetBucketEncryptionOutput{ServerSideEncryptionConfiguration: &s3wire.ServerSideEncryptionConfiguration{
-		Rules: []s3wire.ServerSideEncryptionRule{{
-			ApplyServerSideEncryptionByDefault: &s3wire.ServerSideEncryptionByDefault{SSEAlgorithm: "AES256"},
-			BucketKeyEnabled:                   new(false),
-		}}}})
-	getBucketOwnershipControls = fresh(&s3wire.GetBucketOwnershipControlsOutput{OwnershipControls: &s3wire.OwnershipControls{
-		Rules: []s3wire.OwnershipControlsRule{{ObjectOwnership: "BucketOwnerEnforced"}}}})
-	getPublicAccessBlock = fresh(&s3wire.GetPublicAccessBlockOutput{PublicAccessBlockConfiguration: &s3wire.PublicAccessBlockConfiguration{
-		BlockPublicAcls: new(true), IgnorePublicAcls: new(true), BlockPublicPolicy: new(true), RestrictPublicBuckets: new(true)}})
-
-	getBucketPolicy      = unconfigured("NoSuchBucketPolicy", "The bucket policy does not exist")
 	getBucketCORS        = unconfigured("NoSuchCORSConfiguration", "The CORS configuration does not exist")
 	getBucketWebsite     = unconfigured("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration")
 	getBucketLifecycle   = unconfigured("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")
@@ -54,6 +109,231 @@ var (
 
 	getObjectLockConfiguration = unconfigured("ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket")
 )
+
+// Versioning, of which a bucket may be said that it is suspended: that is how a bucket is that never had versions.
+var getBucketVersioning = operation{run: func(c *call) error {
+	status, err := c.setting(settingVersioning)
+	if err != nil {
+		return err
+	}
+	return c.answer(&s3wire.GetBucketVersioningOutput{Status: status})
+}}
+
+var putBucketVersioning = keeping("Suspended is kept; Enabled is refused", settingVersioning, func(in *s3wire.PutBucketVersioningRequest) (string, error) {
+	conf := in.VersioningConfiguration
+	switch {
+	case conf == nil || conf.Status == "":
+		return "", errMalformedXML
+	case conf.MFADelete == "Enabled":
+		return "", errUnsupported("MfaDelete")
+	case conf.Status == "Suspended":
+		return conf.Status, nil
+	case conf.Status == "Enabled":
+		return "", errUnsupported("Versioning, which PutBucketVersioning with the status Enabled asks for,")
+	}
+	return "", errMalformedXML
+})
+
+var getBucketAccelerateConfiguration = operation{run: func(c *call) error {
+	status, err := c.setting(settingAccelerate)
+	if err != nil {
+		return err
+	}
+	return c.answer(&s3wire.GetBucketAccelerateConfigurationOutput{Status: status})
+}}
+
+var putBucketAccelerateConfiguration = keeping("Suspended is kept; Enabled is refused", settingAccelerate,
+	func(in *s3wire.PutBucketAccelerateConfigurationRequest) (string, error) {
+		conf := in.AccelerateConfiguration
+		switch {
+		case conf == nil:
+			return "", errMalformedXML
+		case conf.Status == "Suspended":
+			return conf.Status, nil
+		case conf.Status == "Enabled":
+			return "", errUnsupported("Transfer acceleration")
+		}
+		return "", errMalformedXML
+	})
+
+var putBucketRequestPayment = operation{note: "BucketOwner; Requester is refused", run: func(c *call) error {
+	var in s3wire.PutBucketRequestPaymentRequest
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	if _, err := c.Store.Bucket(c.ctx, c.bucket); err != nil {
+		return err
+	}
+	switch conf := in.RequestPaymentConfiguration; {
+	case conf == nil:
+		return errMalformedXML
+	case conf.Payer == "Requester":
+		return errUnsupported("The payer Requester")
+	case conf.Payer != "BucketOwner":
+		return errMalformedXML
+	}
+	return c.answerEmpty()
+}}
+
+var putBucketLogging = operation{note: "no logging; a target is refused", run: func(c *call) error {
+	var in s3wire.PutBucketLoggingRequest
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	if _, err := c.Store.Bucket(c.ctx, c.bucket); err != nil {
+		return err
+	}
+	switch {
+	case in.BucketLoggingStatus == nil:
+		return errMalformedXML
+	case in.BucketLoggingStatus.LoggingEnabled != nil:
+		return errUnsupported("LoggingEnabled")
+	}
+	return c.answerEmpty()
+}}
+
+var putBucketNotification = operation{note: "no notifications; any is refused", run: func(c *call) error {
+	body, release, err := c.document()
+	if err != nil {
+		return err
+	}
+	defer release()
+	if _, err := c.Store.Bucket(c.ctx, c.bucket); err != nil {
+		return err
+	}
+	d := awswire.NewXMLReader(body)
+	for d.Child() {
+		return errUnsupported("A notification, " + short(d.Name()) + ",")
+	}
+	if err := d.Close(); err != nil {
+		return err
+	}
+	return c.answerEmpty()
+}}
+
+// Encryption. The service has encrypted all buckets since 2023. Here that is the disk's business.
+var getBucketEncryption = operation{run: func(c *call) error {
+	text, err := c.setting(settingEncryption)
+	if err != nil {
+		return err
+	}
+	key, blocked, has := strings.Cut(text, ",")
+	rule := s3wire.ServerSideEncryptionRule{ApplyServerSideEncryptionByDefault: &s3wire.ServerSideEncryptionByDefault{SSEAlgorithm: aes256},
+		BucketKeyEnabled: new(key == "key")}
+	if has {
+		rule.BlockedEncryptionTypes = &s3wire.BlockedEncryptionTypes{EncryptionType: strings.Split(blocked, ",")}
+	}
+	return c.answer(&s3wire.GetBucketEncryptionOutput{ServerSideEncryptionConfiguration: &s3wire.ServerSideEncryptionConfiguration{
+		Rules: []s3wire.ServerSideEncryptionRule{rule}}})
+}}
+
+const aes256 = "AES256"
+
+var putBucketEncryption = keeping("AES256; keys of KMS are refused", settingEncryption, func(in *s3wire.PutBucketEncryptionRequest) (string, error) {
+	conf := in.ServerSideEncryptionConfiguration
+	if conf == nil || len(conf.Rules) != 1 {
+		return "", errMalformedXML
+	}
+	rule := &conf.Rules[0]
+	if by := rule.ApplyServerSideEncryptionByDefault; by != nil {
+		switch {
+		case by.SSEAlgorithm == "aws:kms" || by.SSEAlgorithm == "aws:kms:dsse":
+			return "", errUnsupported("The encryption " + by.SSEAlgorithm)
+		case by.SSEAlgorithm != aes256:
+			return "", errMalformedXML
+		case by.KMSMasterKeyID != nil:
+			return "", errInvalidArgument("a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse", "KMSMasterKeyID", short(*by.KMSMasterKeyID))
+		}
+	}
+	text := ""
+	if rule.BucketKeyEnabled != nil && *rule.BucketKeyEnabled {
+		text = "key"
+	}
+	if blocked := rule.BlockedEncryptionTypes; blocked != nil {
+		for _, kind := range blocked.EncryptionType {
+			if kind != "SSE-C" && kind != "NONE" { // keys of customers are refused, blocked or not
+				return "", errMalformedXML
+			}
+			text += "," + kind
+		}
+	}
+	return text, nil
+})
+
+var getBucketOwnershipControls = operation{run: func(c *call) error {
+	text, err := c.setting(settingOwnership)
+	switch {
+	case err != nil:
+		return err
+	case text == settingNone:
+		return newError(404, "OwnershipControlsNotFoundError", "The bucket ownership controls were not found").with("BucketName", c.bucket)
+	}
+	return c.answer(&s3wire.GetBucketOwnershipControlsOutput{OwnershipControls: &s3wire.OwnershipControls{
+		Rules: []s3wire.OwnershipControlsRule{{ObjectOwnership: ownerEnforced}}}})
+}}
+
+const ownerEnforced = "BucketOwnerEnforced"
+
+var putBucketOwnershipControls = keeping("BucketOwnerEnforced; others let ACLs in and are refused", settingOwnership,
+	func(in *s3wire.PutBucketOwnershipControlsRequest) (string, error) {
+		conf := in.OwnershipControls
+		switch {
+		case conf == nil || len(conf.Rules) != 1:
+			return "", errMalformedXML
+		case conf.Rules[0].ObjectOwnership == ownerEnforced:
+			return "", nil
+		case conf.Rules[0].ObjectOwnership == "BucketOwnerPreferred" || conf.Rules[0].ObjectOwnership == "ObjectWriter":
+			return "", errUnsupported("The ownership " + conf.Rules[0].ObjectOwnership)
+		}
+		return "", errMalformedXML
+	})
+
+// Public access. Nothing is public whatever it says: there are no ACLs, and public policies are refused.
+var getPublicAccessBlock = operation{run: func(c *call) error {
+	text, err := c.setting(settingPublicAccess)
+	switch {
+	case err != nil:
+		return err
+	case text == settingNone:
+		return newError(404, "NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found").with("BucketName", c.bucket)
+	case text == "":
+		text = allBlocked
+	}
+	on := func(i int) *bool { return new(text[i] == '1') }
+	return c.answer(&s3wire.GetPublicAccessBlockOutput{PublicAccessBlockConfiguration: &s3wire.PublicAccessBlockConfiguration{
+		BlockPublicAcls: on(0), IgnorePublicAcls: on(1), BlockPublicPolicy: on(2), RestrictPublicBuckets: on(3)}})
+}}
+
+const allBlocked = "1111"
+
+// blocks reports whether a flag of the public access block is set.
+func (c *call) blocks(flag int) bool {
+	text := c.Store.BucketSetting(c.bucket, settingPublicAccess)
+	return text == "" || text != settingNone && text[flag] == '1'
+}
+
+var putPublicAccessBlock = keeping("kept; nothing is public whatever it says", settingPublicAccess,
+	func(in *s3wire.PutPublicAccessBlockRequest) (string, error) {
+		conf := in.PublicAccessBlockConfiguration
+		if conf == nil {
+			return "", errMalformedXML
+		}
+		text := []byte("0000")
+		for i, flag := range []*bool{conf.BlockPublicAcls, conf.IgnorePublicAcls, conf.BlockPublicPolicy, conf.RestrictPublicBuckets} {
+			if flag != nil && *flag {
+				text[i] = '1'
+			}
+		}
+		if string(text) == allBlocked {
+			return "", nil
+		}
+		return string(text), nil
+	})
+
+// putACL refuses as the service does where the owner of a bucket owns all that is in it.
+var putACL = operation{note: "always AccessControlListNotSupported, as of a bucket with BucketOwnerEnforced", run: func(*call) error { return errNoACL }}
+
+var errNoACL = newError(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
 
 const namespace = ` xmlns="http://s3.amazonaws.com/doc/2006-03-01/"`
 

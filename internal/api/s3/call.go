@@ -27,6 +27,7 @@ type call struct {
 	payload     *awswire.Payload
 	req         awswire.Request
 	answered    bool // the status is sent
+	within      bool // the call is in process
 }
 
 func (c *call) name() string {

@@ -19,6 +19,9 @@ func (c *call) copySource() (*object.Object, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.denied("s3:GetObject", bucket, key) {
+		return nil, errAccessDenied
+	}
 	o, err := c.Store.Get(c.ctx, bucket, key)
 	if err != nil {
 		return nil, err
@@ -61,7 +64,8 @@ func (c *call) directive(name string) (replace bool, err error) {
 	case "REPLACE":
 		return true, nil
 	default:
-		return false, errInvalidArgument("Unknown directive.", strings.ToLower(name), short(v))
+		kind := strings.Split(strings.ToLower(name), "-")[2] // x-amz-KIND-directive
+		return false, errInvalidArgument("Unknown "+kind+" directive.", strings.ToLower(name), short(v))
 	}
 }
 

@@ -4,21 +4,27 @@ import (
 	"sync"
 
 	"millrace/internal/awsmodel/s3wire"
+	"millrace/internal/awswire"
 	"millrace/internal/object"
 )
 
-var deleteObject = operation{note: "If-Match is refused", run: func(c *call) error {
-	if c.r.Header.Get("If-Match") != "" {
-		return errUnsupported("If-Match of a deletion").with("Header", "If-Match")
-	}
-	if err := c.Store.Delete(c.ctx, c.bucket, c.key); err != nil {
+var deleteObject = operation{run: func(c *call) error {
+	if err := c.deleteKey(c.key, c.r.Header.Get("If-Match")); err != nil {
 		return err
 	}
 	return c.answerEmpty()
 }}
 
+// deleteKey deletes a key; match is the ETag that its object must have, if it is not empty.
+func (c *call) deleteKey(key, match string) error {
+	if match == "" {
+		return c.Store.Delete(c.ctx, c.bucket, key)
+	}
+	return c.Store.DeleteIfMatch(c.ctx, c.bucket, key, unquoted(match))
+}
+
 // deleteObjects deletes up to 1000 keys, several at a time. A key that is not there counts as deleted.
-var deleteObjects = operation{note: "conditions of single keys are refused", run: func(c *call) error {
+var deleteObjects = operation{note: "conditions on size and time, which belong to directory buckets, are refused", run: func(c *call) error {
 	d, err := c.digests()
 	if err != nil {
 		return err
@@ -75,10 +81,12 @@ func (c *call) deleteOne(o *s3wire.ObjectIdentifier) error {
 	switch {
 	case o.VersionId != nil && *o.VersionId != "" && *o.VersionId != "null":
 		return errNoSuchVersion
-	case o.ETag != nil || o.Size != nil || !o.LastModifiedTime.IsZero():
-		return errUnsupported("A condition on a key of DeleteObjects")
+	case o.Size != nil || !o.LastModifiedTime.IsZero():
+		return errUnsupported("A condition on the size or the time of a key of DeleteObjects")
+	case c.denied("s3:DeleteObject", c.bucket, o.Key):
+		return errAccessDenied
 	case len(o.Key) > object.MaxKeyBytes:
 		return errKeyTooLong(o.Key)
 	}
-	return c.Store.Delete(c.ctx, c.bucket, o.Key)
+	return c.deleteKey(o.Key, awswire.Value(o.ETag))
 }

@@ -156,7 +156,7 @@ func missing(c *call, f *fault.Error) *apiError {
 		return newError(404, "NoSuchBucket", "The specified bucket does not exist").
 			with("BucketName", strings.TrimPrefix(f.Resource, object.MissingBucket))
 	case strings.HasPrefix(f.Resource, object.MissingUpload):
-		return newError(404, "NoSuchUpload", "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.").
+		return newError(404, "NoSuchUpload", "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.").
 			with("UploadId", strings.TrimPrefix(f.Resource, object.MissingUpload))
 	}
 	return newError(404, "NoSuchKey", "The specified key does not exist.").with("Key", strings.TrimPrefix(f.Resource, object.MissingKey))

@@ -50,6 +50,9 @@ func FuzzDocuments(f *testing.F) {
 	f.Add([]byte("<Tagging><TagSet><Tag><Key>a</Key><Value>&#1;</Value></Tag></TagSet></Tagging>"))
 	f.Add([]byte("<Delete><Quiet>true</Quiet><Object><Key>k</Key></Object></Delete>"))
 	f.Add([]byte("<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>x</ETag></Part></CompleteMultipartUpload>"))
+	f.Add([]byte("<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>"))
+	f.Add([]byte("<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>"))
+	f.Add([]byte(`{"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:Get*","Resource":"arn:aws:s3:::bkt/*"}]}`))
 	f.Add([]byte("<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>"))
 	s := service(f, nil)
 	answer(s, httptest.NewRequest("PUT", "http://localhost/bkt", nil))
@@ -57,7 +60,8 @@ func FuzzDocuments(f *testing.F) {
 	_, rest, _ := strings.Cut(started.Body.String(), "<UploadId>")
 	id, _, _ := strings.Cut(rest, "<")
 	f.Fuzz(func(t *testing.T, body []byte) {
-		for _, call := range []string{"PUT /bkt", "PUT /bkt?tagging", "PUT /bkt/k?tagging", "POST /bkt?delete", "POST /bkt/k?uploadId=" + id} {
+		for _, call := range []string{"PUT /bkt", "PUT /bkt?tagging", "PUT /bkt/k?tagging", "PUT /bkt?versioning", "PUT /bkt?encryption",
+			"PUT /bkt?ownershipControls", "PUT /bkt?publicAccessBlock", "PUT /bkt?notification", "PUT /bkt?logging", "PUT /bkt?policy", "POST /bkt?delete", "POST /bkt/k?uploadId=" + id} {
 			method, target, _ := strings.Cut(call, " ")
 			r := httptest.NewRequest(method, "http://localhost"+target, bytes.NewReader(body))
 			r.Header.Set("X-Amz-Checksum-Crc32", encodedSum(object.CRC32, body))
@@ -98,6 +102,40 @@ func FuzzKeys(f *testing.F) {
 		}
 		if w := answer(s, httptest.NewRequest("DELETE", target, nil)); w.Code != 204 {
 			t.Errorf("%q: %d", key, w.Code)
+		}
+	})
+}
+
+// Whatever stands in a query, an answer is no fault of ours; and nobody is let in by a signature that is none.
+func FuzzQuery(f *testing.F) {
+	for _, query := range []string{
+		"AWSAccessKeyId=AKIATEST&Signature=AAAA&Expires=1900000000", "AWSAccessKeyId=AKIATEST&Signature=%zz&Expires=x",
+		"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIATEST%2F20261124%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20261124T013000Z" +
+			"&X-Amz-Expires=3600&X-Amz-SignedHeaders=host&X-Amz-Signature=00",
+		"list-type=2&max-keys=1&continuation-token=1YQ&delimiter=%2F&start-after=a%2Fb&prefix=a", "versions&key-marker=a&version-id-marker=b",
+		"uploads&max-uploads=2&key-marker=a&upload-id-marker=b", "partNumber=1&uploadId=x", "tagging=&acl", "x-amz-meta-a=1&x-amz-tagging=a%3D1",
+	} {
+		f.Add(query)
+	}
+	open := service(f, nil)
+	closed := service(f, func(o *Options) { o.Credentials = oneKey })
+	for _, target := range []string{"/bkt", "/bkt/a/b", "/bkt/k"} {
+		answer(open, httptest.NewRequest("PUT", "http://localhost"+target, strings.NewReader("x")))
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		for _, target := range []string{"GET /bkt", "GET /bkt/k", "HEAD /bkt/k", "PUT /bkt/q", "DELETE /bkt/q", "POST /bkt/k"} {
+			method, path, _ := strings.Cut(target, " ")
+			request := func() *http.Request {
+				r := httptest.NewRequest(method, "http://localhost"+path, strings.NewReader("x"))
+				r.URL.RawQuery, r.RequestURI = query, path+"?"+query
+				return r
+			}
+			if w := answer(open, request()); w.Code >= 500 && w.Code != 501 {
+				t.Errorf("%s?%s: %d %s", target, query, w.Code, w.Body)
+			}
+			if w := answer(closed, request()); w.Code < 400 || w.Code >= 500 && w.Code != 501 {
+				t.Errorf("%s?%s, with credentials: %d %s", target, query, w.Code, w.Body)
+			}
 		}
 	})
 }

@@ -14,6 +14,9 @@ import (
 )
 
 var getObject = operation{run: func(c *call) error {
+	if c.query.Has("attributes") { // GetObjectAttributes is known by its header
+		return errNoAttributes
+	}
 	o, err := c.Store.Get(c.ctx, c.bucket, c.key)
 	if err != nil {
 		return err
@@ -84,12 +87,13 @@ func (c *call) describeObject(info *object.Info) (span, int, error) {
 	if c.query.Has("partNumber") && info.Parts > 0 {
 		h["X-Amz-Mp-Parts-Count"] = []string{strconv.Itoa(info.Parts)}
 	}
+	if len(s.checksums) > 0 && strings.EqualFold(c.r.Header.Get("X-Amz-Checksum-Mode"), "ENABLED") {
+		setChecksums(h, s.checksums)
+		h["X-Amz-Checksum-Type"] = []string{checksumType(info.Checksums)} // of a part, the object's
+	}
 	if partial {
 		h["Content-Range"] = []string{s.contentRange(info.Size)}
 		return s, http.StatusPartialContent, nil
-	}
-	if strings.EqualFold(c.r.Header.Get("X-Amz-Checksum-Mode"), "ENABLED") {
-		setChecksums(h, info.Checksums)
 	}
 	return s, http.StatusOK, nil
 }
@@ -187,9 +191,26 @@ func matches(list, etag string) bool {
 	return false
 }
 
-var getObjectAttributes = operation{note: "ObjectParts gives the number of parts, not their list", run: func(c *call) error {
+var errNoAttributes = errInvalidRequest("The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty")
+
+// attributeNames are what GetObjectAttributes can be asked for.
+var attributeNames = []string{"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"}
+
+var getObjectAttributes = operation{note: "ObjectParts lists the parts where the store knows them", run: func(c *call) error {
 	var in s3wire.GetObjectAttributesRequest
 	if err := c.decode(&in); err != nil {
+		return err
+	}
+	for _, name := range in.ObjectAttributes {
+		if !slices.Contains(attributeNames, name) {
+			return errInvalidArgument("Invalid attribute name specified.", "x-amz-object-attributes", short(name))
+		}
+	}
+	if len(in.ObjectAttributes) == 0 {
+		return errNoAttributes
+	}
+	most, err := bound(in.MaxParts, "x-amz-max-parts")
+	if err != nil {
 		return err
 	}
 	info, err := c.Store.Head(c.ctx, c.bucket, c.key)
@@ -208,7 +229,7 @@ var getObjectAttributes = operation{note: "ObjectParts gives the number of parts
 		out.StorageClass = "STANDARD"
 	}
 	if wants("ObjectParts") && info.Parts > 0 {
-		out.ObjectParts = &s3wire.GetObjectAttributesParts{TotalPartsCount: new(info.Parts)}
+		out.ObjectParts = objectParts(&info, awswire.Value(in.PartNumberMarker), most)
 	}
 	if list := info.Checksums; wants("Checksum") && len(list) > 0 {
 		out.Checksum = &s3wire.Checksum{ChecksumCRC32: named(list, object.CRC32), ChecksumCRC32C: named(list, object.CRC32C),
@@ -218,3 +239,25 @@ var getObjectAttributes = operation{note: "ObjectParts gives the number of parts
 	out.SetHeader(c.w.Header())
 	return c.answer(&out)
 }}
+
+// objectParts lists the parts of an object behind a number.
+func objectParts(info *object.Info, marker, most int) *s3wire.GetObjectAttributesParts {
+	out := &s3wire.GetObjectAttributesParts{TotalPartsCount: new(info.Parts)}
+	if len(info.PartList) == 0 {
+		return out
+	}
+	parts := info.PartList
+	for len(parts) > 0 && parts[0].Number <= marker {
+		parts = parts[1:]
+	}
+	out.PartNumberMarker, out.MaxParts, out.IsTruncated = new(marker), new(most), new(len(parts) > most)
+	out.NextPartNumberMarker = new(marker)
+	for _, p := range parts[:min(most, len(parts))] {
+		sum := p.Checksums
+		out.Parts = append(out.Parts, s3wire.ObjectPart{PartNumber: new(p.Number), Size: new(p.Size), ChecksumCRC32: named(sum, object.CRC32),
+			ChecksumCRC32C: named(sum, object.CRC32C), ChecksumCRC64NVME: named(sum, object.CRC64NVME), ChecksumSHA1: named(sum, object.SHA1),
+			ChecksumSHA256: named(sum, object.SHA256)})
+		out.NextPartNumberMarker = new(p.Number)
+	}
+	return out
+}

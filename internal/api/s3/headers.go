@@ -27,7 +27,7 @@ func (c *call) checkHeaders() error {
 			continue
 		}
 		if name == "X-Amz-Acl" {
-			return newError(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+			return errNoACL
 		}
 		return errUnsupported("The header "+strings.ToLower(name)+" with the value "+strconv.Quote(short(value))).
 			with("Header", strings.ToLower(name))
@@ -35,7 +35,7 @@ func (c *call) checkHeaders() error {
 	for name := range h {
 		switch {
 		case strings.HasPrefix(name, "X-Amz-Grant-"):
-			return newError(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+			return errNoACL
 		case strings.HasPrefix(name, "X-Amz-Object-Lock-"):
 			return errInvalidRequest("Bucket is missing Object Lock Configuration")
 		case strings.HasPrefix(name, "X-Amz-Server-Side-Encryption-Customer-"),
@@ -67,7 +67,7 @@ var guardedHeaders = map[string][]string{
 	"X-Amz-If-Match-Last-Modified-Time": nil,
 	"X-Amz-If-Match-Size":               nil,
 	"X-Amz-If-Match-Initiated-Time":     nil,
-	"X-Amz-Bypass-Governance-Retention": {"false"},
+	"X-Amz-Bypass-Governance-Retention": {"true", "false"}, // nothing is retained
 	"X-Amz-Bucket-Namespace":            {"global"},
 }
 

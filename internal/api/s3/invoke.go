@@ -34,7 +34,7 @@ func (s *Service) Invoke(ctx context.Context, in Invocation, w http.ResponseWrit
 		Method: in.Verb, URL: u, Host: knownHosts[0], Header: in.Header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Body: http.NoBody, ContentLength: int64(len(in.Body)),
 	}
-	c := &call{Service: s, w: w, r: r.WithContext(ctx), ctx: ctx, query: u.Query()}
+	c := &call{Service: s, w: w, r: r.WithContext(ctx), ctx: ctx, query: u.Query(), within: true}
 	body := &lentBody{b: in.Body}
 	defer body.release()
 	c.payload = &awswire.Payload{Reader: body, Length: int64(len(in.Body))}

@@ -30,7 +30,7 @@ func TestInvoke(t *testing.T) {
 	f("GET", "/bucket/a/b%20c", "", "", 404, "NoSuchKey")
 	f("GET", "/none/x", "", "", 404, "NoSuchBucket")
 	f("GET", "/bucket/%zz", "", "", 400, "InvalidRequest")
-	f("PUT", "/bucket", "acl=", "", 501, "NotImplemented")
+	f("PUT", "/bucket", "cors=", "", 501, "NotImplemented")
 	f("BREW", "/bucket/x", "", "", 405, "MethodNotAllowed")
 }
 

@@ -47,7 +47,43 @@ func (c *call) list(encoding string, prefix, delimiter *string, maxKeys *int, af
 	}
 	var err error
 	l.page, err = c.Store.List(c.ctx, c.bucket, object.ListOptions{Prefix: l.prefix, Delimiter: l.delimiter, After: after, Max: l.max})
+	if err == nil {
+		err = l.startInside(after)
+	}
 	return l, err
+}
+
+// startInside adds the common prefix that a marker lies in, when keys of it come after. The store compares a marker with
+// what keys roll up into; the service does so only when the marker is a common prefix, as that of a next page may be.
+func (l *listing) startInside(after string) error {
+	rest, ok := strings.CutPrefix(after, l.prefix)
+	i := strings.Index(rest, l.delimiter)
+	if !ok || l.delimiter == "" || i < 0 || i+len(l.delimiter) == len(rest) {
+		return nil
+	}
+	common := l.prefix + rest[:i+len(l.delimiter)]
+	page, err := l.c.Store.List(l.c.ctx, l.c.bucket, object.ListOptions{Prefix: common, After: after, Max: 1})
+	if err != nil || len(page.Objects) == 0 {
+		return err
+	}
+	p := &l.page
+	p.CommonPrefixes = append([]string{common}, p.CommonPrefixes...)
+	if len(p.Objects)+len(p.CommonPrefixes) <= l.max {
+		return nil
+	}
+	// One too many: the last one waits for the next page.
+	p.Truncated = true
+	keys, prefixes := len(p.Objects), len(p.CommonPrefixes)
+	if keys > 0 && p.Objects[keys-1].Key > p.CommonPrefixes[prefixes-1] {
+		p.Objects = p.Objects[:keys-1]
+	} else {
+		p.CommonPrefixes = p.CommonPrefixes[:prefixes-1]
+	}
+	p.Next = p.CommonPrefixes[len(p.CommonPrefixes)-1]
+	if n := len(p.Objects); n > 0 && p.Objects[n-1].Key > p.Next {
+		p.Next = p.Objects[n-1].Key
+	}
+	return nil
 }
 
 func plainText(s string) string { return s }

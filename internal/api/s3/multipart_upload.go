@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"slices"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 
 	"millrace/internal/awsmodel/s3wire"
 	"millrace/internal/awswire"
+	"millrace/internal/fault"
 	"millrace/internal/object"
 )
 
@@ -114,10 +116,16 @@ var completeMultipartUpload = operation{run: func(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := c.checkChecksumType(); err != nil {
+		return err
+	}
 	opts := object.CompleteOptions{Conditions: cond, Want: want, Size: awswire.Value(in.MpuObjectSize)}
 	// Joining parts of many gigabytes can outlast a caller's patience. It goes on when the caller has gone: who asks
 	// again waits for it, and gets the object that it has made.
 	info, err := c.Store.CompleteUpload(context.WithoutCancel(c.ctx), c.uploadRef(), parts, opts)
+	if errors.Is(err, object.ErrIncompleteBody) {
+		return errInvalidRequest("The provided 'x-amz-mp-object-size' header does not match what was computed")
+	}
 	if err != nil {
 		return err
 	}
@@ -126,6 +134,25 @@ var completeMultipartUpload = operation{run: func(c *call) error {
 		ChecksumCRC32C: named(info.Checksums, object.CRC32C), ChecksumCRC64NVME: named(info.Checksums, object.CRC64NVME),
 		ChecksumSHA1: named(info.Checksums, object.SHA1), ChecksumSHA256: named(info.Checksums, object.SHA256)})
 }}
+
+// checkChecksumType compares x-amz-checksum-type of a completion with what the upload was begun with.
+func (c *call) checkChecksumType() error {
+	kind := c.r.Header.Get("X-Amz-Checksum-Type")
+	if kind == "" {
+		return nil
+	}
+	up, err := c.Store.Upload(c.ctx, c.uploadRef())
+	if fault.Is(err, fault.NotFound) {
+		return nil // what has become of the upload is the completion's to say
+	}
+	if err != nil {
+		return err
+	}
+	if was := uploadChecksumType(&up); was != kind {
+		return errInvalidRequest("The upload was created using the " + was + " checksum mode. The complete request must use the same checksum mode.")
+	}
+	return nil
+}
 
 // location is the URL of the object at this endpoint.
 func (c *call) location() string {

@@ -10,32 +10,37 @@ import (
 )
 
 // span is a piece of an object.
-type span struct{ offset, length int64 }
+type span struct {
+	offset, length int64
+	checksums      []object.Checksum // of this piece, if it is a part
+}
 
 // selected finds what of an object the request asks for: all of it, a range, or a part. partial: the answer is 206.
 func (c *call) selected(info *object.Info) (s span, partial bool, err error) {
 	if text := c.query.Get("partNumber"); text != "" {
 		s, err = c.selectedPart(text, info)
-		return s, true, err
+		return s, s.length > 0, err // nothing has no range of bytes
 	}
 	text := c.r.Header.Get("Range")
 	if text == "" {
-		return span{0, info.Size}, false, nil
+		return whole(info), false, nil
 	}
 	s, form, ok := parseRange(text, info.Size)
 	switch {
 	case !form: // what is no range of bytes is not looked at
-		return span{0, info.Size}, false, nil
+		return whole(info), false, nil
 	case !ok:
 		return span{}, false, rangeError(text, info.Size)
 	}
 	return s, true, nil
 }
 
+func whole(info *object.Info) span { return span{length: info.Size, checksums: info.Checksums} }
+
 // parseRange reads "bytes=a-b", "bytes=a-" and "bytes=-n". form: it is one of these; ok: it has bytes of the object.
 func parseRange(text string, size int64) (s span, form, ok bool) {
 	spec, found := strings.CutPrefix(strings.TrimSpace(text), "bytes=")
-	first, last, dash := strings.Cut(strings.TrimSpace(spec), "-")
+	first, last, dash := strings.Cut(spec, "-")
 	if !found || !dash || strings.Contains(last, ",") || first == "" && last == "" {
 		return span{}, false, false
 	}
@@ -44,8 +49,11 @@ func parseRange(text string, size int64) (s span, form, ok bool) {
 		if err != nil {
 			return span{}, false, false
 		}
+		if size == 0 && n > 0 {
+			return span{}, false, false // the last bytes of nothing are all of it
+		}
 		n = min(n, size)
-		return span{size - n, n}, true, n > 0
+		return span{offset: size - n, length: n}, true, n > 0
 	}
 	from, err := parseOffset(first)
 	if err != nil {
@@ -59,7 +67,7 @@ func parseRange(text string, size int64) (s span, form, ok bool) {
 		}
 		to = min(to, n)
 	}
-	return span{from, to - from + 1}, true, from < size
+	return span{offset: from, length: to - from + 1}, true, from < size
 }
 
 func parseOffset(text string) (int64, error) {
@@ -76,22 +84,25 @@ func (c *call) selectedPart(text string, info *object.Info) (span, error) {
 	case c.r.Header.Get("Range") != "":
 		return span{}, errInvalidRequest("Cannot specify both Range header and partNumber query parameter")
 	}
-	sizes := info.PartSizes
-	if info.Parts > 1 && len(sizes) != info.Parts {
+	parts := info.PartList
+	if info.Parts > 1 && len(parts) != info.Parts {
 		return span{}, errUnsupported("partNumber of an object whose store does not tell the sizes of its parts")
 	}
-	if len(sizes) == 0 {
-		sizes = []int64{info.Size}
+	if len(parts) == 0 {
+		parts = []object.Part{{Number: 1, Size: info.Size, Checksums: info.Checksums}}
 	}
-	if n > len(sizes) {
+	if n > len(parts) {
 		return span{}, newError(http.StatusRequestedRangeNotSatisfiable, "InvalidPartNumber", "The requested partnumber is not satisfiable").
-			with("PartNumberRequested", text).with("ActualPartCount", strconv.Itoa(len(sizes)))
+			with("PartNumberRequested", text).with("ActualPartCount", strconv.Itoa(len(parts)))
 	}
 	var s span
-	for _, size := range sizes[:n-1] {
-		s.offset += size
+	for i := range parts[:n-1] {
+		s.offset += parts[i].Size
 	}
-	s.length = sizes[n-1]
+	s.length = parts[n-1].Size
+	if len(info.Checksums) > 0 && (info.Checksums[0].Composite || info.Parts == 0) {
+		s.checksums = parts[n-1].Checksums // of an object with a checksum over all bytes, the service tells none for a part
+	}
 	return s, nil
 }
 

@@ -10,7 +10,9 @@
 // promises, and every later read and list shows it. Bodies of objects stream through a
 // small buffer; all other bodies are bounded (limits.go). There are no versions, no
 // ACLs, no encryption of its own and one storage class: a request that asks for them is
-// refused by name, never ignored, except where operations.go notes it.
+// refused by name, never ignored, except where operations.go notes it. Configurations of
+// buckets that state what holds anyway are kept and read back (bucket_configuration.go);
+// what a bucket policy denies is denied (policy.go).
 package s3
 
 import (
@@ -55,6 +57,7 @@ type Options struct {
 type Service struct {
 	Options
 	verifier *awswire.Verifier
+	policies policies
 	router   *awswire.Router
 	owner    string // canonical id: 64 hexadecimal digits
 }
@@ -153,6 +156,9 @@ func (c *call) serve() error {
 	if err := c.checkHeaders(); err != nil {
 		return err
 	}
+	if c.bucket != "" && c.denied(actionOf(op.Name), c.bucket, c.key) {
+		return errAccessDenied
+	}
 	return run(c)
 }
 
@@ -176,8 +182,16 @@ func (c *call) refuse(e *apiError, requestID, hostID string) {
 		c.w.WriteHeader(e.Status)
 		return
 	}
-	fields := append(e.fields, awswire.XMLField{Name: "RequestId", Text: requestID}, awswire.XMLField{Name: "HostId", Text: hostID})
+	fields := append(e.fields, awswire.XMLField{Name: "Resource", Text: c.resource()}, awswire.XMLField{Name: "RequestId", Text: requestID}, awswire.XMLField{Name: "HostId", Text: hostID})
 	awswire.WriteBody(c.w, e.Status, awswire.TypeXML, awswire.AppendXMLError(nil, e.Code, e.Message, fields...))
+}
+
+// resource names what the request was about, as errors do.
+func (c *call) resource() string {
+	if c.key != "" {
+		return "/" + c.bucket + "/" + c.key
+	}
+	return "/" + c.bucket
 }
 
 // errorOf words an error for the caller; see errors.go.

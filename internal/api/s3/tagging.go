@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"millrace/internal/awsmodel/s3wire"
@@ -41,11 +42,25 @@ func checkTags(tags map[string]string, most int, tooMany string) error {
 			return errInvalidTag("The TagKey you have provided is invalid").with("TagKey", short(name))
 		case utf8.RuneCountInString(value) > maxTagValue || !utf8.ValidString(value):
 			return errInvalidTag("The TagValue you have provided is invalid").with("TagValue", short(value))
+		case !tagText(name):
+			return errInvalidTag("The TagKey you have provided is invalid").with("TagKey", short(name))
+		case !tagText(value):
+			return errInvalidTag("The TagValue you have provided is invalid").with("TagValue", short(value))
 		case strings.HasPrefix(strings.ToLower(name), "aws:"):
 			return errInvalidTag("System tags cannot be added/updated by requester").with("TagKey", short(name))
 		}
 	}
 	return nil
+}
+
+// tagText reports whether all characters may stand in a tag: letters, digits, blanks, and some marks.
+func tagText(text string) bool {
+	for _, r := range text {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) && !unicode.IsSpace(r) && !strings.ContainsRune("+-=._:/@", r) {
+			return false
+		}
+	}
+	return true
 }
 
 // tagsOfDocument reads the body of a tagging operation.

@@ -63,7 +63,7 @@ var uploadPartCopy = operation{run: func(c *call) error {
 // copyRange reads "bytes=a-b"; both ends must be within the source.
 func copyRange(text string, size int64) (span, error) {
 	if text == "" {
-		return span{0, size}, nil
+		return span{length: size}, nil
 	}
 	spec, ok := strings.CutPrefix(text, "bytes=")
 	first, last, dash := strings.Cut(spec, "-")
@@ -76,5 +76,5 @@ func copyRange(text string, size int64) (span, error) {
 	if to >= size {
 		return span{}, errInvalidArgument("Range specified is not valid for source object of size: "+strconv.FormatInt(size, 10), "x-amz-copy-source-range", short(text))
 	}
-	return span{from, to - from + 1}, nil
+	return span{offset: from, length: to - from + 1}, nil
 }

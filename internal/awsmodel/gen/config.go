@@ -68,6 +68,8 @@ var services = []service{
 			"GetBucketVersioning", "GetBucketEncryption", "GetBucketRequestPayment",
 			"GetBucketAccelerateConfiguration", "GetBucketLogging",
 			"GetPublicAccessBlock", "GetBucketOwnershipControls",
+			"PutBucketVersioning", "PutBucketEncryption", "PutBucketRequestPayment", "PutBucketAccelerateConfiguration",
+			"PutPublicAccessBlock", "PutBucketOwnershipControls", "PutBucketLogging",
 		},
 		roots: map[string]string{
 			"ListBucketsOutput":             "ListAllMyBucketsResult",

@@ -5,6 +5,34 @@ package s3wire
 import "millrace/internal/awswire"
 
 // DecodeXML reads the element that d stands at.
+func (v *AccelerateConfiguration) DecodeXML(d *awswire.XMLReader) {
+	for d.Child() {
+		switch d.Name() {
+		case "Status":
+			v.Status = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeXML reads the element that d stands at.
+func (v *BlockedEncryptionTypes) DecodeXML(d *awswire.XMLReader) {
+	for d.Child() {
+		switch d.Name() {
+		case "EncryptionType":
+			if len(v.EncryptionType) > 100000 {
+				d.Skip()
+				continue
+			}
+			v.EncryptionType = append(v.EncryptionType, d.String())
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeXML reads the element that d stands at.
 func (v *BucketInfo) DecodeXML(d *awswire.XMLReader) {
 	for d.Child() {
 		switch d.Name() {
@@ -12,6 +40,19 @@ func (v *BucketInfo) DecodeXML(d *awswire.XMLReader) {
 			v.DataRedundancy = d.String()
 		case "Type":
 			v.Type = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeXML reads the element that d stands at.
+func (v *BucketLoggingStatus) DecodeXML(d *awswire.XMLReader) {
+	for d.Child() {
+		switch d.Name() {
+		case "LoggingEnabled":
+			v.LoggingEnabled = new(LoggingEnabled)
+			v.LoggingEnabled.DecodeXML(d)
 		default:
 			d.Skip()
 		}
@@ -121,6 +162,24 @@ func (v *Delete) DecodeXML(d *awswire.XMLReader) {
 }
 
 // DecodeXML reads the element that d stands at.
+func (v *Grantee) DecodeXML(d *awswire.XMLReader) {
+	for d.Child() {
+		switch d.Name() {
+		case "DisplayName":
+			v.DisplayName = d.StringPtr()
+		case "EmailAddress":
+			v.EmailAddress = d.StringPtr()
+		case "ID":
+			v.ID = d.StringPtr()
+		case "URI":
+			v.URI = d.StringPtr()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeXML reads the element that d stands at.
 func (v *LocationInfo) DecodeXML(d *awswire.XMLReader) {
 	for d.Child() {
 		switch d.Name() {
@@ -128,6 +187,37 @@ func (v *LocationInfo) DecodeXML(d *awswire.XMLReader) {
 			v.Type = d.String()
 		case "Name":
 			v.Name = d.StringPtr()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeXML reads the element that d stands at.
+func (v *LoggingEnabled) DecodeXML(d *awswire.XMLReader) {
+	for d.Child() {
+		switch d.Name() {
+		case "TargetBucket":
+			v.TargetBucket = d.String()
+		case "TargetGrants":
+			v.TargetGrants = awswire.Emptied(v.TargetGrants)
+			for d.Child() {
+				if d.Name() != "Grant" {
+					d.Skip()
+					continue
+				}
+				if len(v.TargetGrants) > 100000 {
+					d.Skip()
+					continue
+				}
+				v.TargetGrants = append(v.TargetGrants, TargetGrant{})
+				v.TargetGrants[len(v.TargetGrants)-1].DecodeXML(d)
+			}
+		case "TargetPrefix":
+			v.TargetPrefix = d.String()
+		case "TargetObjectKeyFormat":
+			v.TargetObjectKeyFormat = new(TargetObjectKeyFormat)
+			v.TargetObjectKeyFormat.DecodeXML(d)
 		default:
 			d.Skip()
 		}
@@ -148,6 +238,136 @@ func (v *ObjectIdentifier) DecodeXML(d *awswire.XMLReader) {
 			v.LastModifiedTime = d.Time()
 		case "Size":
 			v.Size = d.LongPtr()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeXML reads the element that d stands at.
+func (v *OwnershipControls) DecodeXML(d *awswire.XMLReader) {
+	for d.Child() {
+		switch d.Name() {
+		case "Rule":
+			if len(v.Rules) > 100000 {
+				d.Skip()
+				continue
+			}
+			v.Rules = append(v.Rules, OwnershipControlsRule{})
+			v.Rules[len(v.Rules)-1].DecodeXML(d)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeXML reads the element that d stands at.
+func (v *OwnershipControlsRule) DecodeXML(d *awswire.XMLReader) {
+	for d.Child() {
+		switch d.Name() {
+		case "ObjectOwnership":
+			v.ObjectOwnership = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeXML reads the element that d stands at.
+func (v *PartitionedPrefix) DecodeXML(d *awswire.XMLReader) {
+	for d.Child() {
+		switch d.Name() {
+		case "PartitionDateSource":
+			v.PartitionDateSource = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeXML reads the element that d stands at.
+func (v *PublicAccessBlockConfiguration) DecodeXML(d *awswire.XMLReader) {
+	for d.Child() {
+		switch d.Name() {
+		case "BlockPublicAcls":
+			v.BlockPublicAcls = d.BoolPtr()
+		case "IgnorePublicAcls":
+			v.IgnorePublicAcls = d.BoolPtr()
+		case "BlockPublicPolicy":
+			v.BlockPublicPolicy = d.BoolPtr()
+		case "RestrictPublicBuckets":
+			v.RestrictPublicBuckets = d.BoolPtr()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeXML reads the element that d stands at.
+func (v *RequestPaymentConfiguration) DecodeXML(d *awswire.XMLReader) {
+	for d.Child() {
+		switch d.Name() {
+		case "Payer":
+			v.Payer = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeXML reads the element that d stands at.
+func (v *ServerSideEncryptionByDefault) DecodeXML(d *awswire.XMLReader) {
+	for d.Child() {
+		switch d.Name() {
+		case "SSEAlgorithm":
+			v.SSEAlgorithm = d.String()
+		case "KMSMasterKeyID":
+			v.KMSMasterKeyID = d.StringPtr()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeXML reads the element that d stands at.
+func (v *ServerSideEncryptionConfiguration) DecodeXML(d *awswire.XMLReader) {
+	for d.Child() {
+		switch d.Name() {
+		case "Rule":
+			if len(v.Rules) > 100000 {
+				d.Skip()
+				continue
+			}
+			v.Rules = append(v.Rules, ServerSideEncryptionRule{})
+			v.Rules[len(v.Rules)-1].DecodeXML(d)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeXML reads the element that d stands at.
+func (v *ServerSideEncryptionRule) DecodeXML(d *awswire.XMLReader) {
+	for d.Child() {
+		switch d.Name() {
+		case "ApplyServerSideEncryptionByDefault":
+			v.ApplyServerSideEncryptionByDefault = new(ServerSideEncryptionByDefault)
+			v.ApplyServerSideEncryptionByDefault.DecodeXML(d)
+		case "BucketKeyEnabled":
+			v.BucketKeyEnabled = d.BoolPtr()
+		case "BlockedEncryptionTypes":
+			v.BlockedEncryptionTypes = new(BlockedEncryptionTypes)
+			v.BlockedEncryptionTypes.DecodeXML(d)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeXML reads the element that d stands at.
+func (v *SimplePrefix) DecodeXML(d *awswire.XMLReader) {
+	for d.Child() {
+		switch d.Name() {
 		default:
 			d.Skip()
 		}
@@ -186,6 +406,51 @@ func (v *Tagging) DecodeXML(d *awswire.XMLReader) {
 				v.TagSet = append(v.TagSet, Tag{})
 				v.TagSet[len(v.TagSet)-1].DecodeXML(d)
 			}
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeXML reads the element that d stands at.
+func (v *TargetGrant) DecodeXML(d *awswire.XMLReader) {
+	for d.Child() {
+		switch d.Name() {
+		case "Grantee":
+			v.Grantee = new(Grantee)
+			v.Grantee.DecodeXML(d)
+		case "Permission":
+			v.Permission = d.String()
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeXML reads the element that d stands at.
+func (v *TargetObjectKeyFormat) DecodeXML(d *awswire.XMLReader) {
+	for d.Child() {
+		switch d.Name() {
+		case "SimplePrefix":
+			v.SimplePrefix = new(SimplePrefix)
+			v.SimplePrefix.DecodeXML(d)
+		case "PartitionedPrefix":
+			v.PartitionedPrefix = new(PartitionedPrefix)
+			v.PartitionedPrefix.DecodeXML(d)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// DecodeXML reads the element that d stands at.
+func (v *VersioningConfiguration) DecodeXML(d *awswire.XMLReader) {
+	for d.Child() {
+		switch d.Name() {
+		case "MfaDelete":
+			v.MFADelete = d.String()
+		case "Status":
+			v.Status = d.String()
 		default:
 			d.Skip()
 		}

@@ -1065,6 +1065,133 @@ func (v *ListPartsRequest) Decode(r *awswire.Request) error {
 }
 
 // Decode reads the request. The error is a [awswire.SerializationError] or, of an XML body, a [awswire.XMLError].
+func (v *PutBucketAccelerateConfigurationRequest) Decode(r *awswire.Request) error {
+	if s, ok := r.Label("Bucket"); ok {
+		v.Bucket = s
+	}
+	if s, ok := r.HeaderValue("x-amz-expected-bucket-owner"); ok {
+		v.ExpectedBucketOwner = new(s)
+	}
+	if s, ok := r.HeaderValue("x-amz-sdk-checksum-algorithm"); ok {
+		v.ChecksumAlgorithm = s
+	}
+	if r.Err != nil {
+		return r.Err
+	}
+	if len(r.Body) == 0 {
+		return nil
+	}
+	v.AccelerateConfiguration = new(AccelerateConfiguration)
+	d := awswire.NewXMLReader(r.Body)
+	v.AccelerateConfiguration.DecodeXML(d)
+	return d.Close()
+}
+
+// Decode reads the request. The error is a [awswire.SerializationError] or, of an XML body, a [awswire.XMLError].
+func (v *PutBucketEncryptionRequest) Decode(r *awswire.Request) error {
+	if s, ok := r.Label("Bucket"); ok {
+		v.Bucket = s
+	}
+	if s, ok := r.HeaderValue("Content-MD5"); ok {
+		v.ContentMD5 = new(s)
+	}
+	if s, ok := r.HeaderValue("x-amz-sdk-checksum-algorithm"); ok {
+		v.ChecksumAlgorithm = s
+	}
+	if s, ok := r.HeaderValue("x-amz-expected-bucket-owner"); ok {
+		v.ExpectedBucketOwner = new(s)
+	}
+	if r.Err != nil {
+		return r.Err
+	}
+	if len(r.Body) == 0 {
+		return nil
+	}
+	v.ServerSideEncryptionConfiguration = new(ServerSideEncryptionConfiguration)
+	d := awswire.NewXMLReader(r.Body)
+	v.ServerSideEncryptionConfiguration.DecodeXML(d)
+	return d.Close()
+}
+
+// Decode reads the request. The error is a [awswire.SerializationError] or, of an XML body, a [awswire.XMLError].
+func (v *PutBucketLoggingRequest) Decode(r *awswire.Request) error {
+	if s, ok := r.Label("Bucket"); ok {
+		v.Bucket = s
+	}
+	if s, ok := r.HeaderValue("Content-MD5"); ok {
+		v.ContentMD5 = new(s)
+	}
+	if s, ok := r.HeaderValue("x-amz-sdk-checksum-algorithm"); ok {
+		v.ChecksumAlgorithm = s
+	}
+	if s, ok := r.HeaderValue("x-amz-expected-bucket-owner"); ok {
+		v.ExpectedBucketOwner = new(s)
+	}
+	if r.Err != nil {
+		return r.Err
+	}
+	if len(r.Body) == 0 {
+		return nil
+	}
+	v.BucketLoggingStatus = new(BucketLoggingStatus)
+	d := awswire.NewXMLReader(r.Body)
+	v.BucketLoggingStatus.DecodeXML(d)
+	return d.Close()
+}
+
+// Decode reads the request. The error is a [awswire.SerializationError] or, of an XML body, a [awswire.XMLError].
+func (v *PutBucketOwnershipControlsRequest) Decode(r *awswire.Request) error {
+	if s, ok := r.Label("Bucket"); ok {
+		v.Bucket = s
+	}
+	if s, ok := r.HeaderValue("Content-MD5"); ok {
+		v.ContentMD5 = new(s)
+	}
+	if s, ok := r.HeaderValue("x-amz-expected-bucket-owner"); ok {
+		v.ExpectedBucketOwner = new(s)
+	}
+	if s, ok := r.HeaderValue("x-amz-sdk-checksum-algorithm"); ok {
+		v.ChecksumAlgorithm = s
+	}
+	if r.Err != nil {
+		return r.Err
+	}
+	if len(r.Body) == 0 {
+		return nil
+	}
+	v.OwnershipControls = new(OwnershipControls)
+	d := awswire.NewXMLReader(r.Body)
+	v.OwnershipControls.DecodeXML(d)
+	return d.Close()
+}
+
+// Decode reads the request. The error is a [awswire.SerializationError] or, of an XML body, a [awswire.XMLError].
+func (v *PutBucketRequestPaymentRequest) Decode(r *awswire.Request) error {
+	if s, ok := r.Label("Bucket"); ok {
+		v.Bucket = s
+	}
+	if s, ok := r.HeaderValue("Content-MD5"); ok {
+		v.ContentMD5 = new(s)
+	}
+	if s, ok := r.HeaderValue("x-amz-sdk-checksum-algorithm"); ok {
+		v.ChecksumAlgorithm = s
+	}
+	if s, ok := r.HeaderValue("x-amz-expected-bucket-owner"); ok {
+		v.ExpectedBucketOwner = new(s)
+	}
+	if r.Err != nil {
+		return r.Err
+	}
+	if len(r.Body) == 0 {
+		return nil
+	}
+	v.RequestPaymentConfiguration = new(RequestPaymentConfiguration)
+	d := awswire.NewXMLReader(r.Body)
+	v.RequestPaymentConfiguration.DecodeXML(d)
+	return d.Close()
+}
+
+// Decode reads the request. The error is a [awswire.SerializationError] or, of an XML body, a [awswire.XMLError].
 func (v *PutBucketTaggingRequest) Decode(r *awswire.Request) error {
 	if s, ok := r.Label("Bucket"); ok {
 		v.Bucket = s
@@ -1087,6 +1214,35 @@ func (v *PutBucketTaggingRequest) Decode(r *awswire.Request) error {
 	v.Tagging = new(Tagging)
 	d := awswire.NewXMLReader(r.Body)
 	v.Tagging.DecodeXML(d)
+	return d.Close()
+}
+
+// Decode reads the request. The error is a [awswire.SerializationError] or, of an XML body, a [awswire.XMLError].
+func (v *PutBucketVersioningRequest) Decode(r *awswire.Request) error {
+	if s, ok := r.Label("Bucket"); ok {
+		v.Bucket = s
+	}
+	if s, ok := r.HeaderValue("Content-MD5"); ok {
+		v.ContentMD5 = new(s)
+	}
+	if s, ok := r.HeaderValue("x-amz-sdk-checksum-algorithm"); ok {
+		v.ChecksumAlgorithm = s
+	}
+	if s, ok := r.HeaderValue("x-amz-mfa"); ok {
+		v.MFA = new(s)
+	}
+	if s, ok := r.HeaderValue("x-amz-expected-bucket-owner"); ok {
+		v.ExpectedBucketOwner = new(s)
+	}
+	if r.Err != nil {
+		return r.Err
+	}
+	if len(r.Body) == 0 {
+		return nil
+	}
+	v.VersioningConfiguration = new(VersioningConfiguration)
+	d := awswire.NewXMLReader(r.Body)
+	v.VersioningConfiguration.DecodeXML(d)
 	return d.Close()
 }
 
@@ -1263,6 +1419,32 @@ func (v *PutObjectTaggingRequest) Decode(r *awswire.Request) error {
 	v.Tagging = new(Tagging)
 	d := awswire.NewXMLReader(r.Body)
 	v.Tagging.DecodeXML(d)
+	return d.Close()
+}
+
+// Decode reads the request. The error is a [awswire.SerializationError] or, of an XML body, a [awswire.XMLError].
+func (v *PutPublicAccessBlockRequest) Decode(r *awswire.Request) error {
+	if s, ok := r.Label("Bucket"); ok {
+		v.Bucket = s
+	}
+	if s, ok := r.HeaderValue("Content-MD5"); ok {
+		v.ContentMD5 = new(s)
+	}
+	if s, ok := r.HeaderValue("x-amz-sdk-checksum-algorithm"); ok {
+		v.ChecksumAlgorithm = s
+	}
+	if s, ok := r.HeaderValue("x-amz-expected-bucket-owner"); ok {
+		v.ExpectedBucketOwner = new(s)
+	}
+	if r.Err != nil {
+		return r.Err
+	}
+	if len(r.Body) == 0 {
+		return nil
+	}
+	v.PublicAccessBlockConfiguration = new(PublicAccessBlockConfiguration)
+	d := awswire.NewXMLReader(r.Body)
+	v.PublicAccessBlockConfiguration.DecodeXML(d)
 	return d.Close()
 }
 

@@ -22,6 +22,11 @@ type AbortMultipartUploadRequest struct {
 	IfMatchInitiatedTime time.Time
 }
 
+// AccelerateConfiguration is a structure of the model.
+type AccelerateConfiguration struct {
+	Status string
+}
+
 // BlockedEncryptionTypes is a structure of the model.
 type BlockedEncryptionTypes struct {
 	EncryptionType []string
@@ -39,6 +44,11 @@ type Bucket struct {
 type BucketInfo struct {
 	DataRedundancy string
 	Type           string
+}
+
+// BucketLoggingStatus is a structure of the model.
+type BucketLoggingStatus struct {
+	LoggingEnabled *LoggingEnabled
 }
 
 // Checksum is a structure of the model.
@@ -1032,6 +1042,50 @@ type PublicAccessBlockConfiguration struct {
 	RestrictPublicBuckets *bool
 }
 
+// PutBucketAccelerateConfigurationRequest is the request of PutBucketAccelerateConfiguration of the model.
+type PutBucketAccelerateConfigurationRequest struct {
+	Bucket                  string                   // required
+	AccelerateConfiguration *AccelerateConfiguration // required
+	ExpectedBucketOwner     *string
+	ChecksumAlgorithm       string
+}
+
+// PutBucketEncryptionRequest is the request of PutBucketEncryption of the model.
+type PutBucketEncryptionRequest struct {
+	Bucket                            string // required
+	ContentMD5                        *string
+	ChecksumAlgorithm                 string
+	ServerSideEncryptionConfiguration *ServerSideEncryptionConfiguration // required
+	ExpectedBucketOwner               *string
+}
+
+// PutBucketLoggingRequest is the request of PutBucketLogging of the model.
+type PutBucketLoggingRequest struct {
+	Bucket              string               // required
+	BucketLoggingStatus *BucketLoggingStatus // required
+	ContentMD5          *string
+	ChecksumAlgorithm   string
+	ExpectedBucketOwner *string
+}
+
+// PutBucketOwnershipControlsRequest is the request of PutBucketOwnershipControls of the model.
+type PutBucketOwnershipControlsRequest struct {
+	Bucket              string // required
+	ContentMD5          *string
+	ExpectedBucketOwner *string
+	OwnershipControls   *OwnershipControls // required
+	ChecksumAlgorithm   string
+}
+
+// PutBucketRequestPaymentRequest is the request of PutBucketRequestPayment of the model.
+type PutBucketRequestPaymentRequest struct {
+	Bucket                      string // required
+	ContentMD5                  *string
+	ChecksumAlgorithm           string
+	RequestPaymentConfiguration *RequestPaymentConfiguration // required
+	ExpectedBucketOwner         *string
+}
+
 // PutBucketTaggingRequest is the request of PutBucketTagging of the model.
 type PutBucketTaggingRequest struct {
 	Bucket              string // required
@@ -1039,6 +1093,16 @@ type PutBucketTaggingRequest struct {
 	ChecksumAlgorithm   string
 	Tagging             *Tagging // required
 	ExpectedBucketOwner *string
+}
+
+// PutBucketVersioningRequest is the request of PutBucketVersioning of the model.
+type PutBucketVersioningRequest struct {
+	Bucket                  string // required
+	ContentMD5              *string
+	ChecksumAlgorithm       string
+	MFA                     *string
+	VersioningConfiguration *VersioningConfiguration // required
+	ExpectedBucketOwner     *string
 }
 
 // PutObjectOutput is the answer of PutObject of the model.
@@ -1132,6 +1196,20 @@ type PutObjectTaggingRequest struct {
 	Tagging             *Tagging // required
 	ExpectedBucketOwner *string
 	RequestPayer        string
+}
+
+// PutPublicAccessBlockRequest is the request of PutPublicAccessBlock of the model.
+type PutPublicAccessBlockRequest struct {
+	Bucket                         string // required
+	ContentMD5                     *string
+	ChecksumAlgorithm              string
+	PublicAccessBlockConfiguration *PublicAccessBlockConfiguration // required
+	ExpectedBucketOwner            *string
+}
+
+// RequestPaymentConfiguration is a structure of the model.
+type RequestPaymentConfiguration struct {
+	Payer string // required
 }
 
 // RestoreStatus is a structure of the model.
@@ -1268,6 +1346,12 @@ type UploadPartRequest struct {
 	ExpectedBucketOwner  *string
 }
 
+// VersioningConfiguration is a structure of the model.
+type VersioningConfiguration struct {
+	MFADelete string
+	Status    string
+}
+
 // Values of ArchiveStatus.
 const (
 	ArchiveStatusArchiveAccess     = "ARCHIVE_ACCESS"
@@ -1400,6 +1484,12 @@ const (
 const (
 	LocationTypeAvailabilityZone = "AvailabilityZone"
 	LocationTypeLocalZone        = "LocalZone"
+)
+
+// Values of MFADelete.
+const (
+	MFADeleteEnabled  = "Enabled"
+	MFADeleteDisabled = "Disabled"
 )
 
 // Values of MFADeleteStatus.

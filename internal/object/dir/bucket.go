@@ -75,7 +75,7 @@ func (s *Store) CreateBucket(_ context.Context, b object.Bucket) error {
 	if err := s.syncFolder("."); err != nil {
 		return s.unavailable(op, b.Name, err)
 	}
-	b.Tags = maps.Clone(b.Tags)
+	b.Tags, b.Settings = maps.Clone(b.Tags), maps.Clone(b.Settings)
 	if err := s.set(op, b.Name, s.key(rowBucket, b.Name), appendBucket(nil, &b)); err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (s *Store) Bucket(_ context.Context, name string) (object.Bucket, error) {
 
 func (b *bucket) describe() object.Bucket {
 	d := b.Bucket
-	d.Tags = maps.Clone(d.Tags)
+	d.Tags, d.Settings = maps.Clone(d.Tags), maps.Clone(d.Settings)
 	return d
 }
 
@@ -190,7 +190,47 @@ func (s *Store) Buckets(context.Context) ([]object.Bucket, error) {
 
 // TagBucket replaces the tags of a bucket.
 func (s *Store) TagBucket(_ context.Context, name string, tags map[string]string) error {
-	const op = "object.TagBucket"
+	return s.changeBucket("object.TagBucket", name, func(b *object.Bucket) error {
+		b.Tags = maps.Clone(tags)
+		return nil
+	})
+}
+
+// SetBucket keeps a text with a bucket.
+func (s *Store) SetBucket(_ context.Context, name, setting, text string) error {
+	const op = "object.SetBucket"
+	return s.changeBucket(op, name, func(b *object.Bucket) error {
+		if text == "" {
+			b.Settings = maps.Clone(b.Settings)
+			delete(b.Settings, setting)
+			return nil
+		}
+		if len(text) > object.MaxSettingBytes {
+			return fault.New(fault.Invalid, op, name, "the setting %s has %d bytes, more than %d", setting, len(text), object.MaxSettingBytes)
+		}
+		settings := make(map[string]string, len(b.Settings)+1)
+		maps.Copy(settings, b.Settings)
+		settings[setting] = text
+		if len(settings) > object.MaxSettings {
+			return fault.New(fault.LimitExceeded, op, name, "a bucket has %d settings at most", object.MaxSettings)
+		}
+		b.Settings = settings
+		return nil
+	})
+}
+
+// BucketSetting gives one setting of a bucket.
+func (s *Store) BucketSetting(name, setting string) string {
+	s.bucketsMu.RLock()
+	defer s.bucketsMu.RUnlock()
+	if b := s.buckets[name]; b != nil {
+		return b.Settings[setting]
+	}
+	return ""
+}
+
+// changeBucket changes the row of a bucket. change must not write to maps that it finds.
+func (s *Store) changeBucket(op, name string, change func(*object.Bucket) error) error {
 	if err := s.writable(op); err != nil {
 		return err
 	}
@@ -201,7 +241,9 @@ func (s *Store) TagBucket(_ context.Context, name string, tags map[string]string
 		return missingBucket(op, name)
 	}
 	changed := b.Bucket
-	changed.Tags = maps.Clone(tags)
+	if err := change(&changed); err != nil {
+		return err
+	}
 	if err := s.set(op, name, s.key(rowBucket, name), appendBucket(nil, &changed)); err != nil {
 		return err
 	}

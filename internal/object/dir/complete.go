@@ -68,7 +68,7 @@ func (s *Store) CompleteUpload(ctx context.Context, ref object.UploadRef, want [
 	b.uploads.Add(-1)
 	s.removeParts(stored, r.version)
 	info := r.info(ref.Bucket, ref.Key)
-	info.PartSizes = nil
+	info.PartList = nil
 	return info, nil
 }
 
@@ -79,7 +79,7 @@ func (s *Store) completed(op string, ref object.UploadRef) (object.Info, bool) {
 		return object.Info{}, false
 	}
 	info := opened.info(ref.Bucket, ref.Key)
-	info.PartSizes = nil
+	info.PartList = nil
 	return info, true
 }
 
@@ -205,15 +205,20 @@ func (s *Store) describe(op string, up *object.Upload, parts []part, t *temp, fu
 	if up.ChecksumComposite {
 		composite = object.NewHash(up.ChecksumAlgorithm)
 	}
+	r.partCount, r.parts = len(parts), make([]object.Part, len(parts))
 	for i := range parts {
-		r.partSizes = append(r.partSizes, parts[i].Size)
+		r.parts[i] = object.Part{Number: parts[i].Number, Size: parts[i].Size}
 		digest, err := hex.DecodeString(parts[i].ETag)
 		if err != nil {
 			return nil, fault.New(fault.Corrupt, op, up.Key, "ETag of part %d: %w", parts[i].Number, err)
 		}
 		sum.Write(digest)
 		for _, c := range parts[i].Checksums {
-			if composite == nil || c.Algorithm != up.ChecksumAlgorithm {
+			if c.Algorithm != up.ChecksumAlgorithm {
+				continue
+			}
+			r.parts[i].Checksums = []object.Checksum{c}
+			if composite == nil {
 				continue
 			}
 			raw, err := base64.StdEncoding.DecodeString(c.Value)

@@ -13,7 +13,16 @@ import (
 // Delete removes a key from the index, then its file. It needs no space to speak of, so that a full disk can be
 // emptied: the low-space mark does not hold for it.
 func (s *Store) Delete(_ context.Context, bucket, key string) error {
-	const op = "object.Delete"
+	return s.remove("object.Delete", bucket, key, "")
+}
+
+// DeleteIfMatch removes a key if its object has the ETag.
+func (s *Store) DeleteIfMatch(_ context.Context, bucket, key, etag string) error {
+	return s.remove("object.DeleteIfMatch", bucket, key, etag)
+}
+
+// remove removes a key; match is the ETag that its object must have, if it is not empty.
+func (s *Store) remove(op, bucket, key, match string) error {
 	if s.closed.Load() || s.broken.Load() != nil {
 		return s.writable(op)
 	}
@@ -29,13 +38,17 @@ func (s *Store) Delete(_ context.Context, bucket, key string) error {
 	lock.Lock()
 	defer lock.Unlock()
 	old, err := s.find(op, bucket, key)
-	if err != nil {
-		if !fault.Is(err, fault.Corrupt) {
-			return err
-		}
+	switch {
+	case fault.Is(err, fault.Corrupt) && match == "":
 		old = &row{} // a row that can't be read can at least be removed
-	} else if old == nil {
+	case err != nil:
+		return err
+	case old == nil && match == "":
 		return nil
+	case old == nil:
+		return fault.New(fault.PreconditionFailed, op, key, "there is no object")
+	case match != "" && match != "*" && old.etag != match:
+		return fault.New(fault.PreconditionFailed, op, key, "the object has ETag %s", old.etag)
 	}
 	u := unset{s.opts.IDs.String(ids.LowerAlnum, 24), bucket, key, old.path}
 	if err := s.commitRemoval(op, &u); err != nil {

@@ -130,10 +130,15 @@ func (s *Store) checkFormat(op string) error {
 		return nil
 	case err != nil:
 		return s.unavailable(op, s.opts.Root, err)
-	case len(value) != 2 || value[0] != formatVersion:
-		return fault.New(fault.Unsupported, op, s.opts.Root, "the index of objects has format % x; this build reads version %d", value, formatVersion)
+	case len(value) != 2 || value[0] < 1 || value[0] > formatVersion:
+		return fault.New(fault.Unsupported, op, s.opts.Root, "the index of objects has format % x; this build reads versions 1 to %d", value, formatVersion)
 	}
 	s.portable = value[1]&1 == 1
+	if value[0] < formatVersion {
+		if err := s.opts.DB.Set(s.key(rowFormat), []byte{formatVersion, value[1]}, pebble.Sync); err != nil {
+			return s.unavailable(op, s.opts.Root, err)
+		}
+	}
 	return nil
 }
 

@@ -21,6 +21,8 @@ import (
 //
 // ordered() writes 00 as 00 FF, so that uploads sort by key and keys may hold any byte. Values begin with the version
 // of their layout; numbers are varints, texts have their length before them, maps are sorted by name.
+//
+// Version 2 adds the settings of buckets, and number and checksums of the parts of objects. Version 1 is read.
 const (
 	rowFormat = 'F'
 	rowBucket = 'b'
@@ -30,10 +32,11 @@ const (
 	rowUnset  = 'r'
 )
 
-// formatVersion is the version of the whole index; valueVersion that of each value.
+// formatVersion is the version of the whole index; valueVersion that of each value. Both are read from 1 on: the first
+// change of a value by this build comes after the index bears its version, so that an older build refuses it whole.
 const (
-	formatVersion = 1
-	valueVersion  = 1
+	formatVersion = 2
+	valueVersion  = 2
 )
 
 func (s *Store) key(row byte, parts ...string) []byte {
@@ -99,12 +102,13 @@ type row struct {
 	uploadID  string // of the upload that made it, else empty
 	checksums []object.Checksum
 	attrs     object.Attributes
-	partSizes []int64
+	partCount int
+	parts     []object.Part // number, size and checksums; nil in a brief row
 }
 
 func (r *row) info(bucket, key string) object.Info {
 	return object.Info{Bucket: bucket, Key: key, Size: r.size, ETag: r.etag, Modified: r.modified, Attributes: r.attrs,
-		Checksums: r.checksums, Parts: len(r.partSizes), PartSizes: r.partSizes}
+		Checksums: r.checksums, Parts: r.partCount, PartList: r.parts}
 }
 
 func (r *row) append(b []byte) []byte {
@@ -116,11 +120,14 @@ func (r *row) append(b []byte) []byte {
 	b = appendText(b, r.etag)
 	b = appendText(b, r.uploadID)
 	b = appendChecksums(b, r.checksums)
-	b = binary.AppendUvarint(b, uint64(len(r.partSizes)))
+	b = binary.AppendUvarint(b, uint64(len(r.parts)))
 	// A listing reads up to here.
 	b = appendAttributes(b, &r.attrs)
-	for _, n := range r.partSizes {
-		b = binary.AppendVarint(b, n)
+	for i := range r.parts {
+		p := &r.parts[i]
+		b = binary.AppendVarint(b, p.Size)
+		b = binary.AppendVarint(b, int64(p.Number))
+		b = appendChecksums(b, p.Checksums)
 	}
 	return b
 }
@@ -131,16 +138,16 @@ func decodeRow(value []byte, brief bool) (*row, error) {
 	d.checkVersion()
 	r := &row{version: d.text(), path: d.text(), size: d.int(), modified: d.time(), etag: d.text(), uploadID: d.text(),
 		checksums: d.checksums()}
-	parts := d.count()
-	if d.err == nil && parts > 0 {
-		r.partSizes = make([]int64, parts)
-	}
+	r.partCount = d.count()
 	if brief {
 		return r, d.err
 	}
 	r.attrs = d.attributes()
-	for i := range r.partSizes {
-		r.partSizes[i] = d.int()
+	if d.err == nil && r.partCount > 0 {
+		r.parts = make([]object.Part, r.partCount)
+	}
+	for i := range r.parts {
+		r.parts[i] = d.partOfObject(i)
 	}
 	return r, d.close()
 }
@@ -149,13 +156,16 @@ func appendBucket(b []byte, v *object.Bucket) []byte {
 	b = append(b, valueVersion)
 	b = appendText(b, v.Region)
 	b = appendTime(b, v.Created)
-	return appendMap(b, v.Tags)
+	return appendMap(appendMap(b, v.Tags), v.Settings)
 }
 
 func decodeBucket(name string, value []byte) (object.Bucket, error) {
 	d := decoder{b: value}
 	d.checkVersion()
 	v := object.Bucket{Name: name, Region: d.text(), Created: d.time(), Tags: d.texts()}
+	if d.version >= 2 {
+		v.Settings = d.texts()
+	}
 	return v, d.close()
 }
 
@@ -269,8 +279,9 @@ var errValue = errors.New("a row of the index is not laid out as this build writ
 
 // decoder reads a value. The first error sticks.
 type decoder struct {
-	b   []byte
-	err error
+	b       []byte
+	err     error
+	version byte // of the value's layout
 }
 
 func (d *decoder) fail() { d.b, d.err = nil, errValue }
@@ -293,9 +304,18 @@ func (d *decoder) byte() byte {
 }
 
 func (d *decoder) checkVersion() {
-	if d.byte() != valueVersion {
+	if d.version = d.byte(); d.version < 1 || d.version > valueVersion {
 		d.fail()
 	}
+}
+
+// partOfObject reads a part of a multipart object. Version 1 did not keep its number.
+func (d *decoder) partOfObject(index int) object.Part {
+	p := object.Part{Number: index + 1, Size: d.int()}
+	if d.version >= 2 {
+		p.Number, p.Checksums = int(d.int()), d.checksums()
+	}
+	return p
 }
 
 func (d *decoder) bool() bool { return d.byte() == 1 }
@@ -310,7 +330,7 @@ func (d *decoder) int() int64 {
 	return v
 }
 
-// count reads how many things follow; each takes a byte at least, except part sizes of a brief row, which are bounded.
+// count reads how many things follow; each takes a byte at least, except the parts of a brief row, which are bounded.
 func (d *decoder) count() int {
 	v, n := binary.Uvarint(d.b)
 	if n <= 0 || v > uint64(max(len(d.b), object.MaxParts)) {

@@ -16,26 +16,31 @@ const maxPage = 1000
 // List scans the index from where the page begins. It seeks past a common prefix, so that a listing costs what it
 // shows and not what lies below.
 func (s *Store) List(ctx context.Context, bucket string, o object.ListOptions) (object.Page, error) {
-	const op = "object.List"
+	page, _, _, err := s.list(ctx, "object.List", bucket, o)
+	return page, err
+}
+
+// list also tells how many keys it has stepped over, and how often it has sought one.
+func (s *Store) list(ctx context.Context, op, bucket string, o object.ListOptions) (page object.Page, steps, seeks int, err error) {
 	if o.Max < 1 || o.Max > maxPage {
-		return object.Page{}, fault.New(fault.Invalid, op, bucket, "a page holds 1 to %d keys, not %d", maxPage, o.Max)
+		return page, 0, 0, fault.New(fault.Invalid, op, bucket, "a page holds 1 to %d keys, not %d", maxPage, o.Max)
 	}
 	if _, err := s.share(op, bucket); err != nil {
-		return object.Page{}, err
+		return page, 0, 0, err
 	}
 	defer s.bucketsMu.RUnlock()
 	base := s.objectKey(bucket, "")
 	prefix := s.objectKey(bucket, o.Prefix)
 	it, err := s.opts.DB.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
 	if err != nil {
-		return object.Page{}, s.unavailable(op, bucket, err)
+		return page, 0, 0, s.unavailable(op, bucket, err)
 	}
 	defer it.Close()
 	l := lister{it: it, o: o, bucket: bucket, base: base}
 	if err := l.run(op); err != nil {
-		return object.Page{}, err
+		return page, l.steps, l.seeks, err
 	}
-	return l.page, nil
+	return l.page, l.steps, l.seeks, nil
 }
 
 type lister struct {
@@ -46,12 +51,17 @@ type lister struct {
 	page   object.Page
 	last   string // key or common prefix that was taken last
 	seek   []byte
+
+	steps, seeks int
 }
 
 func (l *lister) run(op string) error {
-	ok := l.it.First()
+	ok := false
 	if l.o.After != "" {
 		ok = l.from(l.o.After, "\x00")
+	} else {
+		l.seeks++
+		ok = l.it.First()
 	}
 	for ok {
 		key := string(l.it.Key()[len(l.base):])
@@ -72,6 +82,7 @@ func (l *lister) run(op string) error {
 		if rolls {
 			ok = l.from(common, "\xff") // keys are UTF-8: none has this byte
 		} else {
+			l.steps++
 			ok = l.it.Next()
 		}
 	}
@@ -88,6 +99,7 @@ func (l *lister) full() bool {
 // from seeks to the first key at or after the text and end.
 func (l *lister) from(text, end string) bool {
 	l.seek = append(append(append(l.seek[:0], l.base...), text...), end...)
+	l.seeks++
 	return l.it.SeekGE(l.seek)
 }
 
@@ -112,9 +124,7 @@ func (l *lister) take(op, key string) error {
 	if err != nil {
 		return fault.New(fault.Corrupt, op, l.bucket+"/"+key, "%w", err)
 	}
-	info := r.info(l.bucket, key)
-	info.PartSizes = nil
-	l.page.Objects = append(l.page.Objects, info)
+	l.page.Objects = append(l.page.Objects, r.info(l.bucket, key))
 	l.last = key
 	return nil
 }

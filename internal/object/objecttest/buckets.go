@@ -3,6 +3,7 @@ package objecttest
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"millrace/internal/fault"
 	"millrace/internal/object"
@@ -19,20 +20,22 @@ var bucketRules = []rule{
 		const none = "objecttest-none"
 		ref := object.UploadRef{Bucket: none, Key: "k", ID: "x"}
 		for name, call := range map[string]func() error{
-			"Bucket":       func() error { _, err := b.Bucket(b.ctx, none); return err },
-			"DeleteBucket": func() error { return b.DeleteBucket(b.ctx, none) },
-			"TagBucket":    func() error { return b.TagBucket(b.ctx, none, nil) },
-			"Put":          func() error { _, err := b.Put(b.ctx, none, "k", empties{}, 0, object.PutOptions{}); return err },
-			"Get":          func() error { _, err := b.Get(b.ctx, none, "k"); return err },
-			"Head":         func() error { _, err := b.Head(b.ctx, none, "k"); return err },
-			"Delete":       func() error { return b.Delete(b.ctx, none, "k") },
-			"Tag":          func() error { return b.Tag(b.ctx, none, "k", nil) },
-			"List":         func() error { _, err := b.List(b.ctx, none, object.ListOptions{Max: 1}); return err },
-			"CreateUpload": func() error { _, err := b.CreateUpload(b.ctx, none, "k", object.UploadOptions{}); return err },
-			"PutPart":      func() error { _, err := b.PutPart(b.ctx, ref, 1, empties{}, 0, object.PartOptions{}); return err },
-			"Uploads":      func() error { _, err := b.Uploads(b.ctx, none, ""); return err },
-			"Parts":        func() error { _, err := b.Parts(b.ctx, ref); return err },
-			"AbortUpload":  func() error { return b.AbortUpload(b.ctx, ref) },
+			"Bucket":        func() error { _, err := b.Bucket(b.ctx, none); return err },
+			"DeleteBucket":  func() error { return b.DeleteBucket(b.ctx, none) },
+			"TagBucket":     func() error { return b.TagBucket(b.ctx, none, nil) },
+			"SetBucket":     func() error { return b.SetBucket(b.ctx, none, "policy", "{}") },
+			"Put":           func() error { _, err := b.Put(b.ctx, none, "k", empties{}, 0, object.PutOptions{}); return err },
+			"Get":           func() error { _, err := b.Get(b.ctx, none, "k"); return err },
+			"Head":          func() error { _, err := b.Head(b.ctx, none, "k"); return err },
+			"Delete":        func() error { return b.Delete(b.ctx, none, "k") },
+			"DeleteIfMatch": func() error { return b.DeleteIfMatch(b.ctx, none, "k", "*") },
+			"Tag":           func() error { return b.Tag(b.ctx, none, "k", nil) },
+			"List":          func() error { _, err := b.List(b.ctx, none, object.ListOptions{Max: 1}); return err },
+			"CreateUpload":  func() error { _, err := b.CreateUpload(b.ctx, none, "k", object.UploadOptions{}); return err },
+			"PutPart":       func() error { _, err := b.PutPart(b.ctx, ref, 1, empties{}, 0, object.PartOptions{}); return err },
+			"Uploads":       func() error { _, err := b.Uploads(b.ctx, none, ""); return err },
+			"Parts":         func() error { _, err := b.Parts(b.ctx, ref); return err },
+			"AbortUpload":   func() error { return b.AbortUpload(b.ctx, ref) },
 		} {
 			err := call()
 			b.Logf("%s: %v", name, err)
@@ -88,6 +91,42 @@ var bucketRules = []rule{
 			b.Fatal(err)
 		}
 		b.wantGone("a/b/c")
+	}},
+	{name: "settings of a bucket are kept one by one, beside its tags", check: func(b *bench) {
+		if b.options.NoSettings {
+			b.wantKind(b.SetBucket(b.ctx, b.bucket, "policy", "{}"), fault.Unsupported)
+			return
+		}
+		if err := b.TagBucket(b.ctx, b.bucket, map[string]string{"team": "data"}); err != nil {
+			b.Fatal(err)
+		}
+		for _, step := range []struct {
+			setting, text string
+			want          map[string]string
+		}{
+			{"policy", "{}", map[string]string{"policy": "{}"}},
+			{"versioning", "Suspended", map[string]string{"policy": "{}", "versioning": "Suspended"}},
+			{"policy", "[]", map[string]string{"policy": "[]", "versioning": "Suspended"}},
+			{"policy", "", map[string]string{"versioning": "Suspended"}},
+			{"policy", "", map[string]string{"versioning": "Suspended"}},
+		} {
+			if err := b.SetBucket(b.ctx, b.bucket, step.setting, step.text); err != nil {
+				b.Fatal(err)
+			}
+			got, err := b.Bucket(b.ctx, b.bucket)
+			if err != nil || !maps.Equal(got.Settings, step.want) || got.Tags["team"] != "data" || b.BucketSetting(b.bucket, step.setting) != step.text {
+				b.Errorf("%+v, %v; want %v", got, err, step.want)
+			}
+		}
+		b.wantKind(b.SetBucket(b.ctx, b.bucket, "policy", strings.Repeat("x", object.MaxSettingBytes+1)), fault.Invalid)
+		for i := range object.MaxSettings {
+			err := b.SetBucket(b.ctx, b.bucket, strings.Repeat("s", i+1), "x")
+			if i < object.MaxSettings-1 && err != nil {
+				b.Error(err)
+			} else if i == object.MaxSettings-1 {
+				b.wantKind(err, fault.LimitExceeded)
+			}
+		}
 	}},
 	{name: "tags of a bucket are replaced as a whole", check: func(b *bench) {
 		for _, tags := range []map[string]string{{"team": "data", "cost": "7"}, {"team": "ops"}, nil} {

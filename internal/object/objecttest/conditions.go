@@ -87,6 +87,44 @@ var conditionRules = []rule{
 			etag = info.ETag
 		}
 	}},
+	{name: "a deletion with an ETag removes the version that it names", check: func(b *bench) {
+		first := b.put("k", "first")
+		second := b.put("k", "second")
+		b.wantKind(b.DeleteIfMatch(b.ctx, b.bucket, "k", first.ETag), fault.PreconditionFailed)
+		b.wantText("k", "second")
+		if err := b.DeleteIfMatch(b.ctx, b.bucket, "k", second.ETag); err != nil {
+			b.Fatal(err)
+		}
+		b.wantGone("k")
+		for _, etag := range []string{second.ETag, "*"} {
+			b.wantKind(b.DeleteIfMatch(b.ctx, b.bucket, "k", etag), fault.PreconditionFailed)
+		}
+		b.put("k", "third")
+		if err := b.DeleteIfMatch(b.ctx, b.bucket, "k", "*"); err != nil {
+			b.Fatal(err)
+		}
+		b.wantGone("k")
+	}},
+	{name: "of a deletion and a put that name one version, one wins", check: func(b *bench) {
+		for round := range 5 {
+			etag := b.put("k", strings.Repeat("o", round+1)).ETag
+			var wait sync.WaitGroup
+			var putErr, deleteErr error
+			wait.Go(func() { putErr = b.putErr("k", "new", when(object.Conditions{IfMatch: etag})) })
+			wait.Go(func() { deleteErr = b.DeleteIfMatch(b.ctx, b.bucket, "k", etag) })
+			wait.Wait()
+			switch {
+			case putErr == nil && deleteErr != nil:
+				b.wantKind(deleteErr, fault.PreconditionFailed)
+				b.wantText("k", "new")
+			case putErr != nil && deleteErr == nil:
+				b.wantMissing(putErr, object.MissingKey)
+				b.wantGone("k")
+			default:
+				b.Errorf("put: %v; delete: %v", putErr, deleteErr)
+			}
+		}
+	}},
 	{name: "completing an upload obeys conditions, and the upload stays", check: func(b *bench) {
 		up := b.begin("k", object.UploadOptions{})
 		p := b.part(up, 1, "part")

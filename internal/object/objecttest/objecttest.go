@@ -38,6 +38,8 @@ type Options struct {
 	// PutTimesAreAbout is set for a store across a network, where the answer to a put tells no time of the object: the
 	// time that Put gives may be up to aboutTime from the one that Head gives.
 	PutTimesAreAbout bool
+	// NoSettings is set for a store that has no place for settings of buckets: they are Unsupported.
+	NoSettings bool
 	// Lacks names the rules that a foreign service is known to break. A store has none.
 	Lacks []string
 }

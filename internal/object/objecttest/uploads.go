@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -61,7 +62,7 @@ var uploadRules = []rule{
 		info := b.mustComplete(up, b.part(up, 7, "only part"))
 		head, err := b.Head(b.ctx, b.bucket, "dir/k")
 		if err != nil || head.ETag != multipartETag("only part") || head.ETag != info.ETag || head.Parts != 1 ||
-			!slices.Equal(head.PartSizes, []int64{9}) || head.ContentType != "text/csv" || head.Metadata["m"] != "1" || head.Tags["t"] != "2" {
+			len(head.PartList) != 1 || head.PartList[0].Size != 9 || head.ContentType != "text/csv" || head.Metadata["m"] != "1" || head.Tags["t"] != "2" {
 			b.Errorf("%+v, %v", head, err)
 		}
 		b.wantText("dir/k", "only part")
@@ -80,6 +81,32 @@ var uploadRules = []rule{
 			b.Errorf("%+v", info)
 		}
 		b.wantText("k", one+two+three)
+	}},
+	{name: "an object tells the numbers and checksums of its parts, if the store knows them", large: true, check: func(b *bench) {
+		one, two := large("one", object.MinPartBytes), "two"
+		up := b.begin("k", object.UploadOptions{ChecksumAlgorithm: object.CRC32, ChecksumComposite: true})
+		var parts []object.Part
+		for number, text := range map[int]string{2: one, 5: two} {
+			p, err := b.PutPart(b.ctx, up, number, strings.NewReader(text), int64(len(text)), object.PartOptions{Compute: object.CRC32})
+			if err != nil {
+				b.Fatal(err)
+			}
+			parts = append(parts, p)
+		}
+		slices.SortFunc(parts, func(a, b object.Part) int { return a.Number - b.Number })
+		b.mustComplete(up, parts...)
+		head, err := b.Head(b.ctx, b.bucket, "k")
+		if err != nil || head.Parts != 2 {
+			b.Fatalf("%+v, %v", head, err)
+		}
+		if len(head.PartList) == 0 {
+			return
+		}
+		want := []object.Part{{Number: 2, Size: int64(len(one)), Checksums: []object.Checksum{sum(object.CRC32, one)}},
+			{Number: 5, Size: 3, Checksums: []object.Checksum{sum(object.CRC32, two)}}}
+		if !reflect.DeepEqual(head.PartList, want) {
+			b.Errorf("%+v, want %+v", head.PartList, want)
+		}
 	}},
 	{name: "parts that are not named are left out and removed", check: func(b *bench) {
 		up := b.begin("k", object.UploadOptions{})

@@ -91,7 +91,7 @@ func info(at place, h *s3.HeadObjectOutput) object.Info {
 		i.Parts, _ = strconv.Atoi(after) // an ETag of another form tells of no parts
 	}
 	if i.Parts == 1 {
-		i.PartSizes = []int64{i.Size}
+		i.PartList = []object.Part{{Number: 1, Size: i.Size}}
 	}
 	return i
 }

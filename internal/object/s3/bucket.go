@@ -147,6 +147,21 @@ func (s *Store) listBuckets(ctx context.Context, op, prefix string) ([]object.Bu
 	return all, nil
 }
 
+// SetBucket refuses: see the package.
+func (s *Store) SetBucket(ctx context.Context, name, setting, _ string) error {
+	const op = "object.SetBucket"
+	if err := checkBucket(op, name); err != nil {
+		return err
+	}
+	if _, err := s.headBucket(ctx, op, name); err != nil {
+		return err
+	}
+	return fault.New(fault.Unsupported, op, name, "the setting %s: the bucket lies in another service, where it is set", setting)
+}
+
+// BucketSetting gives none: see the package.
+func (s *Store) BucketSetting(string, string) string { return "" }
+
 // TagBucket replaces the tags of a bucket.
 func (s *Store) TagBucket(ctx context.Context, name string, tags map[string]string) error {
 	const op = "object.TagBucket"

@@ -13,7 +13,9 @@
 // A put with If-None-Match whose first attempt stored the object is then told that the key exists: it returns
 // PreconditionFailed, and the caller who must know reads the object's metadata, as delivery does. An Unavailable put may
 // have stored the object, at once or later. Two puts of one key with If-None-Match never both succeed, if the service
-// keeps to that: ask it before you rely on it. A service that refuses a large body may cut the connection before its
+// keeps to that: ask it before you rely on it, as package peers does. A service that
+// answers that it does not know If-None-Match is served with Options.LookFirst; one that passes it over in silence can't be told from
+// one that has it until two puts meet. A service that refuses a large body may cut the connection before its
 // answer is read; then the refusal is Unavailable.
 //
 // # Memory
@@ -25,7 +27,9 @@
 //
 //   - Times are those of the service, in full seconds but for listings. The time that Put returns is the service's clock
 //     at its answer: what Head tells may be some seconds earlier.
-//   - The sizes of the parts of an object are told only when it has one part.
+//   - The parts of an object are told only when it has one.
+//   - Buckets have no settings: those that the service keeps are the business of who owns the bucket there.
+//   - DeleteIfMatch needs a service that knows If-Match of a deletion: one that does not look at it deletes.
 //   - Upload does not tell when the upload began, nor its attributes; Uploads tells no attributes.
 //   - Checksums in a listing have no values.
 //   - A checksum that is only known behind a body of more than 8 MiB is compared, but the service keeps its own instead.

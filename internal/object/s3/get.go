@@ -109,6 +109,23 @@ func (s *Store) Delete(ctx context.Context, bucket, key string) error {
 	return err
 }
 
+// DeleteIfMatch removes a key if its object has the ETag. The service looks and removes.
+func (s *Store) DeleteIfMatch(ctx context.Context, bucket, key, etag string) error {
+	const op = "object.DeleteIfMatch"
+	if err := checkNames(op, bucket, key); err != nil {
+		return err
+	}
+	at := place{bucket: bucket, key: key}
+	_, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &key, IfMatch: aws.String(quoted(etag))})
+	if err == nil {
+		return nil
+	}
+	if err = wordError(op, at, err); missesKey(err) {
+		return fault.New(fault.PreconditionFailed, op, at.String(), "there is no object: %w", err)
+	}
+	return err
+}
+
 // Tag replaces the tags of an object.
 func (s *Store) Tag(ctx context.Context, bucket, key string, tags map[string]string) error {
 	const op = "object.Tag"

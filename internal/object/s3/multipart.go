@@ -119,10 +119,17 @@ func (u *partsPut) complete(ctx context.Context, cond object.Conditions) (*s3.Co
 	answer, err := u.s.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{Bucket: &u.at.bucket, Key: &u.at.key,
 		UploadId: &u.at.upload, MultipartUpload: &types.CompletedMultipartUpload{Parts: u.parts},
 		IfNoneMatch: orNil(cond.IfNoneMatch), IfMatch: orNil(quoted(cond.IfMatch))})
-	if err != nil {
-		return nil, u.wordError(err)
+	if err == nil {
+		return answer, nil
 	}
-	return answer, nil
+	err = u.wordError(err)
+	if !u.s.refusesConditions(cond, err) {
+		return nil, err
+	}
+	if err := u.s.lookFirst(ctx, u.in.op, u.at, &cond); err != nil {
+		return nil, err
+	}
+	return u.complete(ctx, cond)
 }
 
 // wordError words an error of a part or of the completion. That the upload is gone is no fault of the caller, who knows

@@ -40,6 +40,9 @@ func (s *Store) Put(ctx context.Context, bucket, key string, body io.Reader, siz
 		return object.Info{}, err
 	}
 	in := &incoming{op: op, at: place{bucket: bucket, key: key}, body: body, size: size, digests: digests}
+	if err := s.lookFirst(ctx, op, in.at, &o.Conditions); err != nil {
+		return object.Info{}, err
+	}
 	if size > partBytes && size <= maxPut && digests.wanted() {
 		return s.putStream(ctx, in, &o) // a checksum over all bytes, and their MD5 as ETag, belong to one piece only
 	}
@@ -121,7 +124,14 @@ func (s *Store) putWhole(ctx context.Context, in *incoming, o *object.PutOptions
 	}
 	answer, err := s.client.PutObject(ctx, request, expires(o.Expires))
 	if err != nil {
-		return object.Info{}, putError(in.op, in.at, o.Conditions, err)
+		err = putError(in.op, in.at, o.Conditions, err)
+		if !s.refusesConditions(o.Conditions, err) {
+			return object.Info{}, err
+		}
+		if err := s.lookFirst(ctx, in.op, in.at, &o.Conditions); err != nil {
+			return object.Info{}, err
+		}
+		return s.putWhole(ctx, in, o, text)
 	}
 	return putInfo(in.at, answer, o, int64(len(text))), nil
 }

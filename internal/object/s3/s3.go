@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -44,6 +45,10 @@ type Options struct {
 	Connections int
 	// Buffers of 8 MiB that all puts share; default 16.
 	Buffers int
+	// LookFirst serves a service that refuses If-None-Match as not implemented: puts that ask for it look whether the key
+	// is there and store without the condition. It is for delivery, whose keys nobody else plans; what several nodes
+	// write at once must not be put so.
+	LookFirst bool
 
 	Log *slog.Logger // default: discard
 }
@@ -68,6 +73,8 @@ type Store struct {
 	reads   *http.Client // of open objects: readers who are slow must not take the connections of puts
 	buffers *buffers
 	region  string
+
+	unconditional atomic.Bool // the service has refused If-None-Match, and puts look first
 
 	healthMu sync.Mutex // held while the service is asked: others wait for its answer
 	healthAt time.Time
@@ -231,6 +238,14 @@ func (s *Store) Healthy(ctx context.Context) error {
 		s.health = wordError(op, place{}, err)
 	}
 	return s.health
+}
+
+// Shortcomings tells what the service was found to lack, as far as puts have found out; empty: nothing.
+func (s *Store) Shortcomings() string {
+	if s.unconditional.Load() {
+		return "the service does not know If-None-Match: puts look for the key first, and two that meet may overwrite one another"
+	}
+	return ""
 }
 
 // once makes one attempt only.

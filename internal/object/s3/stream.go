@@ -97,7 +97,11 @@ func (s *Store) putStream(ctx context.Context, in *incoming, o *object.PutOption
 	case body.err != nil:
 		return object.Info{}, body.err
 	case err != nil:
-		return object.Info{}, putError(in.op, in.at, o.Conditions, err)
+		err = putError(in.op, in.at, o.Conditions, err)
+		if s.refusesConditions(o.Conditions, err) { // the body is gone: the caller's next attempt looks first
+			err = fault.New(fault.Unavailable, in.op, in.at.String(), "try again: %w", err)
+		}
+		return object.Info{}, err
 	}
 	info := putInfo(in.at, answer, o, in.size)
 	return info, body.compare(info.Checksums)

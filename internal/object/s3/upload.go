@@ -165,7 +165,7 @@ func (s *Store) CompleteUpload(ctx context.Context, ref object.UploadRef, parts 
 	if err != nil || info.ETag != etag { // the object is made, whatever became of it meanwhile
 		info = object.Info{Bucket: ref.Bucket, Key: ref.Key, Size: o.Size, ETag: etag, Modified: answeredAt(answer.ResultMetadata), Parts: len(parts)}
 	}
-	info.PartSizes = nil
+	info.PartList = nil
 	info.Checksums = checksums(string(answer.ChecksumType), answer.ChecksumCRC32, answer.ChecksumCRC32C, answer.ChecksumCRC64NVME,
 		answer.ChecksumSHA1, answer.ChecksumSHA256)
 	return info, nil
