@@ -148,6 +148,8 @@ const (
 	// the objects of a node that are staged at a time, each with a buffer of that size.
 	stagePartBytes = object.MinPartBytes
 	stagers        = 6
+	// unstageTimeout bounds how long the removal of what is staged and not needed may take: a later sweep tries again.
+	unstageTimeout = 5 * time.Second
 	// sweepUploadsEvery is how often uploads are looked for that no plan came of, and uploadAge how old they must be:
 	// longer than any staging takes.
 	sweepUploadsEvery = 30 * time.Minute

@@ -101,6 +101,12 @@ func (p *putter) done(g *gate, t *task, err error) {
 	if err != nil && !stopped {
 		d.fail("delivering", err)
 	}
+	switch {
+	case stopped:
+		t.dropKept()
+	case err != nil:
+		t.yield() // others may need the memory while this bucket is out
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running--
@@ -111,15 +117,12 @@ func (p *putter) done(g *gate, t *task, err error) {
 		g.failures = 0
 		d.succeed()
 	case stopped:
-		t.dropKept()
 	case errors.As(err, &sink):
 		g.failures++
-		t.yield()                    // others may need the memory while this bucket is out
 		g.queue = append(g.queue, t) // at the end: a task that fails alone must not keep the others from being tried
 		p.closeGate(g)
 	default:
 		t.failures++
-		t.yield()
 		wait := backoff(p.e.opts.IDs, t.failures)
 		if retry := (*retryError)(nil); errors.As(err, &retry) {
 			wait = retry.after

@@ -3,13 +3,18 @@ package delivery
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"io"
+	"regexp"
 	"slices"
 	"sync"
 
 	"millrace/internal/delivery/journal"
+	"millrace/internal/delivery/objectkey"
 	"millrace/internal/fault"
+	"millrace/internal/ids"
 	"millrace/internal/object"
 )
 
@@ -26,17 +31,29 @@ func (s *shard) stage(ctx context.Context, g *gathering, tasks []*task) error {
 	for _, t := range tasks {
 		parts := len(t.parts)
 		failed := make([]*journal.Part, parts)
+		note := func(err error) (failed bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			if first == nil {
+				first = err
+			}
+			return first != nil
+		}
 		for i := range parts {
-			tokens <- struct{}{}
+			if note(nil) {
+				break
+			}
+			select {
+			case tokens <- struct{}{}:
+			case <-ctx.Done():
+				note(ctx.Err())
+				continue
+			}
 			wait.Go(func() {
 				defer func() { <-tokens }()
 				extra, err := t.stagePart(ctx, i)
 				failed[i] = extra
-				mu.Lock()
-				defer mu.Unlock()
-				if err != nil && first == nil {
-					first = err
-				}
+				note(err)
 			})
 		}
 		wait.Wait()
@@ -49,27 +66,52 @@ func (s *shard) stage(ctx context.Context, g *gathering, tasks []*task) error {
 	}
 	if first != nil {
 		s.unstage(ctx, tasks)
+		if sink := (sinkError{}); errors.As(first, &sink) || ctx.Err() != nil {
+			return stagingError{first}
+		}
+		return first
 	}
-	return first
+	for _, t := range tasks {
+		for i := range t.parts {
+			if t.manifest.Parts[i].Upload != nil {
+				t.parts[i].kept.drop() // the upload has it
+			}
+		}
+	}
+	return nil
 }
 
-// unstage aborts the uploads of tasks that were not planned.
+// stagingError: the bucket did not take what was to be staged. It is all at hand still, and is staged again later; it need
+// not be made again, which would mean to call a function for the same records as long as the bucket is out.
+type stagingError struct{ err error }
+
+func (e stagingError) Error() string { return e.err.Error() }
+func (e stagingError) Unwrap() error { return e.err }
+
+// unstage removes what was staged of tasks that were not planned.
 func (s *shard) unstage(ctx context.Context, tasks []*task) {
-	ctx = context.WithoutCancel(ctx)
 	for _, t := range tasks {
-		for i := range t.manifest.Parts {
-			p := &t.manifest.Parts[i]
-			if p.Staged != "" {
-				s.d.engine.deleteStaged(ctx, p.Bucket, p.Staged)
-			}
-			if p.Upload != nil {
-				s.d.engine.abort(ctx, object.UploadRef{Bucket: p.Bucket, Key: p.ObjectKey, ID: p.Upload.ID})
-			}
+		s.d.engine.unstage(ctx, t.manifest)
+	}
+}
+
+// unstage removes what is staged of a manifest that is none, or is no more.
+func (e *Engine) unstage(ctx context.Context, m *journal.Manifest) {
+	for i := range m.Parts {
+		p := &m.Parts[i]
+		if p.Staged != "" {
+			e.deleteStaged(ctx, p.Bucket, p.Staged)
+		}
+		if p.Upload != nil {
+			e.abort(ctx, object.UploadRef{Bucket: p.Bucket, Key: p.ObjectKey, ID: p.Upload.ID})
 		}
 	}
 }
 
+// abort removes an upload, even when ctx has ended, within unstageTimeout.
 func (e *Engine) abort(ctx context.Context, upload object.UploadRef) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unstageTimeout)
+	defer cancel()
 	if err := e.opts.Sink.AbortUpload(ctx, upload); err != nil && !fault.Is(err, fault.NotFound) {
 		e.opts.Log.Warn("an upload that is not needed stays until a later sweep", "bucket", upload.Bucket, "key", upload.Key, "error", err)
 	}
@@ -127,9 +169,13 @@ func (t *task) upload(ctx context.Context, p *journal.Part, enc *encoder) (stage
 	}
 	defer func() {
 		if err != nil {
-			e.abort(context.WithoutCancel(ctx), upload.UploadRef)
+			e.abort(ctx, upload.UploadRef)
 		}
 	}()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stall := newStall(cancel)
+	defer stall.stop()
 	e.opts.Failpoint("stage")
 	buffer := e.pools.stage.Get().(*[stagePartBytes]byte)
 	defer e.pools.stage.Put(buffer)
@@ -140,8 +186,12 @@ func (t *task) upload(ctx context.Context, p *journal.Part, enc *encoder) (stage
 			return nil, readErr
 		}
 		if n > 0 || number == 1 {
+			stall.timer.Reset(stallTimeout)
 			done, err := e.opts.Sink.PutPart(ctx, upload.UploadRef, number, bytes.NewReader(buffer[:n]), int64(n), object.PartOptions{})
 			if err != nil {
+				if cause := context.Cause(ctx); cause != nil {
+					err = cause
+				}
 				return nil, sinkError{err}
 			}
 			staged.Parts = append(staged.Parts, journal.UploadPart{Number: number, Size: done.Size, ETag: done.ETag})
@@ -207,12 +257,40 @@ func (d *delivery) sweepUploads(ctx context.Context) error {
 		return sinkError{err}
 	}
 	for _, u := range uploads {
-		if e.opts.Now().Sub(u.Initiated) > uploadAge && dest.named(u.Key) && !slices.Contains(known, u.ID) {
+		if e.opts.Now().Sub(u.Initiated) > uploadAge && d.marked(u.Key) && !slices.Contains(known, u.ID) {
 			e.abort(ctx, u.UploadRef)
 		}
 	}
 	return d.sweepStaged(ctx, dest.bucket, known)
 }
+
+// mark gives the UUID of a staged part, which tells whose it is: its random part is made of the delivery stream's id. By that
+// an upload is known as ours that no plan names, in a bucket that others use, whatever they are called.
+func (d *delivery) mark(id objectkey.ID, nth byte) string {
+	var seed [8]byte
+	binary.BigEndian.PutUint64(seed[:], uint64(id))
+	sum := sha256.Sum256(append(append([]byte(d.id), seed[:]...), nth))
+	return id.UUID(ids.Seeded(binary.BigEndian.Uint64(sum[:])))
+}
+
+// marked reports whether a key is that of a staged part of ours.
+func (d *delivery) marked(key string) bool {
+	found := suffixRule.FindStringSubmatch(key)
+	if found == nil {
+		return false
+	}
+	id, err := objectkey.ParseID(found[1])
+	return err == nil && (found[1] == d.mark(id, mainMark) || found[1] == d.mark(id, failedMark))
+}
+
+// What mark tells apart: a part's object, and its error object.
+const (
+	mainMark   = 0
+	failedMark = 1
+)
+
+// suffixRule finds the UUID in an object's key, before its extension.
+var suffixRule = regexp.MustCompile(`-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})[^/]*$`)
 
 // stagedPrefix is where objects lie that are staged for endpoints. Readers of tables pass over keys that begin with a dot.
 const stagedPrefix = ".millrace/staged/"
@@ -280,7 +358,10 @@ func (t *task) bringStaged(ctx context.Context, part int) error {
 	}
 }
 
+// deleteStaged deletes an object, even when ctx has ended, within unstageTimeout.
 func (e *Engine) deleteStaged(ctx context.Context, bucket, key string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unstageTimeout)
+	defer cancel()
 	if err := e.opts.Sink.Delete(ctx, bucket, key); err != nil {
 		e.opts.Log.Warn("a staged object that is not needed any more stays until a later sweep", "bucket", bucket, "key", key, "error", err)
 	}
