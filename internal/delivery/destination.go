@@ -229,9 +229,9 @@ func (d *destination) spools() bool {
 }
 
 // part plans what a lane holds, with all that its object needs. name makes a UUID of the part.
-func (d *destination) part(l *lane, name func(nth byte) string, stamp time.Time, random *ids.Source) journal.Part {
+func (d *destination) part(l *lane, name func() string, stamp time.Time, random *ids.Source) journal.Part {
 	p := journal.Part{
-		ID: name(mainMark), Bucket: d.bucket, Lane: l.name, First: l.first, Last: l.last, Records: l.records, Outputs: l.outputs,
+		ID: name(), Bucket: d.bucket, Lane: l.name, First: l.first, Last: l.last, Records: l.records, Outputs: l.outputs,
 		Bytes: l.bytes, Compression: d.compression, Level: d.level, Format: d.formatOf(l.name), Stamp: stamp,
 	}
 	switch p.Format {
@@ -244,12 +244,12 @@ func (d *destination) part(l *lane, name func(nth byte) string, stamp time.Time,
 	case journal.Parquet:
 		p.Compression, p.Level = uncompressed, 0
 		p.ObjectKey = d.key(stamp, p.ID, l.name.Keys, random)
-		p.FailedID = name(failedMark)
+		p.FailedID = name()
 		p.FailedKey = d.errorKey(stamp, p.FailedID, conversionFailed, random)
 	case journal.HTTP:
 		p.Delimiter = d.delimiter
 		p.Compression, p.Level = uncompressed, 0
-		p.FailedID = name(failedMark)
+		p.FailedID = name()
 		p.FailedKey = d.errorKey(stamp, p.FailedID, httpFailed, random)
 	}
 	return p

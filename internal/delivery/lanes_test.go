@@ -3,7 +3,9 @@ package delivery
 import (
 	"context"
 	"crypto/md5"
+	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -461,4 +463,88 @@ func TestSpoolWithoutRoom(t *testing.T) {
 			equal(t, "in memory", n.engine.Metrics(background).BufferBytes, 0)
 		})
 	}
+}
+
+// Random histories of a group whose delivery stream has partitions that updates change, a conversion, or a function.
+func TestRandomGroupHistoriesOfLanes(t *testing.T) {
+	kinds := map[string]func(h *groupHistory){
+		"partitions": func(h *groupHistory) { h.lanes = func(*S3Destination) {} },
+		"few":        func(h *groupHistory) { h.lanes, h.opts.ActivePartitions = func(*S3Destination) {}, 2 },
+		"parquet":    func(h *groupHistory) { h.lanes, h.opts.Table = withParquet, anyTable },
+		"function": func(h *groupHistory) {
+			h.opts.Function, h.opts.Transform = anyFunction, &moody{random: rand.New(rand.NewPCG(h.r.Uint64(), 1))}
+			h.lanes = withFunction
+		},
+	}
+	rounds := *histories / 2
+	if testing.Short() {
+		rounds = min(rounds, 5)
+	}
+	for kind, equip := range kinds {
+		for seed := range uint64(rounds) {
+			t.Run(fmt.Sprintf("%s/seed=%d", kind, seed), func(t *testing.T) {
+				inBubble(t, func(t *testing.T) {
+					h := &groupHistory{r: rand.New(rand.NewPCG(seed, 5)), numbers: map[string]int{}}
+					h.opts.SpoolDir, h.opts.BufferBudget = t.TempDir(), 64*slabBytes
+					equip(h)
+					h.run(t)
+				})
+			})
+		}
+	}
+}
+
+// someEvents gives a record of one event or more.
+func (h *groupHistory) someEvents(key string) string {
+	record := event(key, h.numbers[key])
+	for h.r.IntN(3) == 0 {
+		h.numbers[key]++
+		record += event(key, h.numbers[key])
+	}
+	return record
+}
+
+// otherLanes is an update that puts events into other partitions, mostly.
+func (h *groupHistory) otherLanes() *S3Update {
+	dest := new(S3Destination)
+	queries := []string{"{k:.k}", "{k:(.n%3|tostring)}", `{k:(if .n%2==0 then "k1" else .k end)}`}
+	extended(h.lanes)(dest)
+	partitionedBy(queries[h.updates%len(queries)])(dest)
+	return &S3Update{ProcessingConfiguration: dest.ProcessingConfiguration}
+}
+
+// verifyLanes checks that every event is in one object, or was dropped.
+func (h *groupHistory) verifyLanes() {
+	h.t.Helper()
+	got := map[string]int{}
+	for _, key := range h.sink.keys("events") {
+		text := content(h.t, h.sink.get("events", key))
+		if strings.HasSuffix(key, ".parquet") {
+			text = lines(h.t, text)
+		}
+		for line := range strings.Lines(text) {
+			if strings.HasPrefix(key, "errors/") {
+				var e struct{ RawData []byte }
+				if err := json.Unmarshal([]byte(line), &e); err != nil {
+					h.t.Fatal(err)
+				}
+				line = string(e.RawData)
+			}
+			got[strings.TrimSpace(line)]++
+		}
+	}
+	for key, n := range h.numbers {
+		for i := 1; i <= n; i++ {
+			if times := got[event(key, i)]; times != 1 && (times != 0 || h.opts.Function == nil) {
+				h.t.Errorf("%s is there %d times", event(key, i), times)
+			}
+			delete(got, event(key, i))
+		}
+	}
+	if len(got) > 0 {
+		h.t.Errorf("from nowhere: %v", got)
+	}
+	line := h.ledger("d")
+	equal(h.t, "in flight", line.InFlight, 0)
+	equal(h.t, "expired or discarded", line.Expired+line.Discarded, 0)
 }

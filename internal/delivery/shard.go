@@ -284,9 +284,9 @@ func (s *shard) manifests(g *gathering, lanes []*lane) []*task {
 			if m.Ordinal == 0 {
 				m.Ordinal = uint64(id)
 			}
-			name := func(byte) string { return id.UUID(random) }
+			name := func() string { return id.UUID(random) }
 			if g.unrepeatable {
-				name = func(nth byte) string { return s.d.mark(id, nth) }
+				name = func() string { return s.d.mark(id.UUID(random)) }
 			}
 			m.Parts = append(m.Parts, g.dest.part(l, name, s.stamp(l), random))
 		}

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"io"
 	"regexp"
@@ -12,9 +12,7 @@ import (
 	"sync"
 
 	"millrace/internal/delivery/journal"
-	"millrace/internal/delivery/objectkey"
 	"millrace/internal/fault"
-	"millrace/internal/ids"
 	"millrace/internal/object"
 )
 
@@ -264,30 +262,20 @@ func (d *delivery) sweepUploads(ctx context.Context) error {
 	return d.sweepStaged(ctx, dest.bucket, known)
 }
 
-// mark gives the UUID of a staged part, which tells whose it is: its random part is made of the delivery stream's id. By that
-// an upload is known as ours that no plan names, in a bucket that others use, whatever they are called.
-func (d *delivery) mark(id objectkey.ID, nth byte) string {
-	var seed [8]byte
-	binary.BigEndian.PutUint64(seed[:], uint64(id))
-	sum := sha256.Sum256(append(append([]byte(d.id), seed[:]...), nth))
-	return id.UUID(ids.Seeded(binary.BigEndian.Uint64(sum[:])))
+// mark makes the UUID of a staged part tell whose it is: its last 24 bits are made of the others and of the delivery stream's
+// id. By that an upload is known as ours that no plan names, in a bucket that others use, whatever they are called.
+func (d *delivery) mark(uuid string) string {
+	const marked = 6 // letters
+	uuid = uuid[:len(uuid)-marked]
+	sum := sha256.Sum256([]byte(d.id + uuid))
+	return uuid + hex.EncodeToString(sum[:marked/2])
 }
 
 // marked reports whether a key is that of a staged part of ours.
 func (d *delivery) marked(key string) bool {
 	found := suffixRule.FindStringSubmatch(key)
-	if found == nil {
-		return false
-	}
-	id, err := objectkey.ParseID(found[1])
-	return err == nil && (found[1] == d.mark(id, mainMark) || found[1] == d.mark(id, failedMark))
+	return found != nil && found[1] == d.mark(found[1])
 }
-
-// What mark tells apart: a part's object, and its error object.
-const (
-	mainMark   = 0
-	failedMark = 1
-)
 
 // suffixRule finds the UUID in an object's key, before its extension.
 var suffixRule = regexp.MustCompile(`-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})[^/]*$`)
