@@ -173,7 +173,10 @@ const (
 	maxOutstanding = 4
 	// putSlots bounds the puts under way on a node; each holds an encoder of about 1 MiB and a batch.
 	putSlots = 16
-	// putSlotsPerBucket leaves slots to the other buckets when one is slow; a failing bucket gets a single one.
+	// postSlots bounds the requests to endpoints under way on a node, beside putSlots: an endpoint may take minutes to
+	// answer, which no bucket should have to wait for. Their bodies share httpMemory.
+	postSlots = 16
+	// putSlotsPerBucket leaves slots to the other buckets, or endpoints, when one is slow; a failing bucket gets a single one.
 	putSlotsPerBucket = 8
 	// readSlots bounds the batches that workers fill at a time, and with them their memory.
 	readSlots = 4

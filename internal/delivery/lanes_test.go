@@ -5,6 +5,7 @@ import (
 	"crypto/md5"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"millrace/internal/delivery/httpendpoint"
 	"millrace/internal/delivery/transform"
@@ -547,4 +549,92 @@ func (h *groupHistory) verifyLanes() {
 	line := h.ledger("d")
 	equal(h.t, "in flight", line.InFlight, 0)
 	equal(h.t, "expired or discarded", line.Expired+line.Discarded, 0)
+}
+
+// patient is an endpoint that takes minutes to answer.
+type patient struct{ receiver }
+
+func (p *patient) Post(ctx context.Context, e *httpendpoint.Endpoint, b *httpendpoint.Body) (httpendpoint.Answer, error) {
+	sleep(ctx, 3*time.Minute)
+	return p.receiver.Post(ctx, e, b)
+}
+
+// Endpoints that take long to answer do not hold up buckets.
+func TestSlowEndpointsDoNotHoldUpBuckets(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := newNode(t, Options{HTTP: &patient{}, DirectPutShards: 4}).start()
+		defer n.close()
+		for i := range 4 {
+			n.create(toEndpoint(fmt.Sprint("h", i), nil))
+		}
+		n.create(request("d", "", hints(1, 5)))
+		for range 40 {
+			for i := range 16 {
+				n.put(fmt.Sprint("h", i%4), "x")
+			}
+			time.Sleep(5 * time.Second)
+		}
+		n.put("d", "now")
+		time.Sleep(7 * time.Second)
+		equal(t, "delivered", joined(n.objects("events")), "now")
+		time.Sleep(time.Hour)
+		for i := range 4 {
+			equal(t, "posted", n.ledger(fmt.Sprint("h", i)).Delivered, 160)
+		}
+	})
+}
+
+// A backup is no delivery stream to callers.
+func TestBackupIsNotFound(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := newNode(t, Options{HTTP: &receiver{}}).start()
+		defer n.close()
+		n.create(toEndpoint("d", func(h *HTTPEndpointRequest) { h.S3BackupMode = "AllData" }))
+		name := "d" + backupSuffix
+		_, err := n.engine.PutBatch(background, name, [][]byte{nil}, make([]PutResult, 1))
+		_, describing := n.engine.Describe(name)
+		for _, err := range []error{err, describing, n.engine.Delete(background, name)} {
+			if !fault.Is(err, fault.NotFound) {
+				t.Error(err)
+			}
+		}
+		equal(t, "of the backup", n.ledger(name).Accepted, 0)
+	})
+}
+
+// What a file of the spool does not give back is made again.
+func TestSpoolThatCannotBeRead(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := newNode(t, Options{SpoolDir: t.TempDir()}).start()
+		defer n.close()
+		n.create(request("d", "", extended(nil)))
+		n.setFail(func(string, string) error { return errOut })
+		n.put("d", event("a", 1), "broken")
+		time.Sleep(2 * time.Minute)
+		if n.engine.spools.current == nil {
+			t.Fatal("nothing is in files")
+		}
+		n.engine.spools.current.f.Close()
+		n.setFail(nil)
+		time.Sleep(time.Minute)
+		equal(t, "delivered", n.ledger("d").Delivered, 1)
+		equal(t, "dead-lettered", n.ledger("d").DeadLettered, 1)
+		equal(t, "bytes in files", n.engine.spools.Used(), 0)
+	})
+}
+
+// Texts of failures are bounded, and frames hold them.
+func TestLongFailures(t *testing.T) {
+	k := &kept{budget: &budget{total: 1 << 20}}
+	o := output{data: []byte("data"), failure: &failure{Code: "c", Message: strings.Repeat("\u00e4", 100<<10)}}
+	if err := k.frame(&o); err != nil {
+		t.Fatal(err)
+	}
+	r := frameReader{from: &keptReader{k: k}}
+	if err := r.next(&o); err != nil || string(o.data) != "data" || !utf8.ValidString(o.failure.Message) || len(o.failure.Message) > 4<<10 {
+		t.Errorf("%v, %d bytes, %q", err, len(o.failure.Message), o.data)
+	}
+	if err := r.next(&o); err != io.EOF {
+		t.Error(err)
+	}
 }

@@ -226,8 +226,9 @@ func (t *task) complete(ctx context.Context, part int) (counted, error) {
 	case found:
 		return result, nil
 	}
-	return counted{}, sinkError{fault.New(fault.Unavailable, "delivery.complete", p.ObjectKey,
-		"the staged upload %s is gone, and its object is not there: what it held can't be made again", p.Upload.ID)}
+	return counted{}, fault.New(fault.Unavailable, "delivery.complete", p.Bucket+"/"+p.ObjectKey,
+		"the staged upload %s is gone (does a rule of the bucket abort uploads?), and its object is not there, or was taken away; "+
+			"when an object is at that key with the metadata %s: %s, delivery goes on", p.Upload.ID, metaManifest, p.ID)
 }
 
 // sweepUploads aborts uploads of a delivery stream that no plan came of.

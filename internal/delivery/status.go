@@ -42,7 +42,7 @@ func (g *gauges) buffered(b *gathering, r *round) {
 type Metrics struct {
 	BufferBytes       int64 // in memory, of all buffers and of what waits to be encoded
 	BufferBudgetBytes int64
-	PutsRunning       int
+	PutsRunning       int // into buckets
 	PutSlots          int
 	DeliveryStreams   []DeliveryMetrics
 }

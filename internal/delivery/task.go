@@ -69,18 +69,18 @@ func foundTask(s *shard, m *journal.Manifest) *task {
 	return t
 }
 
-// place names where the task's objects go: what fails there fails for all that go there.
-func (t *task) place() string {
+// place names where the task's objects go: what fails there fails for all that go there. endpoint tells that it is one.
+func (t *task) place() (place string, endpoint bool) {
 	for i := range t.manifest.Parts {
 		p := &t.manifest.Parts[i]
 		if p.Format == journal.HTTP && p.Failure == nil {
-			return "endpoint of " + t.manifest.Delivery
+			return "endpoint of " + t.manifest.Delivery, true
 		}
 	}
 	if len(t.manifest.Parts) == 0 {
-		return ""
+		return "", false
 	}
-	return "bucket " + t.manifest.Parts[0].Bucket
+	return "bucket " + t.manifest.Parts[0].Bucket, false
 }
 
 func (t *task) dropKept() {
@@ -195,8 +195,12 @@ func (t *task) resolve(ctx context.Context, err error) error {
 	var part partError
 	var refused *refusedError
 	var retry *retryError
+	var spool spoolError
 	var replanErr error
 	switch {
+	case errors.As(err, &spool):
+		t.dropKept()
+		return err
 	case errors.As(err, &sink), errors.As(err, &retry), !errors.As(err, &part):
 		return err
 	case errors.As(err, &refused):
