@@ -100,8 +100,13 @@ func (d *delivery) settleAll(ctx context.Context) error {
 	for slot, change := range changes {
 		if err != nil {
 			d.forget(slot) // it may have happened: it is loaded again
-		} else {
-			d.replace(slot, &change.Rows[0])
+			continue
+		}
+		d.replace(slot, &change.Rows[0])
+		for _, m := range change.Remove { // what is staged and was not delivered
+			if heads.Err() == nil {
+				d.engine.unstage(heads, m)
+			}
 		}
 	}
 	return err

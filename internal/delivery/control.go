@@ -222,12 +222,12 @@ func (e *Engine) Delete(ctx context.Context, name string) error {
 			e.bury()
 			return nil
 		}
-		if b, missing := e.find(op, name+backupSuffix); missing == nil {
-			if err := b.supervise(ctx); err != nil {
-				b.fail("deleting", err)
-			}
+		if b := e.named(name + backupSuffix); b != nil {
+			err = b.supervise(ctx)
 		}
-		err = d.supervise(ctx)
+		if err == nil {
+			err = d.supervise(ctx)
+		}
 		switch {
 		case err != nil && !e.group():
 			return err

@@ -35,12 +35,9 @@ func (s *parquetShape) output(o *output) error {
 		return nil
 	}
 	failed := *o
-	failed.failure = &failure{Code: f.Code, Message: cut(f.Message), Attempts: 1}
+	failed.failure = &failure{Code: f.Code, Message: f.Message, Attempts: 1}
 	return s.failed.frame(&failed)
 }
-
-// cut bounds a message, whose length a frame has 16 bits for.
-func cut(message string) string { return message[:min(len(message), 1<<10)] }
 
 // end closes the file, unless nothing is in it: then there is to be no object.
 func (s *parquetShape) end() error {

@@ -2,10 +2,12 @@
 // reads each shard of a source stream on from its checkpoint, buffers, plans,
 // encodes, puts objects into a bucket, and commits.
 //
-//	Source ──read──> buffer ──plan──> manifest ──encode, put──> Sink
-//	                            │ journal                │ journal
-//	                            └ durable, before        └ commit: checkpoint, counts,
-//	                              anything is put          manifest gone, in one step
+//	Source ──read──> process ──> lanes ──plan──> manifest ──encode, put──> Sink
+//	                    │                  │ journal              │ journal
+//	                    │                  └ durable, before      └ commit: checkpoint, counts,
+//	                    └ take apart,        anything is put        manifest gone, in one step
+//	                      call a function,
+//	                      find the partition
 //
 // It promises exactly once: every source record is in exactly one object, through
 // crashes and outages. The manifest names the object's key and every random value,
@@ -20,9 +22,27 @@
 //
 //	Engine ── delivery (one delivery stream) ── shard: row, outstanding manifests, in order
 //	   │                                          └ worker: the one goroutine that reads and plans
-//	   ├ putter: a bounded set of goroutines that encode, put and commit for all
-//	   ├ budget: the memory that all buffers share
+//	   │                                              └ gathering ── lanes: what becomes one object each
+//	   ├ putter: a bounded set of goroutines that encode, put, post and commit for all
+//	   ├ budget, spools: the memory that all lanes share, and the files for what has no room there
 //	   └ supervisor: finds new shards, starts children when their parents are drained
+//
+// A backup of source records is a delivery within the delivery stream, with rows and
+// checkpoints of its own.
+//
+// # Lanes
+//
+// A lane is a dynamic partition, a kind of error, or all that there is. Each leaves
+// when it is full or old, so that some are delivered beyond the checkpoint, which
+// stays at the oldest record that is not. The row names these lanes, and the recipe
+// that records were processed by: whoever reads on from the checkpoint passes over
+// what they have, even if an update has made other lanes since.
+//
+// What is computed from a record alone is computed again after a crash, by the
+// manifest's recipe. What is not (answers of a function, which records were of one
+// partition too many, what an update has moved to other lanes) makes a gathering
+// unrepeatable: all its lanes leave together, and are staged in the bucket before
+// they are planned.
 //
 // Lock order: Engine.control, delivery.discovering, shard.mu, putter.mu,
 // Engine.reconciling, Engine.mu, delivery.mu. The last four are never held over I/O.
@@ -52,8 +72,8 @@
 // is checked in two steps. [CreateRequest.Definition] says what is wrong with it in
 // the service's words, and refuses by name what is not built (other destinations,
 // ORC, Decompression). Engine.admit then asks the node: is there a URL for the
-// function, a table for the schema, encryption on this engine? What is checked, kept
-// and shown, but not run yet, is in the list notYet, and refused last.
+// function, a table for the schema, encryption on this engine? All that passes is
+// run; the list notYet, of what is kept and shown only, is empty.
 //
 // A table's columns are copied into the definition when it is created, updated or
 // applied, so that nothing that is planned depends on the catalog.
@@ -148,6 +168,8 @@ const (
 	// the objects of a node that are staged at a time, each with a buffer of that size.
 	stagePartBytes = object.MinPartBytes
 	stagers        = 6
+	// unstageTimeout bounds how long the removal of what is staged and not needed may take: a later sweep tries again.
+	unstageTimeout = 5 * time.Second
 	// sweepUploadsEvery is how often uploads are looked for that no plan came of, and uploadAge how old they must be:
 	// longer than any staging takes.
 	sweepUploadsEvery = 30 * time.Minute
@@ -171,7 +193,10 @@ const (
 	maxOutstanding = 4
 	// putSlots bounds the puts under way on a node; each holds an encoder of about 1 MiB and a batch.
 	putSlots = 16
-	// putSlotsPerBucket leaves slots to the other buckets when one is slow; a failing bucket gets a single one.
+	// postSlots bounds the requests to endpoints under way on a node, beside putSlots: an endpoint may take minutes to
+	// answer, which no bucket should have to wait for. Their bodies share httpMemory.
+	postSlots = 16
+	// putSlotsPerBucket leaves slots to the other buckets, or endpoints, when one is slow; a failing bucket gets a single one.
 	putSlotsPerBucket = 8
 	// readSlots bounds the batches that workers fill at a time, and with them their memory.
 	readSlots = 4

@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"encoding/base64"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -229,10 +228,10 @@ func (d *destination) spools() bool {
 	return d.processing != nil && (d.processing.partitions() || !d.processing.repeatable())
 }
 
-// part plans what a lane holds, with all that its object needs.
-func (d *destination) part(l *lane, id objectkey.ID, stamp time.Time, random *ids.Source) journal.Part {
+// part plans what a lane holds, with all that its object needs. name makes a UUID of the part.
+func (d *destination) part(l *lane, name func() string, stamp time.Time, random *ids.Source) journal.Part {
 	p := journal.Part{
-		ID: id.UUID(random), Bucket: d.bucket, Lane: l.name, First: l.first, Last: l.last, Records: l.records, Outputs: l.outputs,
+		ID: name(), Bucket: d.bucket, Lane: l.name, First: l.first, Last: l.last, Records: l.records, Outputs: l.outputs,
 		Bytes: l.bytes, Compression: d.compression, Level: d.level, Format: d.formatOf(l.name), Stamp: stamp,
 	}
 	switch p.Format {
@@ -245,12 +244,12 @@ func (d *destination) part(l *lane, id objectkey.ID, stamp time.Time, random *id
 	case journal.Parquet:
 		p.Compression, p.Level = uncompressed, 0
 		p.ObjectKey = d.key(stamp, p.ID, l.name.Keys, random)
-		p.FailedID = id.UUID(random)
+		p.FailedID = name()
 		p.FailedKey = d.errorKey(stamp, p.FailedID, conversionFailed, random)
 	case journal.HTTP:
 		p.Delimiter = d.delimiter
 		p.Compression, p.Level = uncompressed, 0
-		p.FailedID = id.UUID(random)
+		p.FailedID = name()
 		p.FailedKey = d.errorKey(stamp, p.FailedID, httpFailed, random)
 	}
 	return p
@@ -274,14 +273,6 @@ func (d *destination) key(stamp time.Time, uuid string, keys []string, random *i
 	suffix := objectkey.Suffix{Name: d.name, Version: d.version, Time: stamp, UUID: uuid, Extension: d.extension}
 	return string(suffix.Append(key))
 }
-
-// named reports whether a key is one that this delivery stream gives its objects.
-func (d *destination) named(key string) bool {
-	at := strings.LastIndex(key, d.name+"-")
-	return at >= 0 && suffixRule.MatchString(key[at+len(d.name):])
-}
-
-var suffixRule = regexp.MustCompile(`^-\d+(-\d+){6}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
 // errorKey names an error object. It is never compressed, and bears no extension.
 func (d *destination) errorKey(stamp time.Time, uuid, errorType string, random *ids.Source) string {

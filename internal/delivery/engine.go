@@ -348,12 +348,17 @@ func (e *Engine) deliveries() []*delivery {
 	return all
 }
 
-// find gives a delivery stream, or the service's error.
-func (e *Engine) find(op, name string) (*delivery, error) {
+// named gives a delivery stream, or a backup within one; nil: there is none.
+func (e *Engine) named(name string) *delivery {
 	e.mu.RLock()
-	d := e.byName[name]
-	e.mu.RUnlock()
-	if d == nil {
+	defer e.mu.RUnlock()
+	return e.byName[name]
+}
+
+// find gives a delivery stream, or the service's error. Backups are not found: they are no delivery streams to callers.
+func (e *Engine) find(op, name string) (*delivery, error) {
+	d := e.named(name)
+	if d == nil || d.isBackup() {
 		return nil, e.notFound(op, name)
 	}
 	return d, nil

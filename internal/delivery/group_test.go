@@ -39,8 +39,10 @@ type groupNode struct {
 
 const testSlots = 8
 
-func newGroup(t *testing.T, nodes int) *group {
-	g := &group{node: newNode(t, Options{}), group: journaltest.NewGroup(testSlots)}
+func newGroup(t *testing.T, nodes int) *group { return newGroupWith(t, nodes, Options{}) }
+
+func newGroupWith(t *testing.T, nodes int, opts Options) *group {
+	g := &group{node: newNode(t, opts), group: journaltest.NewGroup(testSlots)}
 	for range nodes {
 		g.join()
 	}
@@ -596,6 +598,8 @@ func TestRandomGroupHistories(t *testing.T) {
 
 type groupHistory struct {
 	*group
+	opts    Options
+	lanes   func(*S3Destination) // a destination of several lanes; nil: of one
 	r       *rand.Rand
 	numbers map[string]int
 	zombies []*groupNode // expelled
@@ -609,13 +613,17 @@ type groupHistory struct {
 
 func (h *groupHistory) run(t *testing.T) {
 	h.faults = rand.New(rand.NewPCG(h.r.Uint64(), 4))
-	h.group = newGroup(t, 1+h.r.IntN(3))
+	h.group = newGroupWith(t, 1+h.r.IntN(3), h.opts)
 	h.stream("s", 1+h.r.IntN(4))
-	h.create(request("d", "s", func(d *S3Destination) {
-		hints(1, h.r.IntN(10))(d)
-		prefix := "p000/"
-		d.Prefix = &prefix
-	}))
+	if h.lanes == nil {
+		h.create(request("d", "s", func(d *S3Destination) {
+			hints(1, h.r.IntN(10))(d)
+			prefix := "p000/"
+			d.Prefix = &prefix
+		}))
+	} else {
+		h.create(request("d", "s", extended(h.lanes)))
+	}
 	h.lossy = h.r.IntN(2) == 0
 	for _, m := range h.nodes {
 		h.equip(m)
@@ -628,7 +636,11 @@ func (h *groupHistory) run(t *testing.T) {
 		h.wake()
 	}
 	time.Sleep(5 * time.Minute)
-	h.verify("d")
+	if h.lanes == nil {
+		h.verify("d")
+	} else {
+		h.verifyLanes()
+	}
 	h.agree("d")
 	h.close()
 }
@@ -728,6 +740,10 @@ func (h *groupHistory) appendSome() {
 	for i := range entries {
 		key := fmt.Sprint("k", h.r.IntN(8))
 		h.numbers[key]++
+		if h.lanes != nil {
+			entries[i] = stream.Entry{PartitionKey: key, Data: []byte(h.someEvents(key))}
+			continue
+		}
 		entries[i] = stream.Entry{PartitionKey: key, Data: []byte(text1(key, h.numbers[key], h.r.IntN(100)))}
 	}
 	if err := h.source.Append(context.Background(), "s", entries, make([]stream.Result, len(entries))); err != nil {
@@ -743,9 +759,13 @@ func (h *groupHistory) update() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	update := &S3Update{S3ConfigurationUpdate: S3ConfigurationUpdate{Prefix: &prefix}}
+	if h.lanes != nil {
+		update = h.otherLanes()
+	}
 	_, err = m.engine.UpdateDestination(background, &UpdateRequest{DeliveryStreamName: "d",
 		CurrentDeliveryStreamVersionId: fmt.Sprint(def.VersionID), DestinationId: DestinationID,
-		ExtendedS3DestinationUpdate: &S3Update{S3ConfigurationUpdate: S3ConfigurationUpdate{Prefix: &prefix}}})
+		ExtendedS3DestinationUpdate: update})
 	if err != nil {
 		h.t.Fatal(err)
 	}

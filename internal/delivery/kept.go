@@ -3,6 +3,7 @@ package delivery
 import (
 	"encoding/binary"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,6 +83,9 @@ func (k *kept) text(o *output, delimiter []byte) error {
 func (k *kept) frame(o *output) error {
 	if k.full {
 		return nil
+	}
+	if f := o.failure; f != nil {
+		f.Code, f.Message = cut(f.Code), cut(f.Message)
 	}
 	var head [maxFrameHead]byte
 	h := o.appendHead(head[:0])
@@ -295,6 +299,15 @@ const (
 	firstFlag   = 1
 	failureFlag = 2
 )
+
+// cut bounds a text of a failure, for whose length a frame has 16 bits.
+func cut(text string) string {
+	const most = 4 << 10
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "")
+}
 
 func (o *output) appendHead(b []byte) []byte {
 	var flags byte

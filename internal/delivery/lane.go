@@ -43,6 +43,9 @@ type gathering struct {
 	// unrepeatable is set when processing the same records again may give something else. Then all leaves at once, and is
 	// staged before it is planned.
 	unrepeatable bool
+	// bridge is what records were processed with that may have been delivered ahead of where this begins; nil: the same as
+	// all others. See ahead.
+	bridge *processing
 }
 
 func newGathering(start stream.SequenceNumber, dest *destination) *gathering {
@@ -107,8 +110,11 @@ func (g *gathering) overdue(l *lane) bool {
 // patience is how long the first lane that will be due may still wait.
 func (g *gathering) patience(now time.Time) time.Duration {
 	if len(g.lanes) == 0 {
-		if g.gap {
+		switch {
+		case g.gap:
 			return 0
+		case g.empty():
+			return idleWait
 		}
 		return max(g.dest.age-time.Since(g.opened), 0) // of dropped records only
 	}

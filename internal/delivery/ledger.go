@@ -231,14 +231,14 @@ func (s *shard) ledger(ctx context.Context) ShardLine {
 	return s.d.shardLine(&row, tip, 0)
 }
 
-// tip gives where a row's shard ends now, as far as positions are dense; its checkpoint when that can't be told.
+// tip gives where a row's shard ends now, as far as positions are dense; how far it is known when that can't be told.
 func (d *delivery) tip(ctx context.Context, row *journal.Row) stream.SequenceNumber {
 	if d.dense() && !row.Done {
 		if tip, err := d.engine.opts.Source.Tip(ctx, row.Shard); err == nil {
 			return tip
 		}
 	}
-	return row.Checkpoint
+	return furthest(row)
 }
 
 // shardLine makes a line of a row: what is in flight is told by the tip where positions are dense, else it is inFlight.

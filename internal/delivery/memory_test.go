@@ -378,6 +378,7 @@ type memorySink struct {
 	puts    int
 
 	uploads    map[string]*memoryUpload
+	failUpload func(bucket, key string) error // called before an upload is made
 	nextUpload int
 }
 

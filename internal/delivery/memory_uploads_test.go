@@ -23,6 +23,11 @@ func (s *memorySink) CreateUpload(_ context.Context, bucket, key string, attrs o
 	defer s.world.change()()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.failUpload != nil {
+		if err := s.failUpload(bucket, key); err != nil {
+			return object.Upload{}, err
+		}
+	}
 	if s.buckets[bucket] == nil {
 		return object.Upload{}, fault.New(fault.NotFound, "memory.CreateUpload", object.MissingBucket+bucket, "no such bucket")
 	}
@@ -40,8 +45,11 @@ func (s *memorySink) upload(ref object.UploadRef) (*memoryUpload, error) {
 	return u, nil
 }
 
-func (s *memorySink) PutPart(_ context.Context, ref object.UploadRef, number int, body io.Reader, size int64, _ object.PartOptions) (object.Part, error) {
+func (s *memorySink) PutPart(ctx context.Context, ref object.UploadRef, number int, body io.Reader, size int64, _ object.PartOptions) (object.Part, error) {
 	data, err := io.ReadAll(body)
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return object.Part{}, err
 	}

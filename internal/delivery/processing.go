@@ -108,6 +108,7 @@ type processing struct {
 	program   *process.Program
 	converter *parquet.Converter // nil: none
 	query     []int              // for each of Keys: which of the query's keys it is; -1: the function's
+	laneText  string             // see lanes
 }
 
 // scratch is what one goroutine needs to process records.
@@ -128,6 +129,11 @@ func newProcessing(r *recipe) (*processing, error) {
 		return nil, err
 	}
 	p := &processing{recipe: *r, text: text}
+	lanes, err := json.Marshal(recipe{Process: r.Process, Keys: r.Keys, Room: r.Room, Function: r.Function})
+	if err != nil {
+		return nil, err
+	}
+	p.laneText = string(lanes)
 	if p.program, err = process.Compile(r.Process); err != nil {
 		return nil, err
 	}
@@ -161,6 +167,14 @@ func parseProcessing(text json.RawMessage) (*processing, error) {
 		return nil, fault.New(fault.Corrupt, "delivery.recipe", "", "%w", err)
 	}
 	return newProcessing(r)
+}
+
+// lanes says all that decides into which lanes a record goes.
+func (p *processing) lanes() string {
+	if p == nil {
+		return ""
+	}
+	return p.laneText
 }
 
 // partitions reports whether records go into lanes by partition keys.
@@ -202,7 +216,7 @@ func (p *processing) whole(data []byte) bool {
 // place finds the lane of the scratch's output, which may turn out to be that of an error. given are the function's
 // partition keys. The error is none of the record's: the step is tried again.
 func (p *processing) place(s *scratch, given []transform.PartitionKey) (key []byte, err error) {
-	if !p.program.Extracts() && len(p.recipe.Keys) == 0 {
+	if p == nil || !p.program.Extracts() && len(p.recipe.Keys) == 0 {
 		return nil, nil
 	}
 	var failed *process.Failure

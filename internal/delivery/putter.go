@@ -20,7 +20,8 @@ type putter struct {
 	gates   map[string]*gate
 	order   []*gate // round robin
 	turn    int
-	running int
+	running int // those of buckets
+	posting int // those of endpoints
 	stopped bool
 	changed chan struct{} // a token after every attempt
 }
@@ -28,6 +29,7 @@ type putter struct {
 // gate is the queue of a place.
 type gate struct {
 	place    string
+	endpoint bool
 	queue    []*task
 	running  int
 	failures int  // in a row
@@ -42,9 +44,10 @@ func newPutter(e *Engine) *putter {
 func (p *putter) submit(t *task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	g := p.gates[t.place()]
+	place, endpoint := t.place()
+	g := p.gates[place]
 	if g == nil {
-		g = &gate{place: t.place()}
+		g = &gate{place: place, endpoint: endpoint}
 		p.gates[g.place] = g
 		p.order = append(p.order, g)
 	}
@@ -54,15 +57,26 @@ func (p *putter) submit(t *task) {
 
 // dispatch starts what may run. The caller holds mu.
 func (p *putter) dispatch() {
-	for idle := 0; idle < len(p.order) && p.running < putSlots && !p.stopped; p.turn++ {
+	for idle := 0; idle < len(p.order) && !p.stopped && (p.running < putSlots || p.posting < postSlots); p.turn++ {
 		g := p.order[p.turn%len(p.order)]
-		if t := g.pop(); t != nil {
+		running, slots := p.slots(g)
+		if *running == slots {
+			idle++
+		} else if t := g.pop(); t != nil {
 			p.start(g, t)
 			idle = 0
 		} else {
 			idle++
 		}
 	}
+}
+
+// slots gives the count and the bound of the tasks that run of a gate's kind.
+func (p *putter) slots(g *gate) (running *int, bound int) {
+	if g.endpoint {
+		return &p.posting, postSlots
+	}
+	return &p.running, putSlots
 }
 
 // pop takes the next task that the gate lets through.
@@ -82,7 +96,8 @@ func (g *gate) pop() *task {
 }
 
 func (p *putter) start(g *gate, t *task) {
-	p.running++
+	running, _ := p.slots(g)
+	*running++
 	g.running++
 	p.wait.Add(1)
 	t.shard.puts.Add(1)
@@ -101,9 +116,16 @@ func (p *putter) done(g *gate, t *task, err error) {
 	if err != nil && !stopped {
 		d.fail("delivering", err)
 	}
+	switch {
+	case stopped:
+		t.dropKept()
+	case err != nil:
+		t.yield() // others may need the memory while this bucket is out
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.running--
+	running, _ := p.slots(g)
+	*running--
 	g.running--
 	var sink sinkError
 	switch {
@@ -111,15 +133,12 @@ func (p *putter) done(g *gate, t *task, err error) {
 		g.failures = 0
 		d.succeed()
 	case stopped:
-		t.dropKept()
 	case errors.As(err, &sink):
 		g.failures++
-		t.yield()                    // others may need the memory while this bucket is out
 		g.queue = append(g.queue, t) // at the end: a task that fails alone must not keep the others from being tried
 		p.closeGate(g)
 	default:
 		t.failures++
-		t.yield()
 		wait := backoff(p.e.opts.IDs, t.failures)
 		if retry := (*retryError)(nil); errors.As(err, &retry) {
 			wait = retry.after

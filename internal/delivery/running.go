@@ -234,6 +234,7 @@ func (d *delivery) waitFor(shards []*shard) {
 	d.engine.putter.barrier()
 	for _, s := range shards {
 		s.puts.Wait()
+		dropAll(s.tasks()) // those that wait are never started again
 	}
 }
 

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sort"
 	"sync"
@@ -42,7 +43,7 @@ type shard struct {
 }
 
 func newShard(d *delivery, row journal.Row) *shard {
-	s := &shard{d: d, ref: row.Shard, mu: newLock(), row: row, tip: row.Checkpoint, changed: make(chan struct{}, 1)}
+	s := &shard{d: d, ref: row.Shard, mu: newLock(), row: row, tip: furthest(&row), changed: make(chan struct{}, 1)}
 	var end, rest context.CancelFunc
 	s.ctx, end = context.WithCancel(d.ctx)
 	s.reading, rest = context.WithCancel(d.reading)
@@ -102,13 +103,14 @@ func (s *shard) isFenced() bool {
 	return s.fenced != nil
 }
 
-// planned gives the row as it will be when all that is outstanding is committed, as far as places go.
+// planned gives the row as it will be when all that is outstanding is committed; what becomes of records is not told apart.
 func (s *shard) planned() journal.Row {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	row := s.row
 	for _, t := range s.outstanding {
 		row.Pass(t.manifest)
+		row.Counts.Delivered += t.manifest.Records()
 	}
 	return row
 }
@@ -164,7 +166,7 @@ func (s *shard) signal() {
 }
 
 // plan makes what lanes hold durable manifests, and tasks of them. It takes over what the lanes keep, which the caller
-// then removes. After an error the worker must begin again.
+// then removes. After an error the worker must begin again, unless it is a stagingError: then all is as it was.
 func (s *shard) plan(ctx context.Context, g *gathering, lanes []*lane) ([]*task, error) {
 	tasks, err := s.draft(ctx, g, lanes)
 	if err != nil {
@@ -174,17 +176,31 @@ func (s *shard) plan(ctx context.Context, g *gathering, lanes []*lane) ([]*task,
 		part := &tasks[i/maxParts].parts[i%maxParts]
 		part.kept, l.kept = l.kept, kept{budget: l.kept.budget, full: true}
 	}
-	err = s.stage(ctx, g, tasks)
-	if err == nil {
-		err = s.adoptPlan(ctx, g, tasks)
+	if err = s.stage(ctx, g, tasks); err == nil {
+		tried, err := s.adoptPlan(ctx, g, tasks)
+		if err == nil {
+			return tasks, nil
+		}
+		if g.unrepeatable && !tried {
+			s.unstage(ctx, tasks)
+		}
+		dropAll(tasks)
+		return nil, err
 	}
-	if err != nil {
-		for _, t := range tasks {
-			t.dropKept()
+	if staging := (stagingError{}); errors.As(err, &staging) {
+		for i, l := range lanes { // for another try
+			l.kept = tasks[i/maxParts].parts[i%maxParts].kept
 		}
 		return nil, err
 	}
-	return tasks, nil
+	dropAll(tasks)
+	return nil, err
+}
+
+func dropAll(tasks []*task) {
+	for _, t := range tasks {
+		t.dropKept()
+	}
 }
 
 // draft makes a plan that is not durable yet.
@@ -213,13 +229,13 @@ func (s *shard) mayPlan(ctx context.Context, g *gathering) error {
 	return nil
 }
 
-// adoptPlan makes the plan durable.
-func (s *shard) adoptPlan(ctx context.Context, g *gathering, tasks []*task) error {
+// adoptPlan makes the plan durable. When it was not even tried, it can't have happened.
+func (s *shard) adoptPlan(ctx context.Context, g *gathering, tasks []*task) (tried bool, err error) {
 	e := s.d.engine
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.mayPlan(ctx, g); err != nil {
-		return err
+		return false, err
 	}
 	row := s.nextRow()
 	row.LastVersion = g.dest.number
@@ -236,13 +252,13 @@ func (s *shard) adoptPlan(ctx context.Context, g *gathering, tasks []*task) erro
 	change.Rows = []journal.Row{row}
 	e.opts.Failpoint("plan-before")
 	if err := s.write(ctx, change); err != nil {
-		return err
+		return true, err
 	}
 	e.opts.Failpoint("plan-after")
 	s.row = row
 	s.outstanding = append(s.outstanding, tasks...)
 	g.start, g.expired, g.dropped, g.gap = tasks[len(tasks)-1].manifest.Next, 0, 0, false
-	return nil
+	return true, nil
 }
 
 // manifests makes the plan of lanes: one manifest for each maxParts of them. All but the last leave the checkpoint where
@@ -268,7 +284,11 @@ func (s *shard) manifests(g *gathering, lanes []*lane) []*task {
 			if m.Ordinal == 0 {
 				m.Ordinal = uint64(id)
 			}
-			m.Parts = append(m.Parts, g.dest.part(l, id, s.stamp(l), random))
+			name := func() string { return id.UUID(random) }
+			if g.unrepeatable {
+				name = func() string { return s.d.mark(id.UUID(random)) }
+			}
+			m.Parts = append(m.Parts, g.dest.part(l, name, s.stamp(l), random))
 		}
 		if m.Ordinal == 0 {
 			m.Ordinal = uint64(next())
@@ -354,6 +374,7 @@ func (s *shard) resync(ctx context.Context) error {
 // new there becomes a task.
 func (s *shard) adopt(row journal.Row, manifests []*journal.Manifest) {
 	s.row = row
+	s.d.engine.opts.Source.Hold(s.d.holder(), s.ref, row.Checkpoint)
 	before := s.outstanding
 	s.outstanding = nil
 	for _, m := range manifests {
@@ -425,7 +446,7 @@ func (s *shard) commit(ctx context.Context) error {
 	for _, t := range s.outstanding[:n] {
 		for i := range t.manifest.Parts {
 			if p := &t.manifest.Parts[i]; p.Staged != "" {
-				e.own.Go(func() { e.deleteStaged(s.d.ctx, p.Bucket, p.Staged) })
+				e.own.Go(func() { e.deleteStaged(e.ctx, p.Bucket, p.Staged) })
 			}
 		}
 	}
@@ -469,8 +490,8 @@ func (s *shard) finish(ctx context.Context, lost int64) error {
 	row := s.nextRow()
 	row.Done = true
 	row.Counts.Expired += lost
-	if lost > 0 {
-		row.Checkpoint = s.tip
+	if lost > 0 || len(row.Ahead) > 0 {
+		row.Checkpoint, row.Ahead, row.AheadRecipe = s.tip, nil, nil
 	}
 	if err := s.write(ctx, &journal.Change{Rows: []journal.Row{row}}); err != nil {
 		return err

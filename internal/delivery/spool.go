@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"fmt"
 	"os"
 	"sync"
 
@@ -15,7 +14,7 @@ type spools struct {
 	dir string
 
 	mu      sync.Mutex
-	used    int64
+	used    int64      // the sizes of all files: one that a single run holds on to takes its whole space
 	current *spoolFile // where the next run goes; nil: none
 }
 
@@ -88,6 +87,7 @@ func (s *spools) drop(file *spoolFile) {
 	if s.current == file {
 		s.current = nil
 	}
+	s.used -= file.size
 	_ = file.f.Close() // it was never synced and is never read again
 }
 
@@ -95,7 +95,6 @@ func (r *run) release() {
 	s := r.owner
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.used -= r.n
 	r.file.runs--
 	s.drop(r.file)
 }
@@ -103,12 +102,18 @@ func (r *run) release() {
 // read fills p from an offset into the run.
 func (r *run) read(p []byte, offset int64) error {
 	if _, err := r.file.f.ReadAt(p, r.at+offset); err != nil {
-		return fmt.Errorf("read the spool: %w", err)
+		return spoolError{err}
 	}
 	return nil
 }
 
-// Used tells how many bytes lie in files.
+// spoolError: a file does not give what was written to it. What it held is made again.
+type spoolError struct{ err error }
+
+func (e spoolError) Error() string { return "read the spool: " + e.err.Error() }
+func (e spoolError) Unwrap() error { return e.err }
+
+// Used tells how many bytes the files take.
 func (s *spools) Used() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -3,8 +3,11 @@ package delivery
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
+	"regexp"
 	"slices"
 	"sync"
 
@@ -26,17 +29,29 @@ func (s *shard) stage(ctx context.Context, g *gathering, tasks []*task) error {
 	for _, t := range tasks {
 		parts := len(t.parts)
 		failed := make([]*journal.Part, parts)
+		note := func(err error) (failed bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			if first == nil {
+				first = err
+			}
+			return first != nil
+		}
 		for i := range parts {
-			tokens <- struct{}{}
+			if note(nil) {
+				break
+			}
+			select {
+			case tokens <- struct{}{}:
+			case <-ctx.Done():
+				note(ctx.Err())
+				continue
+			}
 			wait.Go(func() {
 				defer func() { <-tokens }()
 				extra, err := t.stagePart(ctx, i)
 				failed[i] = extra
-				mu.Lock()
-				defer mu.Unlock()
-				if err != nil && first == nil {
-					first = err
-				}
+				note(err)
 			})
 		}
 		wait.Wait()
@@ -49,27 +64,52 @@ func (s *shard) stage(ctx context.Context, g *gathering, tasks []*task) error {
 	}
 	if first != nil {
 		s.unstage(ctx, tasks)
+		if sink := (sinkError{}); errors.As(first, &sink) || ctx.Err() != nil {
+			return stagingError{first}
+		}
+		return first
 	}
-	return first
+	for _, t := range tasks {
+		for i := range t.parts {
+			if t.manifest.Parts[i].Upload != nil {
+				t.parts[i].kept.drop() // the upload has it
+			}
+		}
+	}
+	return nil
 }
 
-// unstage aborts the uploads of tasks that were not planned.
+// stagingError: the bucket did not take what was to be staged. It is all at hand still, and is staged again later; it need
+// not be made again, which would mean to call a function for the same records as long as the bucket is out.
+type stagingError struct{ err error }
+
+func (e stagingError) Error() string { return e.err.Error() }
+func (e stagingError) Unwrap() error { return e.err }
+
+// unstage removes what was staged of tasks that were not planned.
 func (s *shard) unstage(ctx context.Context, tasks []*task) {
-	ctx = context.WithoutCancel(ctx)
 	for _, t := range tasks {
-		for i := range t.manifest.Parts {
-			p := &t.manifest.Parts[i]
-			if p.Staged != "" {
-				s.d.engine.deleteStaged(ctx, p.Bucket, p.Staged)
-			}
-			if p.Upload != nil {
-				s.d.engine.abort(ctx, object.UploadRef{Bucket: p.Bucket, Key: p.ObjectKey, ID: p.Upload.ID})
-			}
+		s.d.engine.unstage(ctx, t.manifest)
+	}
+}
+
+// unstage removes what is staged of a manifest that is none, or is no more.
+func (e *Engine) unstage(ctx context.Context, m *journal.Manifest) {
+	for i := range m.Parts {
+		p := &m.Parts[i]
+		if p.Staged != "" {
+			e.deleteStaged(ctx, p.Bucket, p.Staged)
+		}
+		if p.Upload != nil {
+			e.abort(ctx, object.UploadRef{Bucket: p.Bucket, Key: p.ObjectKey, ID: p.Upload.ID})
 		}
 	}
 }
 
+// abort removes an upload, even when ctx has ended, within unstageTimeout.
 func (e *Engine) abort(ctx context.Context, upload object.UploadRef) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unstageTimeout)
+	defer cancel()
 	if err := e.opts.Sink.AbortUpload(ctx, upload); err != nil && !fault.Is(err, fault.NotFound) {
 		e.opts.Log.Warn("an upload that is not needed stays until a later sweep", "bucket", upload.Bucket, "key", upload.Key, "error", err)
 	}
@@ -127,9 +167,13 @@ func (t *task) upload(ctx context.Context, p *journal.Part, enc *encoder) (stage
 	}
 	defer func() {
 		if err != nil {
-			e.abort(context.WithoutCancel(ctx), upload.UploadRef)
+			e.abort(ctx, upload.UploadRef)
 		}
 	}()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stall := newStall(cancel)
+	defer stall.stop()
 	e.opts.Failpoint("stage")
 	buffer := e.pools.stage.Get().(*[stagePartBytes]byte)
 	defer e.pools.stage.Put(buffer)
@@ -140,8 +184,12 @@ func (t *task) upload(ctx context.Context, p *journal.Part, enc *encoder) (stage
 			return nil, readErr
 		}
 		if n > 0 || number == 1 {
+			stall.timer.Reset(stallTimeout)
 			done, err := e.opts.Sink.PutPart(ctx, upload.UploadRef, number, bytes.NewReader(buffer[:n]), int64(n), object.PartOptions{})
 			if err != nil {
+				if cause := context.Cause(ctx); cause != nil {
+					err = cause
+				}
 				return nil, sinkError{err}
 			}
 			staged.Parts = append(staged.Parts, journal.UploadPart{Number: number, Size: done.Size, ETag: done.ETag})
@@ -178,8 +226,9 @@ func (t *task) complete(ctx context.Context, part int) (counted, error) {
 	case found:
 		return result, nil
 	}
-	return counted{}, sinkError{fault.New(fault.Unavailable, "delivery.complete", p.ObjectKey,
-		"the staged upload %s is gone, and its object is not there: what it held can't be made again", p.Upload.ID)}
+	return counted{}, fault.New(fault.Unavailable, "delivery.complete", p.Bucket+"/"+p.ObjectKey,
+		"the staged upload %s is gone (does a rule of the bucket abort uploads?), and its object is not there, or was taken away; "+
+			"when an object is at that key with the metadata %s: %s, delivery goes on", p.Upload.ID, metaManifest, p.ID)
 }
 
 // sweepUploads aborts uploads of a delivery stream that no plan came of.
@@ -207,12 +256,30 @@ func (d *delivery) sweepUploads(ctx context.Context) error {
 		return sinkError{err}
 	}
 	for _, u := range uploads {
-		if e.opts.Now().Sub(u.Initiated) > uploadAge && dest.named(u.Key) && !slices.Contains(known, u.ID) {
+		if e.opts.Now().Sub(u.Initiated) > uploadAge && d.marked(u.Key) && !slices.Contains(known, u.ID) {
 			e.abort(ctx, u.UploadRef)
 		}
 	}
 	return d.sweepStaged(ctx, dest.bucket, known)
 }
+
+// mark makes the UUID of a staged part tell whose it is: its last 24 bits are made of the others and of the delivery stream's
+// id. By that an upload is known as ours that no plan names, in a bucket that others use, whatever they are called.
+func (d *delivery) mark(uuid string) string {
+	const marked = 6 // letters
+	uuid = uuid[:len(uuid)-marked]
+	sum := sha256.Sum256([]byte(d.id + uuid))
+	return uuid + hex.EncodeToString(sum[:marked/2])
+}
+
+// marked reports whether a key is that of a staged part of ours.
+func (d *delivery) marked(key string) bool {
+	found := suffixRule.FindStringSubmatch(key)
+	return found != nil && found[1] == d.mark(found[1])
+}
+
+// suffixRule finds the UUID in an object's key, before its extension.
+var suffixRule = regexp.MustCompile(`-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})[^/]*$`)
 
 // stagedPrefix is where objects lie that are staged for endpoints. Readers of tables pass over keys that begin with a dot.
 const stagedPrefix = ".millrace/staged/"
@@ -280,7 +347,10 @@ func (t *task) bringStaged(ctx context.Context, part int) error {
 	}
 }
 
+// deleteStaged deletes an object, even when ctx has ended, within unstageTimeout.
 func (e *Engine) deleteStaged(ctx context.Context, bucket, key string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unstageTimeout)
+	defer cancel()
 	if err := e.opts.Sink.Delete(ctx, bucket, key); err != nil {
 		e.opts.Log.Warn("a staged object that is not needed any more stays until a later sweep", "bucket", bucket, "key", key, "error", err)
 	}

@@ -18,23 +18,31 @@ type gauges struct {
 	bufferedSince   atomic.Int64 // arrival of the oldest, milliseconds; 0: none
 }
 
-func (g *gauges) buffered(b *gathering) {
+// buffered shows what is gathered, and what a function has; either may be nil.
+func (g *gauges) buffered(b *gathering, r *round) {
 	if b == nil {
 		g.bufferedRecords.Store(0)
 		g.bufferedBytes.Store(0)
 		g.bufferedSince.Store(0)
 		return
 	}
-	g.bufferedRecords.Store(b.records + b.expired + b.dropped)
+	records, since := b.records+b.expired+b.dropped, b.oldest()
+	if r != nil && !r.empty() {
+		records += r.records
+		if since == 0 {
+			since = r.oldest
+		}
+	}
+	g.bufferedRecords.Store(records)
 	g.bufferedBytes.Store(b.bytes)
-	g.bufferedSince.Store(b.oldest())
+	g.bufferedSince.Store(since)
 }
 
 // Metrics is a snapshot of the engine.
 type Metrics struct {
 	BufferBytes       int64 // in memory, of all buffers and of what waits to be encoded
 	BufferBudgetBytes int64
-	PutsRunning       int
+	PutsRunning       int // into buckets
 	PutSlots          int
 	DeliveryStreams   []DeliveryMetrics
 }
@@ -118,15 +126,18 @@ func (d *delivery) metrics(ctx context.Context) DeliveryMetrics {
 func (s *shard) oldest() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var oldest time.Time
+	if ms := s.gauges.bufferedSince.Load(); ms != 0 {
+		oldest = time.UnixMilli(ms)
+	}
 	for _, t := range s.outstanding {
-		if len(t.manifest.Parts) > 0 {
-			return t.manifest.Parts[0].Stamp
+		for i := range t.manifest.Parts {
+			if p := &t.manifest.Parts[i]; oldest.IsZero() || p.Stamp.Before(oldest) {
+				oldest = p.Stamp
+			}
 		}
 	}
-	if ms := s.gauges.bufferedSince.Load(); ms != 0 {
-		return time.UnixMilli(ms)
-	}
-	return time.Time{}
+	return oldest
 }
 
 // Trouble tells what is held up: the delivery streams whose latest step failed. A nil map: all is well.

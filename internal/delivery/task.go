@@ -69,18 +69,18 @@ func foundTask(s *shard, m *journal.Manifest) *task {
 	return t
 }
 
-// place names where the task's objects go: what fails there fails for all that go there.
-func (t *task) place() string {
+// place names where the task's objects go: what fails there fails for all that go there. endpoint tells that it is one.
+func (t *task) place() (place string, endpoint bool) {
 	for i := range t.manifest.Parts {
 		p := &t.manifest.Parts[i]
 		if p.Format == journal.HTTP && p.Failure == nil {
-			return "endpoint of " + t.manifest.Delivery
+			return "endpoint of " + t.manifest.Delivery, true
 		}
 	}
 	if len(t.manifest.Parts) == 0 {
-		return ""
+		return "", false
 	}
-	return "bucket " + t.manifest.Parts[0].Bucket
+	return "bucket " + t.manifest.Parts[0].Bucket, false
 }
 
 func (t *task) dropKept() {
@@ -195,14 +195,18 @@ func (t *task) resolve(ctx context.Context, err error) error {
 	var part partError
 	var refused *refusedError
 	var retry *retryError
+	var spool spoolError
 	var replanErr error
 	switch {
+	case errors.As(err, &spool):
+		t.dropKept()
+		return err
 	case errors.As(err, &sink), errors.As(err, &retry), !errors.As(err, &part):
 		return err
 	case errors.As(err, &refused):
 		replanErr = t.refuse(ctx, part.part, refused)
 	case errors.As(err, &conflict) && conflict.neverPut:
-		replanErr = t.rename(ctx, part.part)
+		replanErr = t.rename(ctx, part.part, conflict.key)
 	case errors.Is(err, errDiffers), fault.Is(err, fault.NotFound):
 		replanErr = t.amend(ctx)
 	}
@@ -221,18 +225,23 @@ func (t *task) edit() *journal.Manifest {
 
 // rename plans another key for the same records. It is safe only when nobody has ever tried to put this part, and
 // refused for a good reason otherwise: an object that was put and then replaced by somebody would be put twice. The
-// ordinal stays, so that the order of keys and manifests does; the random part of the UUID changes.
-func (t *task) rename(ctx context.Context, part int) error {
+// ordinal stays, so that the order of keys and manifests does; the random part of the UUID changes. The key is the part's
+// own, or that of its error object.
+func (t *task) rename(ctx context.Context, part int, taken string) error {
 	m := t.edit()
 	p := &m.Parts[part]
-	old := p.ID
+	name, key := &p.ID, &p.ObjectKey
+	if taken == p.FailedKey {
+		name, key = &p.FailedID, &p.FailedKey
+	}
+	old := *name
 	id, err := objectkey.ParseID(old)
 	if err != nil {
 		return err
 	}
-	p.ID = id.UUID(t.shard.d.engine.opts.IDs)
-	at := strings.LastIndex(p.ObjectKey, old)
-	p.ObjectKey = p.ObjectKey[:at] + p.ID + p.ObjectKey[at+len(p.ID):]
+	*name = id.UUID(t.shard.d.engine.opts.IDs)
+	at := strings.LastIndex(*key, old)
+	*key = (*key)[:at] + *name + (*key)[at+len(old):]
 	return t.shard.replan(ctx, t, m)
 }
 
@@ -461,12 +470,17 @@ func (t *task) survey(ctx context.Context, visit func(part int, o *output) error
 
 // each reads the records of the shard that are still there, from a place to another.
 func (s *shard) each(ctx context.Context, from, to stream.SequenceNumber, visit func(r *stream.Record) error) error {
-	e := s.d.engine
-	batch, err := e.batches.take(ctx)
+	batch, err := s.d.engine.batches.take(ctx)
 	if err != nil {
 		return err
 	}
-	defer e.batches.give(batch)
+	defer s.d.engine.batches.give(batch)
+	return s.eachIn(ctx, batch, from, to, visit)
+}
+
+// eachIn is each with a batch of the caller's.
+func (s *shard) eachIn(ctx context.Context, batch *stream.Batch, from, to stream.SequenceNumber, visit func(r *stream.Record) error) error {
+	e := s.d.engine
 	for at := from; !to.Before(at); at = batch.Next {
 		err := e.opts.Source.Read(ctx, stream.ReadRequest{Shard: s.ref, From: at, MaxRecords: readBatchRecords,
 			MaxBytes: readBatchBytes, Held: true}, batch)
@@ -586,8 +600,12 @@ func (t *task) outcome(ctx context.Context) counted {
 		part := counted{discarded: p.Records}
 		if t.parts[i].done {
 			part = t.parts[i].result
-		} else if p.Outputs > 0 && p.Format != journal.HTTP {
-			if there, found, err := t.head(ctx, p); err == nil && found {
+		} else if q := p; p.Outputs > 0 && (p.Format != journal.HTTP || p.Failure != nil) {
+			if p.Format == journal.HTTP {
+				failed := failedPart(p, httpFailed)
+				q = &failed
+			}
+			if there, found, err := t.head(ctx, q); err == nil && found {
 				part = there
 			}
 		}

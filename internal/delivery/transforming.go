@@ -29,6 +29,8 @@ type round struct {
 	calls []*functionCall
 	used  int // of calls
 	next  stream.SequenceNumber
+
+	records int64 // of the source, that are in it
 	// oldest is the arrival of the first record, milliseconds, and opened when it came here, by the monotonic clock.
 	oldest int64
 	opened time.Time
@@ -101,19 +103,44 @@ func (c *functionCall) point() {
 
 // addToRound splits a record and adds the pieces.
 func (w *worker) addToRound(r *stream.Record) error {
-	d := w.s.d
+	d, g := w.s.d, w.gathered
 	if w.round == nil {
-		w.round = newRound(w.gathered.dest)
+		w.round = newRound(g.dest)
 	}
-	p := w.gathered.dest.processing
+	p, crossing := g.dest.processing, g.bridge != nil && r.Sequence.Before(w.ahead.end)
+	if crossing {
+		p = g.bridge
+	}
+	added := false
 	err := p.program.Split(r.Data, string(r.PartitionKey), func(sub process.Sub) error {
+		if crossing {
+			if delivered, err := w.crossed(r, &sub); delivered || err != nil {
+				return err
+			}
+		}
+		added = true
 		w.round.add(transform.Record{Data: sub.Data, Arrival: time.UnixMilli(r.Arrival), Sequence: r.Sequence, Index: int(sub.Index),
 			ShardID: stream.ShardID(w.s.ref.Shard), PartitionKey: sub.PartitionKey, Subsequence: int64(sub.SubSequenceNumber),
 			Partition: int32(w.s.ref.Shard), Offset: d.offset(r.Sequence)})
 		return nil
 	})
-	w.round.next = r.Sequence.Next()
+	w.pass(r.Sequence.Next())
+	if added {
+		w.round.records++
+	}
 	return err
+}
+
+// crossed reports whether a piece of a record was delivered before an update gave the delivery stream its function.
+func (w *worker) crossed(r *stream.Record, sub *process.Sub) (delivered bool, err error) {
+	var before scratch
+	before.out = output{data: sub.Data, first: sub.Index == 0, sequence: r.Sequence}
+	key, err := w.gathered.bridge.place(&before, nil)
+	if err != nil || !r.Sequence.Before(w.ahead.through(laneOf(string(key)))) {
+		return false, err
+	}
+	w.ahead.saw(&before.out)
+	return true, nil
 }
 
 // transform makes the calls of the round, and puts what comes back into lanes.
@@ -149,12 +176,14 @@ func (w *worker) transform(ctx context.Context) error {
 				if any && !counted {
 					g.dropped++
 				}
-				last, counted, any = record.Sequence, false, true
+				// A piece that is not the first of its record lacks those that were delivered before, and with them it was counted.
+				last, counted, any = record.Sequence, record.Index > 0, true
 			}
 			if result.Outcome == transform.Dropped {
 				continue
 			}
 			if err := w.putResult(record, result, !counted); err != nil {
+				w.restart() // a part of the round is in its lanes
 				return err
 			}
 			counted = true
@@ -164,8 +193,11 @@ func (w *worker) transform(ctx context.Context) error {
 		g.dropped++
 	}
 	g.next = r.next
-	r.used = 0
-	w.s.gauges.buffered(g)
+	r.used, r.records = 0, 0
+	if w.atTip {
+		w.round = nil // it may be long until the next one, and calls keep their memory
+	}
+	w.s.gauges.buffered(g, w.round)
 	return nil
 }
 

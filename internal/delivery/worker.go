@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"millrace/internal/delivery/journal"
 	"millrace/internal/fault"
 	"millrace/internal/stream"
 )
@@ -14,13 +13,14 @@ import (
 type worker struct {
 	s        *shard
 	next     stream.SequenceNumber
-	gathered *gathering                       // nil: nothing gathered
-	ahead    map[string]stream.SequenceNumber // by lane: what lies before it was delivered ahead of the checkpoint
-	dropped  stream.SequenceNumber            // the same of records without outputs
-	round    *round                           // of calls of a function; nil: none was begun
+	gathered *gathering // nil: nothing gathered
+	ahead    ahead
+	round    *round // of calls of a function; nil: none was begun
 	scratch  scratch
 	atTip    bool
 	ended    bool
+	// unplanned is set while the last attempt to plan has failed: that reading goes well does not end that trouble.
+	unplanned bool
 	// cramped is set after the spool had no room: what can't be made again leaves at once, in small objects.
 	cramped bool
 }
@@ -40,10 +40,10 @@ func (w *worker) run(ctx, plans context.Context) {
 		err := w.turn(ctx)
 		switch {
 		case err == nil:
-			if failures > 0 {
+			if failures > 0 && !w.unplanned {
 				w.s.d.succeed()
+				failures = 0
 			}
-			failures = 0
 			continue
 		case ctx.Err() != nil:
 			return
@@ -55,7 +55,9 @@ func (w *worker) run(ctx, plans context.Context) {
 		}
 		w.s.d.fail("reading or planning", err)
 		failures++
-		w.restart()
+		if staging := (stagingError{}); !errors.As(err, &staging) {
+			w.restart()
+		}
 		sleep(ctx, backoff(w.s.d.engine.opts.IDs, failures))
 	}
 }
@@ -67,16 +69,19 @@ func (w *worker) leave(plans context.Context) {
 		// finds all in the bucket. A batch that can't be read now is the next process's.
 		_, _ = w.read(plans)
 	}
-	if w.gathered == nil {
-		return
+	if w.calling() && plans.Err() == nil {
+		_ = w.transform(plans) // or the next process calls again
 	}
-	if plans.Err() == nil && !w.gathered.empty() && w.room() {
+	if w.gathered != nil && plans.Err() == nil && !w.gathered.empty() && w.room() {
 		if tasks, err := w.s.plan(plans, w.gathered, w.gathered.lanes); err == nil {
 			w.submit(tasks)
 		}
 	}
 	w.drop()
 }
+
+// calling reports whether there are records for a function.
+func (w *worker) calling() bool { return w.round != nil && !w.round.empty() }
 
 func (w *worker) submit(tasks []*task) {
 	for _, t := range tasks {
@@ -98,7 +103,7 @@ func (w *worker) drop() {
 		w.gathered = nil
 	}
 	w.round = nil
-	w.s.gauges.buffered(nil)
+	w.s.gauges.buffered(nil, nil)
 }
 
 // release counts partitions that gather no more.
@@ -114,17 +119,7 @@ func (w *worker) release(lanes []*lane) {
 func (w *worker) begin() {
 	row := w.s.planned()
 	w.next, w.ended = row.Checkpoint, false
-	w.ahead, w.dropped = nil, stream.SequenceNumber{}
-	for _, a := range row.Ahead {
-		if a.Lane == journal.DroppedLane {
-			w.dropped = a.Through
-			continue
-		}
-		if w.ahead == nil {
-			w.ahead = map[string]stream.SequenceNumber{}
-		}
-		w.ahead[a.Lane] = a.Through
-	}
+	w.ahead = aheadOf(&row)
 }
 
 // restart forgets what is gathered and begins after the last plan.
@@ -136,13 +131,13 @@ func (w *worker) restart() {
 // turn flushes what is due, or reads, or waits for records.
 func (w *worker) turn(ctx context.Context) error {
 	now := w.s.d.engine.opts.Now()
-	calling := w.round != nil && !w.round.empty()
+	calling := w.calling()
 	due := w.gathered != nil && (w.gathered.isDue(now, w.atTip) || w.cramped && len(w.gathered.lanes) > 0)
 	switch {
 	case calling && (due || w.round.isFull(w.calls()) || w.atTip && w.round.wait(now) == 0):
 		return w.transform(ctx)
 	case due:
-		return w.flush(ctx, w.gathered.due(now, w.atTip))
+		return w.flush(ctx, w.leaving(now))
 	}
 	n, err := w.read(ctx)
 	if err != nil {
@@ -160,6 +155,15 @@ func (w *worker) turn(ctx context.Context) error {
 	return w.waitForRecords(ctx)
 }
 
+// leaving gives the lanes that leave now. All do when the definition has changed, so that the new one comes to its turn; or
+// else busy partitions, of which some always gather, would stay under the old one for ever.
+func (w *worker) leaving(now time.Time) []*lane {
+	if w.cramped || w.gathered.dest != w.s.d.destination() {
+		return w.gathered.lanes
+	}
+	return w.gathered.due(now, w.atTip)
+}
+
 // patience is how long the worker may do nothing.
 func (w *worker) patience() time.Duration {
 	if w.gathered == nil {
@@ -167,7 +171,7 @@ func (w *worker) patience() time.Duration {
 	}
 	now := w.s.d.engine.opts.Now()
 	wait := w.gathered.patience(now)
-	if w.round != nil && !w.round.empty() {
+	if w.calling() {
 		wait = min(wait, w.round.wait(now))
 	}
 	return wait
@@ -215,31 +219,67 @@ func (w *worker) read(ctx context.Context) (n int, err error) {
 func (w *worker) take(ctx context.Context, batch *stream.Batch) (n int, err error) {
 	w.atTip, w.ended = batch.MillisBehind == 0, batch.End
 	gap := batch.Skipped > 0 || !batch.Resumed.IsZero()
-	if len(batch.Records) == 0 && !gap {
+	empty := len(batch.Records) == 0 && !gap
+	if empty && (w.atTip || !w.next.Before(batch.Next)) {
 		w.atTip = true
 		return 0, nil
 	}
-	if w.gathered == nil {
-		w.gathered = newGathering(w.next, w.s.d.destination())
+	if gap && w.calling() {
+		// What the function has lies before the gap, and is put into its lanes before it: the gap is found again.
+		return 0, w.transform(ctx)
 	}
-	if gap {
-		w.expire(batch.Skipped, batch.Resumed)
+	if w.gathered == nil {
+		if err := w.gatherAnew(); err != nil {
+			return 0, err
+		}
+	}
+	switch {
+	case gap:
+		if err := w.expire(ctx, batch.Skipped, batch.Resumed); err != nil {
+			return 0, err
+		}
+	case empty: // a stretch that holds nothing
+		w.pass(batch.Next)
 	}
 	for i := range batch.Records {
 		if w.isFull() {
 			break
 		}
 		if err := w.gather(&batch.Records[i]); err != nil {
+			w.restart() // a part of the record may be in its lanes
 			return n, err
 		}
 		n++
 	}
-	if w.next = w.gathered.next; w.round != nil && !w.round.empty() {
+	if w.next = w.gathered.next; w.calling() {
 		w.next = w.round.next
 	}
 	w.s.sawTip(w.next)
-	w.s.gauges.buffered(w.gathered)
+	w.s.gauges.buffered(w.gathered, w.round)
 	return n, nil
+}
+
+// gatherAnew begins to gather, under the definition that is in use now.
+func (w *worker) gatherAnew() error {
+	g := newGathering(w.next, w.s.d.destination())
+	bridge, err := w.ahead.bridge(w.next, g.dest.processing)
+	if err != nil {
+		return err
+	}
+	if g.bridge = bridge; bridge != nil {
+		g.unrepeatable = true
+	}
+	w.gathered = g
+	return nil
+}
+
+// pass goes on behind what holds nothing for any lane.
+func (w *worker) pass(next stream.SequenceNumber) {
+	if w.calling() {
+		w.round.next = next
+	} else {
+		w.gathered.next = next
+	}
 }
 
 func (w *worker) isFull() bool {
@@ -260,6 +300,13 @@ func (w *worker) gather(r *stream.Record) error {
 	if g.dest.function != nil {
 		return w.addToRound(r)
 	}
+	if g.bridge != nil && r.Sequence.Before(w.ahead.end) {
+		if err := w.cross(r); err != nil {
+			return err
+		}
+		g.next = r.Sequence.Next()
+		return nil
+	}
 	outputs := 0
 	err := g.dest.processing.each(r, &w.scratch, func(key []byte, o *output) error {
 		outputs++
@@ -268,7 +315,7 @@ func (w *worker) gather(r *stream.Record) error {
 	if err != nil {
 		return err
 	}
-	if outputs == 0 && !r.Sequence.Before(w.dropped) {
+	if outputs == 0 && !r.Sequence.Before(w.ahead.dropped) {
 		g.dropped++
 	}
 	g.next = r.Sequence.Next()
@@ -286,6 +333,7 @@ func (w *worker) put(key []byte, o *output) error {
 		}
 	}
 	if o.sequence.Before(l.from) {
+		w.ahead.saw(o)
 		return nil
 	}
 	var err error
@@ -311,8 +359,9 @@ func (w *worker) open(key string, o *output) (*lane, error) {
 	g, e := w.gathered, w.s.d.engine
 	name := laneOf(key)
 	var from stream.SequenceNumber
-	if len(w.ahead) > 0 {
-		if from = w.ahead[name.ID()]; o.sequence.Before(from) {
+	if g.bridge == nil {
+		if from = w.ahead.through(name); o.sequence.Before(from) {
+			w.ahead.saw(o)
 			return nil, nil
 		}
 	}
@@ -341,16 +390,25 @@ func (w *worker) exceeded(o *output) *lane {
 	if l := g.byKey[key]; l != nil {
 		return l
 	}
-	return g.open(key, laneOf(key), stream.SequenceNumber{}, kept{budget: &w.s.d.engine.budget, spools: &w.s.d.engine.spools})
+	k := kept{budget: &w.s.d.engine.budget, spools: &w.s.d.engine.spools, force: w.cramped}
+	return g.open(key, laneOf(key), stream.SequenceNumber{}, k)
 }
 
 // expire counts records that were trimmed before they were read, as many as the source knows of, and goes on behind them.
-func (w *worker) expire(skipped int64, resumed stream.SequenceNumber) {
+func (w *worker) expire(ctx context.Context, skipped int64, resumed stream.SequenceNumber) error {
+	delivered, err := w.deliveredAhead(ctx, resumed)
+	if err != nil {
+		return err
+	}
+	skipped = max(skipped-delivered, 0)
 	w.gathered.gap = true
 	w.gathered.expired += skipped
 	w.gathered.next = resumed
-	w.s.d.engine.opts.Log.Error("records expired before they were delivered", "deliveryStream", w.s.d.name,
-		"shard", w.s.ref.String(), "records", skipped)
+	if skipped > 0 {
+		w.s.d.engine.opts.Log.Error("records expired before they were delivered", "deliveryStream", w.s.d.name,
+			"shard", w.s.ref.String(), "records", skipped)
+	}
+	return nil
 }
 
 // flush plans lanes, when the bound of outstanding manifests lets it. What comes meanwhile waits in the source.
@@ -360,14 +418,20 @@ func (w *worker) flush(ctx context.Context, lanes []*lane) error {
 	}
 	tasks, err := w.s.plan(ctx, w.gathered, lanes)
 	if err != nil {
+		w.unplanned = true
+		if staging := (stagingError{}); !errors.As(err, &staging) {
+			w.restart() // what the lanes kept is gone
+		}
 		return err
 	}
+	w.unplanned = false
 	w.release(lanes)
 	w.gathered.remove(lanes)
 	w.next = w.gathered.next
 	if len(w.gathered.lanes) == 0 {
 		w.drop()
 	}
+	w.s.gauges.buffered(w.gathered, w.round)
 	w.cramped = false
 	w.submit(tasks)
 	return nil
@@ -375,7 +439,7 @@ func (w *worker) flush(ctx context.Context, lanes []*lane) error {
 
 // flushAll plans all that was read.
 func (w *worker) flushAll(ctx context.Context) error {
-	if w.round != nil && !w.round.empty() {
+	if w.calling() {
 		if err := w.transform(ctx); err != nil {
 			return err
 		}

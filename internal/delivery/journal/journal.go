@@ -135,6 +135,8 @@ type Row struct {
 	// Ahead lists the lanes that were delivered beyond the checkpoint, and are accounted for in Counts, in the order of their
 	// names.
 	Ahead []Ahead `json:"ahead,omitempty"`
+	// AheadRecipe is the recipe of the manifests by which these lanes were found.
+	AheadRecipe json.RawMessage `json:"aheadRecipe,omitempty"`
 	// Done: the shard is closed and drained. Of a row of sums: the delivery stream is deleted, and all that this slot
 	// held of it is settled in these sums.
 	Done bool `json:"done"`
@@ -324,7 +326,7 @@ type Ahead struct {
 }
 
 // Pass moves checkpoint and lanes over a manifest: what is read again from the checkpoint on is known by its lane to have
-// been delivered.
+// been delivered. Manifests whose recipes make other lanes do not run ahead as long as older ones are: who plans sees to it.
 func (r *Row) Pass(m *Manifest) {
 	ahead := make([]Ahead, 0, len(r.Ahead)+len(m.Parts)+1)
 	if m.Next.Before(m.Through) {
@@ -345,9 +347,12 @@ func (r *Row) Pass(m *Manifest) {
 		}
 	}
 	slices.SortFunc(ahead, func(a, b Ahead) int { return strings.Compare(a.Lane, b.Lane) })
+	if len(r.Ahead) == 0 {
+		r.AheadRecipe = m.Recipe
+	}
 	r.Checkpoint, r.Ahead = m.Next, ahead
 	if len(ahead) == 0 {
-		r.Ahead = nil
+		r.Ahead, r.AheadRecipe = nil, nil
 	}
 }
 
