@@ -239,6 +239,9 @@ type Options struct {
 	// 1. More of them let several nodes deliver, and make as many objects in each interval.
 	DirectPutShards int
 
+	// LedgerKeep is how long it is known which object holds which records; default DefaultLedgerKeep.
+	LedgerKeep time.Duration
+
 	BufferBudget int64 // default DefaultBufferBudget
 	// SpoolDir is where partitions and transformed records wait for which the budget has no room; default os.TempDir.
 	SpoolDir string
@@ -277,6 +280,9 @@ func (o *Options) setDefaults() error {
 	}
 	if o.DirectPutShards < 0 {
 		return fault.New(fault.Internal, "delivery.New", "", "%d shards for Direct PUT", o.DirectPutShards)
+	}
+	if o.LedgerKeep == 0 {
+		o.LedgerKeep = DefaultLedgerKeep
 	}
 	if o.BufferBudget == 0 {
 		o.BufferBudget = DefaultBufferBudget

@@ -30,6 +30,7 @@ func (w *world) change() (done func()) {
 // worldJournal is a journal whose writes are changes of the world.
 type worldJournal struct {
 	journal.Journal
+	journal.Index
 	world *world
 	// answer, when set, may replace the answer of a write that has happened (true) or prevent it (false).
 	answer func() (happens bool, err error)
