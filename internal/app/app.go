@@ -112,6 +112,7 @@ type Node struct {
 	server      *front.Server
 	metrics     *telemetry.Metrics
 	budget      *front.Budget
+	replays     replays
 
 	started  time.Time
 	checks   []check

@@ -23,6 +23,7 @@ func (n *Node) operator() http.Handler {
 	mux.HandleFunc("GET /_millrace/endpoints", n.serveEndpoints)
 	mux.Handle("GET /_millrace/metrics", n.metrics.Handler())
 	mux.HandleFunc("GET /_millrace/tail/{stream}", n.serveTail)
+	mux.HandleFunc("POST /_millrace/replay", n.serveReplay)
 	mux.HandleFunc("GET /_millrace/{$}", n.serveIndex)
 	return mux
 }

@@ -250,7 +250,8 @@ type Options struct {
 	Encoders         int // encoders that run at a time; default GOMAXPROCS-1, at least 1
 	GzipLevel        int // 1 to 9; default DefaultGzipLevel
 
-	// Failpoint, when set, is called with the name of each step that a crash test wants to die at: see [Failpoints].
+	// Failpoint, when set, is called with the name of each step that a crash test wants to die at: see [Failpoints]. [Engine.Rewrite] has
+	// rewrite-planned and rewrite-saved beside.
 	Failpoint func(name string)
 }
 

@@ -446,3 +446,33 @@ func TestReplayRefuses(t *testing.T) {
 		t.Errorf("without a marker %d records were put; %v", len(all(t, b)), err)
 	}
 }
+
+// Whatever an object holds, splitting it ends, and what it gives was in the object.
+func FuzzSplit(f *testing.F) {
+	f.Add("lines", "a\nb\n", false)
+	f.Add("json", `{"a": 1} [2]`, false)
+	f.Add("errors", `{"rawData":"YQ=="}`+"\n", false)
+	f.Add("||", "a||b|c", true)
+	f.Fuzz(func(t *testing.T, kind, text string, keep bool) {
+		s := Split{Kind: Delimited, Delimiter: []byte(kind), Keep: keep}
+		switch kind {
+		case "json":
+			s = Split{Kind: Values}
+		case "errors":
+			s = Split{Kind: Errors}
+		}
+		if s.check() != nil {
+			return
+		}
+		total := 0
+		_ = s.records(strings.NewReader(text), func(data []byte) error {
+			if total += len(data); s.Kind != Errors && !strings.Contains(text, string(data)) {
+				t.Errorf("%q is not in %q", data, text)
+			}
+			return nil
+		})
+		if total > len(text) {
+			t.Errorf("%d bytes of %d", total, len(text))
+		}
+	})
+}
