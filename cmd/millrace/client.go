@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -33,9 +34,25 @@ func (n *node) bind(fs *flag.FlagSet) {
 
 // get calls an address below /_millrace/. The caller closes the body.
 func (n *node) get(ctx context.Context, path string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(n.endpoint, "/")+path, nil)
+	return n.call(ctx, http.MethodGet, path, nil)
+}
+
+// post sends a JSON document to an address below /_millrace/. The caller closes the body.
+func (n *node) post(ctx context.Context, path string, doc any) (*http.Response, error) {
+	body, err := json.Marshal(doc)
 	if err != nil {
 		return nil, err
+	}
+	return n.call(ctx, http.MethodPost, path, body)
+}
+
+func (n *node) call(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(n.endpoint, "/")+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	if n.credentials != "" {
 		keys, err := config.LoadCredentials(n.credentials)

@@ -37,7 +37,7 @@ var commands []*command
 
 func init() { // a list that helpCommand reads can't be initialized by naming it
 	commands = []*command{
-		upCommand, ledgerCommand, tailCommand, mirrorCommand, vtlCommand, benchCommand, supportCommand, versionCommand,
+		upCommand, ledgerCommand, tailCommand, replayCommand, mirrorCommand, vtlCommand, benchCommand, supportCommand, versionCommand,
 		{name: "help", args: "[COMMAND]", summary: "tell what a command does", run: help},
 	}
 }

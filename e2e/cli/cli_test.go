@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -50,7 +51,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"up": up, "down": down, "kill9": kill9, "post": post, "get": get, "settled": settled, "objects": objects,
+			"up": up, "down": down, "kill9": kill9, "post": post, "get": get, "settled": settled, "objects": objects, "capture": capture, "clock": clock,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -190,6 +191,26 @@ func objects(ts *testscript.TestScript, neg bool, args []string) {
 		_, err = ts.Stdout().Write(text)
 		ts.Check(err)
 	}
+}
+
+// clock keeps the time of now in a variable.
+func clock(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: clock NAME")
+	}
+	ts.Setenv(args[0], time.Now().UTC().Format(time.RFC3339Nano))
+}
+
+// capture keeps what a group of a regular expression finds in the output of the last command in a variable.
+func capture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: capture NAME REGEXP")
+	}
+	m := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(m) < 2 {
+		ts.Fatalf("nothing found")
+	}
+	ts.Setenv(args[0], m[1])
 }
 
 func readObject(name string) ([]byte, error) {

@@ -112,6 +112,7 @@ type Node struct {
 	server      *front.Server
 	metrics     *telemetry.Metrics
 	budget      *front.Budget
+	replays     replays
 
 	started  time.Time
 	checks   []check
@@ -213,7 +214,7 @@ func (n *Node) openDelivery(ctx context.Context) error {
 	o := delivery.Options{
 		Source: n.source(), Sink: n.objects, Definitions: newDefinitions(n.catalog), Journal: n.journal,
 		Account: n.account, IDs: n.ids, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint, DirectPutShards: n.directPutShards,
-		Table: table, PlainEndpoints: n.opts.Config.HTTP.AllowHTTPEndpoints,
+		LedgerKeep: n.opts.Config.LedgerKeep, Table: table, PlainEndpoints: n.opts.Config.HTTP.AllowHTTPEndpoints,
 		SpoolDir: filepath.Join(n.folder.path, spoolFolder),
 	}
 	if err := os.RemoveAll(o.SpoolDir); err != nil { // nothing in it is of use to another process

@@ -17,9 +17,13 @@ func (n *Node) operator() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /_millrace/health", n.serveHealth)
 	mux.HandleFunc("GET /_millrace/ledger", n.serveLedger)
+	mux.HandleFunc("GET /_millrace/ledger/record", n.serveRecord)
+	mux.HandleFunc("GET /_millrace/ledger/object", n.serveObject)
+	mux.HandleFunc("GET /_millrace/ledger/hours", n.serveHours)
 	mux.HandleFunc("GET /_millrace/endpoints", n.serveEndpoints)
 	mux.Handle("GET /_millrace/metrics", n.metrics.Handler())
 	mux.HandleFunc("GET /_millrace/tail/{stream}", n.serveTail)
+	mux.HandleFunc("POST /_millrace/replay", n.serveReplay)
 	mux.HandleFunc("GET /_millrace/{$}", n.serveIndex)
 	return mux
 }

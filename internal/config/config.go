@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Off turns a listener off.
@@ -70,6 +71,9 @@ type Node struct {
 	LowSpace       Bytes          `yaml:"low-space"`       // 0: the larger of 1 GiB and 5 %
 	BodyBudget     Bytes          `yaml:"body-budget"`     // 0: the default
 
+	// LedgerKeep is how long the node knows which object holds which record.
+	LedgerKeep time.Duration `yaml:"ledger-keep"`
+
 	LogLevel  string `yaml:"log-level"`
 	LogFormat string `yaml:"log-format"`
 }
@@ -85,10 +89,15 @@ func Default() Node {
 		Region:  "us-east-1",
 		Account: "000000000000",
 
+		LedgerKeep: 7 * 24 * time.Hour,
+
 		LogLevel:  "info",
 		LogFormat: "text",
 	}
 }
+
+// maxLedgerKeep bounds what --ledger-keep may ask for: it costs disk space, some 500 bytes for every object.
+const maxLedgerKeep = 366 * 24 * time.Hour
 
 var (
 	accountPattern = regexp.MustCompile(`^\d{12}$`)
@@ -129,6 +138,9 @@ func (n *Node) Check() error {
 	}
 	if !regionPattern.MatchString(n.Region) {
 		bad("region", "%q is no region such as us-east-1", n.Region)
+	}
+	if n.LedgerKeep < time.Hour || n.LedgerKeep > maxLedgerKeep {
+		bad("ledger-keep", "%v is not between 1h and %v", n.LedgerKeep, maxLedgerKeep)
 	}
 	n.checkEngine(bad)
 	n.checkMSK(bad)

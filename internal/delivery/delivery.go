@@ -264,6 +264,9 @@ type Options struct {
 	// 1. More of them let several nodes deliver, and make as many objects in each interval.
 	DirectPutShards int
 
+	// LedgerKeep is how long it is known which object holds which records; default DefaultLedgerKeep.
+	LedgerKeep time.Duration
+
 	BufferBudget int64 // default DefaultBufferBudget
 	// SpoolDir is where partitions and transformed records wait for which the budget has no room; default os.TempDir.
 	SpoolDir string
@@ -272,7 +275,8 @@ type Options struct {
 	Encoders         int // encoders that run at a time; default GOMAXPROCS-1, at least 1
 	GzipLevel        int // 1 to 9; default DefaultGzipLevel
 
-	// Failpoint, when set, is called with the name of each step that a crash test wants to die at: see [Failpoints].
+	// Failpoint, when set, is called with the name of each step that a crash test wants to die at: see [Failpoints]. [Engine.Rewrite] has
+	// rewrite-planned and rewrite-saved beside.
 	Failpoint func(name string)
 }
 
@@ -302,6 +306,9 @@ func (o *Options) setDefaults() error {
 	}
 	if o.DirectPutShards < 0 {
 		return fault.New(fault.Internal, "delivery.New", "", "%d shards for Direct PUT", o.DirectPutShards)
+	}
+	if o.LedgerKeep == 0 {
+		o.LedgerKeep = DefaultLedgerKeep
 	}
 	if o.BufferBudget == 0 {
 		o.BufferBudget = DefaultBufferBudget

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"millrace/internal/delivery/journal"
 	"millrace/internal/fault"
 	"millrace/internal/ids"
 	"millrace/internal/stream"
@@ -20,6 +21,8 @@ type Engine struct {
 	opts   Options
 	writer string // names this process in the journal
 	slots  int    // of the journal
+	// landed is the journal's index; nil: what has landed is kept in rows.
+	landed journal.Index
 
 	budget     budget
 	spools     spools
@@ -65,6 +68,7 @@ func New(opts Options) (*Engine, error) {
 		slots: slots, owned: make([]bool, slots),
 		encoders: make(chan struct{}, opts.Encoders), byName: map[string]*delivery{},
 	}
+	e.landed, _ = opts.Journal.(journal.Index)
 	e.httpMemory = semaphore.NewWeighted(httpMemory)
 	e.stagers = make(chan struct{}, stagers)
 	e.pools.stage.New = func() any { return new([stagePartBytes]byte) }

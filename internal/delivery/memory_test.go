@@ -30,6 +30,7 @@ func (w *world) change() (done func()) {
 // worldJournal is a journal whose writes are changes of the world.
 type worldJournal struct {
 	journal.Journal
+	journal.Index
 	world *world
 	// answer, when set, may replace the answer of a write that has happened (true) or prevent it (false).
 	answer func() (happens bool, err error)
@@ -443,7 +444,10 @@ func (s *memorySink) Put(ctx context.Context, bucket, key string, body io.Reader
 	if s.buckets[bucket][key] != nil && opts.IfNoneMatch == "*" {
 		return object.Info{}, fault.New(fault.PreconditionFailed, "memory.Put", key, "exists")
 	}
-	info := object.Info{Bucket: bucket, Key: key, Size: int64(len(data)), Modified: time.Now(), Attributes: opts.Attributes}
+	if have := s.buckets[bucket][key]; opts.IfMatch != "" && (have == nil || have.info.ETag != opts.IfMatch) {
+		return object.Info{}, fault.New(fault.PreconditionFailed, "memory.Put", key, "differs")
+	}
+	info := object.Info{Bucket: bucket, Key: key, Size: int64(len(data)), ETag: fmt.Sprint(s.puts), Modified: time.Now(), Attributes: opts.Attributes}
 	s.buckets[bucket][key] = &memoryObject{data, info}
 	if lose != nil {
 		if err := lose(bucket, key); err != nil {

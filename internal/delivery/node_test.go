@@ -34,6 +34,7 @@ type node struct {
 	world  *world
 	answer func() (bool, error) // of the journal
 	wrap   func(*memorySource) Source
+	inRows bool // the journal has no index
 }
 
 var testAccount = ids.Account{Partition: "aws", Region: "us-east-1", ID: "000000000000"}
@@ -84,7 +85,11 @@ func (n *node) start() *node {
 	if n.wrap != nil {
 		opts.Source = n.wrap(n.source)
 	}
-	opts.Journal = &worldJournal{journal.Open(db, []byte("j/")), n.world, n.answer}
+	j := journal.Open(db, []byte("j/"))
+	opts.Journal = &worldJournal{j, j, n.world, n.answer}
+	if n.inRows {
+		opts.Journal = struct{ journal.Journal }{opts.Journal}
+	}
 	opts.Account = testAccount
 	if opts.IDs == nil {
 		opts.IDs = ids.Seeded(1)

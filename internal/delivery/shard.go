@@ -429,7 +429,9 @@ func (s *shard) commit(ctx context.Context) error {
 		row.Pass(t.manifest)
 		row.Counts = row.Counts.Add(t.result.counts())
 		change.Remove = append(change.Remove, t.manifest)
+		change.Landed = append(change.Landed, t.landed(&row)...)
 	}
+	s.d.index(ctx, &row, &s.row.Counts, change)
 	change.Rows = []journal.Row{row}
 	e.opts.Failpoint("commit-before")
 	if err := s.write(ctx, change); err != nil {
@@ -493,7 +495,10 @@ func (s *shard) finish(ctx context.Context, lost int64) error {
 	if lost > 0 || len(row.Ahead) > 0 {
 		row.Checkpoint, row.Ahead, row.AheadRecipe = s.tip, nil, nil
 	}
-	if err := s.write(ctx, &journal.Change{Rows: []journal.Row{row}}); err != nil {
+	change := &journal.Change{}
+	s.d.index(ctx, &row, &s.row.Counts, change)
+	change.Rows = []journal.Row{row}
+	if err := s.write(ctx, change); err != nil {
 		return err
 	}
 	s.row = row

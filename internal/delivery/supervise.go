@@ -39,6 +39,7 @@ func (v *supervisor) run(ctx context.Context) {
 	defer ticker.Stop()
 	var again time.Time // when the sweep is repeated; zero: not
 	uploads := time.Now().Add(sweepUploadsEvery)
+	prune := time.Now()
 	for {
 		for _, d := range v.e.deliveries() {
 			if err := d.supervise(ctx); err != nil && ctx.Err() == nil && (d.ctx.Err() == nil || d.isDeleting()) {
@@ -52,6 +53,10 @@ func (v *supervisor) run(ctx context.Context) {
 		if time.Now().After(uploads) {
 			v.sweepUploads(ctx)
 			uploads = time.Now().Add(sweepUploadsEvery)
+		}
+		if now := time.Now(); !now.Before(prune) {
+			v.e.pruneIndex(ctx)
+			prune = now.Add(pruneEvery)
 		}
 		select {
 		case <-ticker.C:
@@ -245,7 +250,10 @@ func (d *delivery) retire(ctx context.Context) error {
 		}
 		slot := d.slotOf(s.ref)
 		sums := d.addToSums(slot, row.Counts, row.LastID)
-		err := d.engine.opts.Journal.Write(ctx, &journal.Change{Rows: []journal.Row{sums}, Drop: []journal.Row{row}})
+		change := &journal.Change{Drop: []journal.Row{row}}
+		d.engine.keepHours(&row, &sums, change)
+		change.Rows = []journal.Row{sums}
+		err := d.engine.opts.Journal.Write(ctx, change)
 		if err != nil {
 			return d.reloadSums(ctx, s, slot, err)
 		}

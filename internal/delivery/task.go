@@ -25,6 +25,9 @@ const (
 	metaShard    = "millrace-shard"
 	metaFirst    = "millrace-first"
 	metaLast     = "millrace-last"
+	metaName     = "millrace-delivery-stream"
+	metaSource   = "millrace-stream"
+	metaError    = "millrace-error" // error-output-type
 )
 
 // task is a manifest on its way to its objects. One goroutine at a time works on it: the worker that planned it, then
@@ -388,7 +391,9 @@ func attributes(m *journal.Manifest, p *journal.Part) object.Attributes {
 	a := object.Attributes{ContentType: "application/octet-stream"}
 	a.ContentEncoding = format.Kind(p.Compression).ContentEncoding()
 	a.Metadata = map[string]string{metaManifest: p.ID, metaRecords: strconv.FormatInt(p.Records, 10),
-		metaShard: stream.ShardID(m.Key.Shard.Shard), metaFirst: p.First.String(), metaLast: p.Last.String()}
+		metaShard: stream.ShardID(m.Key.Shard.Shard), metaFirst: p.First.String(), metaLast: p.Last.String(),
+		metaName: m.Delivery}
+	describe(a.Metadata, m, p)
 	return a
 }
 

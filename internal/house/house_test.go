@@ -52,6 +52,7 @@ var floors = []struct {
 	{"internal/delivery/errorline", 41, "part of the delivery engine: lines of error objects"},
 	{"internal/delivery", 43, "engine"},
 	{"internal/mirror", 43, "engine: between two backends"},
+	{"internal/replay", 43, "engine: from objects into a backend"},
 	{"internal/gateway/httpcall", 41, "leaf of the gateway: sends the requests of HTTP integrations"},
 	{"internal/gateway/mapping/lint", 38, "part of the gateway"},
 	{"internal/gateway/mapping/vtlcase", 38, "part of the gateway"},

@@ -18,7 +18,7 @@ import (
 //	| "MJx" | 1 byte  | 4 bytes, LE    | JSON      |
 //	+-------+---------+----------------+-----------+
 //
-// x is R (row), M (manifest) or F (final). The checksum covers magic, version and
+// x is R (row), M (manifest), F (final), L (landed) or H (hour). The checksum covers magic, version and
 // body. A member that a later version adds to the JSON raises the version only if
 // an older program must not ignore it: a manifest of version 1 is one object of
 // records as they are, a row of version 1 has no lanes ahead of its checkpoint.
@@ -34,6 +34,8 @@ var (
 	rowMagic      = magic{'M', 'J', 'R'}
 	manifestMagic = magic{'M', 'J', 'M'}
 	finalMagic    = magic{'M', 'J', 'F'}
+	landedMagic   = magic{'M', 'J', 'L'}
+	hourMagic     = magic{'M', 'J', 'H'}
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

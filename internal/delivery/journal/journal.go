@@ -5,6 +5,7 @@
 //	Row       one per (delivery stream, shard): start, checkpoint, cumulative counts; fenced by Version
 //	Manifest  a planned flush, one object or more: everything that finishing it needs
 //	Final     the counts of a delivery stream that was deleted
+//	Landed    what an object holds, and HourCounts: what an hour has added ([Index])
 //
 //	Write(Change)  rows and manifests change together, in one atomic durable step, or not at all
 //
@@ -146,6 +147,13 @@ type Row struct {
 	LastStamp   time.Time `json:"lastStamp,omitzero"`
 	LastVersion int64     `json:"lastVersion,omitempty"` // 0: of a program that did not say
 	Counts      Counts    `json:"counts"`
+
+	// Landed numbers what has landed, Hour is the one that is open, and Recent and Hours are the index where the journal has
+	// none beside its rows: see [Index].
+	Landed uint64       `json:"landed,omitempty"`
+	Hour   *OpenHour    `json:"hour,omitempty"`
+	Recent []Landed     `json:"recent,omitempty"`
+	Hours  []HourCounts `json:"hours,omitempty"`
 }
 
 // Counts are cumulative, in source records.
@@ -362,6 +370,9 @@ type Change struct {
 	Drop   []Row       // removed; each stored version must be the given one
 	Plan   []*Manifest // added, or replaced under the same ordinal
 	Remove []*Manifest // removed
+	// Landed and Hours are added by an [Index]: Landed to the first of Rows.
+	Landed []Landed
+	Hours  []RowHour
 	// Final is added, in the delivery stream's [Home]. Final counts are never written twice: PreconditionFailed.
 	Final *Final
 }

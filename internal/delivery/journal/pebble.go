@@ -211,8 +211,8 @@ func (p *Pebble) fill(batch *pebble.Batch, change *Change) error {
 			return err
 		}
 	}
-	if change.Final == nil {
-		return nil
+	if err := p.fillIndex(batch, change); err != nil || change.Final == nil {
+		return err
 	}
 	if err := p.forget(batch, MaxFinals-1); err != nil {
 		return err

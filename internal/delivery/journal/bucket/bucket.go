@@ -33,7 +33,8 @@
 // # Bounds
 //
 // A slot has at most [maxSlotBytes]. This node holds all slots in memory, as they were
-// last read, about twice that for each: a row with its manifests has some 4 KiB.
+// last read, about twice that for each: a row with its manifests has some 4 KiB,
+// and the newest objects and hours of its index ([journal.RowLanded]) 10 KiB more.
 package bucket
 
 import (
@@ -58,7 +59,7 @@ import (
 const (
 	// Slots is how many a new journal has: more than nodes that share one object store.
 	Slots = 16
-	// maxSlotBytes bounds the object of a slot: what package object/s3 puts in one piece. At 4 KiB a row that is 2000
+	// maxSlotBytes bounds the object of a slot: what package object/s3 puts in one piece. At 14 KiB a row that is 580
 	// rows a slot.
 	maxSlotBytes = 8 << 20
 	// maxGroup bounds the changes of one put.
