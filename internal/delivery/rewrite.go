@@ -409,7 +409,8 @@ func (w *rewriting) task(sh *shard, g *gathering, lanes []*lane) *task {
 		}
 		seed := h.Sum(nil)
 		id := objectkey.After(0, stamp) | objectkey.ID(binary.BigEndian.Uint16(seed[8:])&0xfff)
-		m.Parts = append(m.Parts, w.dest.part(l, id, stamp, ids.Seeded(binary.BigEndian.Uint64(seed))))
+		random := ids.Seeded(binary.BigEndian.Uint64(seed))
+		m.Parts = append(m.Parts, w.dest.part(l, func() string { return id.UUID(random) }, stamp, random))
 	}
 	m.Ordinal = 1
 	t := foundTask(sh, m)
@@ -456,7 +457,7 @@ func (e *Engine) Redrive(name string) (Redrive, error) {
 // IsErrorObject tells whether an object is one of the delivery stream's error objects, of a type or, without one, of any.
 func (e *Engine) IsErrorObject(name, errorType, key string, head func() (object.Info, error)) (bool, error) {
 	d, err := e.find("delivery.Redrive", name)
-	if err != nil || !d.destination().named(key) {
+	if err != nil || !suffixRule.MatchString(key) {
 		return false, err
 	}
 	info, err := head()
