@@ -31,7 +31,7 @@ type Bucket struct {
 	Region  string
 	Created time.Time
 	Tags    map[string]string
-	// Settings are texts that a surface keeps with a bucket, by name; what they mean is its business.
+	// Settings are texts that surfaces keep with a bucket, by name: SettingPolicy. They mean nothing to the store.
 	Settings map[string]string
 }
 

@@ -28,6 +28,8 @@ type Store interface {
 	// SetBucket keeps a text with a bucket, under the name of a setting; an empty one removes it. Unsupported: the store
 	// is a service that has no place for it.
 	SetBucket(ctx context.Context, name, setting, text string) error
+	// KeepsSettings reports whether SetBucket has a place for settings.
+	KeepsSettings() bool
 	// BucketSetting gives one setting of a bucket from memory; empty: there is none, or no bucket.
 	BucketSetting(name, setting string) string
 

@@ -2,6 +2,7 @@ package offline
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -171,6 +172,22 @@ func (b bucketStore) TagBucket(_ context.Context, name string, tags map[string]s
 	b.buckets[name] = bucket
 	return nil
 }
+
+// SetBucket keeps a setting, which no request looks at.
+func (b bucketStore) SetBucket(_ context.Context, name, setting, text string) error {
+	bucket := b.buckets[name]
+	settings := maps.Clone(bucket.Settings)
+	if settings == nil {
+		settings = map[string]string{}
+	}
+	settings[setting] = text
+	bucket.Settings = settings
+	b.buckets[name] = bucket
+	return nil
+}
+
+// KeepsSettings says yes.
+func (b bucketStore) KeepsSettings() bool { return true }
 
 // DeleteBucket is for plans that remove; those of an empty memory do not.
 func (b bucketStore) DeleteBucket(_ context.Context, name string) error {

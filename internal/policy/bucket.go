@@ -316,7 +316,7 @@ func (r *bucketReader) allows(who principals, conditions any) error {
 			}
 		}
 	}
-	return ErrPublic
+	return at("Principal", "%w", ErrPublic)
 }
 
 // signedInKeys are not there in calls of those who have not signed in.
@@ -328,7 +328,7 @@ var presentOperators = []string{"StringEquals", "StringEqualsIgnoreCase", "Strin
 // denies takes a denial of everyone, or of the account.
 func (r *bucketReader) denies(d denial, who principals, conditions any) error {
 	if who.others {
-		return unsupported("a denial of single principals")
+		return at("Principal", "%w", unsupported("a denial of single principals"))
 	}
 	if conditions != nil {
 		object, ok := conditions.([]member)

@@ -52,8 +52,7 @@ func value(d *json.Decoder, depth int) (any, error) {
 			}
 			list = append(list, v)
 		}
-		_, err := d.Token()
-		return list, err
+		return list, closed(d)
 	}
 	object, seen := []member{}, map[string]bool{}
 	for d.More() {
@@ -72,8 +71,15 @@ func value(d *json.Decoder, depth int) (any, error) {
 		}
 		object = append(object, member{name, v})
 	}
-	_, err = d.Token()
-	return object, err
+	return object, closed(d)
+}
+
+// closed reads the end of a list or an object.
+func closed(d *json.Decoder) error {
+	if _, err := d.Token(); err != nil {
+		return errors.New("is not well-formed JSON")
+	}
+	return nil
 }
 
 // Scope is the API that a resource policy is for: it completes resources of the form execute-api:/stage/verb/path.

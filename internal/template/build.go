@@ -25,6 +25,7 @@ type build struct {
 
 	streams    []*streamSpec
 	buckets    []*bucketSpec
+	policies   []*policySpec
 	deliveries []*deliverySpec
 	databases  []*databaseSpec
 	tables     []*tableSpec

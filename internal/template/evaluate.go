@@ -11,8 +11,12 @@ import (
 	"millrace/internal/yamldoc"
 )
 
-// eval gives a node with its functions replaced by their values; nil means AWS::NoValue, or a problem that was told.
+// eval gives a node with its functions replaced by their values; nil means that there is none, AWS::NoValue, or a problem
+// that was told.
 func (b *build) eval(n *yaml.Node, where string) *yaml.Node {
+	if n == nil {
+		return nil
+	}
 	if name, arg, ok := function(n); ok {
 		return b.call(n, name, arg, where)
 	}

@@ -33,6 +33,8 @@ type Buckets interface {
 	Bucket(ctx context.Context, name string) (object.Bucket, error)
 	CreateBucket(ctx context.Context, bucket object.Bucket) error
 	TagBucket(ctx context.Context, name string, tags map[string]string) error
+	SetBucket(ctx context.Context, name, setting, text string) error
+	KeepsSettings() bool
 	DeleteBucket(ctx context.Context, name string) error
 }
 
@@ -192,6 +194,9 @@ func (p *planner) plan() {
 	for _, s := range p.b.buckets {
 		p.bucket(s)
 	}
+	for _, s := range p.b.policies {
+		p.bucketPolicy(s)
+	}
 	for _, s := range p.b.streams {
 		p.stream(s)
 	}
@@ -275,29 +280,6 @@ func (p *planner) takenOver(r *resource, physical string) {
 	}
 	p.record.Resources[r.logical].Found = true
 	p.Notes = append(p.Notes, fmt.Sprintf("%s: the %s %s was there before this stack; it is changed to what the file says, and --prune will not remove it", r.logical, r.kind.name, physical))
-}
-
-func (p *planner) bucket(s *bucketSpec) {
-	if !p.own(s.resource, s.name) {
-		return
-	}
-	have, err := p.target.Buckets.Bucket(p.ctx, s.name)
-	if err == nil {
-		p.takenOver(s.resource, s.name)
-	}
-	switch {
-	case fault.Is(err, fault.NotFound):
-		p.add(Create, s.resource, s.name, "", func(ctx context.Context) error {
-			return p.target.Buckets.CreateBucket(ctx, object.Bucket{
-				Name: s.name, Region: p.b.t.opts.Account.Region, Created: p.target.Now(), Tags: s.tags})
-		})
-	case err != nil:
-		p.refuse(s.resource, "", "%v", err)
-	case !maps.Equal(have.Tags, s.tags):
-		p.add(Update, s.resource, s.name, "tags", func(ctx context.Context) error { return p.target.Buckets.TagBucket(ctx, s.name, s.tags) })
-	default:
-		p.add(Keep, s.resource, s.name, "", nil)
-	}
 }
 
 func (p *planner) stream(s *streamSpec) {
@@ -479,7 +461,8 @@ func (p *planner) delivery(s *deliverySpec) {
 // removalOrder takes away readers before what they read.
 var removalOrder = []string{"AWS::KinesisFirehose::DeliveryStream", "AWS::ApiGateway::BasePathMapping", "AWS::ApiGateway::DomainName",
 	"AWS::ApiGateway::UsagePlanKey", "AWS::ApiGateway::UsagePlan", "AWS::ApiGateway::ApiKey", "AWS::ApiGateway::Stage", "AWS::ApiGateway::RestApi",
-	"AWS::Serverless::Api", "AWS::Glue::Table", "AWS::Glue::Database", "AWS::Kinesis::Stream", "AWS::S3::Bucket"}
+	"AWS::Serverless::Api", "AWS::Glue::Table", "AWS::Glue::Database", "AWS::Kinesis::Stream",
+	bucketPolicyName, "AWS::S3::Bucket"}
 
 // left plans what becomes of resources that have left the file.
 func (p *planner) left() {
@@ -532,6 +515,8 @@ func (p *planner) remove(ctx context.Context, e *RecordEntry) error {
 		err = p.target.Streams.DeleteStream(ctx, e.Physical)
 	case "AWS::S3::Bucket":
 		err = p.target.Buckets.DeleteBucket(ctx, e.Physical)
+	case bucketPolicyName:
+		err = p.target.Buckets.SetBucket(ctx, e.Physical, object.SettingPolicy, "")
 	case "AWS::ApiGateway::Stage":
 		err = p.removeStage(ctx, e.Physical)
 	case apiKeyType.name, usagePlanType.name, usagePlanKeyType.name:

@@ -37,16 +37,15 @@ const (
 )
 
 const (
-	served       = ""
-	rolesNote    = "roles are checked and stored, not evaluated"
-	bucketPolicy = "the bucket is reached by this node's credentials alone"
+	served    = ""
+	rolesNote = "roles are checked and stored, not evaluated"
 )
 
 var types []*resourceType
 
 func init() { // the types refer to functions that look types up
 	types = []*resourceType{
-		streamType, bucketType, deliveryType,
+		streamType, bucketType, bucketPolicyType, deliveryType,
 		restAPIType, apiResourceType, methodType, modelType, validatorType, authorizerType, deploymentType, stageType, accountType, serverlessType,
 		gatewayResponseType, apiKeyType, usagePlanType, usagePlanKeyType,
 	}

@@ -1,27 +1,14 @@
 package s3
 
 import (
-	"strings"
-
 	"millrace/internal/awsmodel/s3wire"
 	"millrace/internal/awswire"
+	"millrace/internal/object"
 )
 
 // The configurations that tools read of a bucket, and write again as they read them. What a configuration states that
 // holds here anyway is kept and read back; what would change what happens, and is not done, is refused by name. A fresh
 // bucket answers as the service's does.
-
-// The settings of a bucket that the store keeps; each is absent in a fresh bucket.
-const (
-	settingVersioning   = "versioning"          // "Suspended"
-	settingAccelerate   = "accelerate"          // "Suspended"
-	settingEncryption   = "encryption"          // "KEY,BLOCKED…": whether it has a bucket key, and kinds of encryption that it blocks
-	settingPublicAccess = "public-access-block" // four flags, "1011", or settingNone
-	settingOwnership    = "ownership-controls"  // settingNone
-	settingPolicy       = "policy"              // JSON
-
-	settingNone = "none" // it was deleted, and a fresh bucket has one
-)
 
 // setting reads a setting of a bucket that exists.
 func (c *call) setting(name string) (string, error) {
@@ -112,14 +99,14 @@ var (
 
 // Versioning, of which a bucket may be said that it is suspended: that is how a bucket is that never had versions.
 var getBucketVersioning = operation{run: func(c *call) error {
-	status, err := c.setting(settingVersioning)
+	status, err := c.setting(object.SettingVersioning)
 	if err != nil {
 		return err
 	}
 	return c.answer(&s3wire.GetBucketVersioningOutput{Status: status})
 }}
 
-var putBucketVersioning = keeping("Suspended is kept; Enabled is refused", settingVersioning, func(in *s3wire.PutBucketVersioningRequest) (string, error) {
+var putBucketVersioning = keeping("Suspended is kept; Enabled is refused", object.SettingVersioning, func(in *s3wire.PutBucketVersioningRequest) (string, error) {
 	conf := in.VersioningConfiguration
 	switch {
 	case conf == nil || conf.Status == "":
@@ -135,14 +122,14 @@ var putBucketVersioning = keeping("Suspended is kept; Enabled is refused", setti
 })
 
 var getBucketAccelerateConfiguration = operation{run: func(c *call) error {
-	status, err := c.setting(settingAccelerate)
+	status, err := c.setting(object.SettingAccelerate)
 	if err != nil {
 		return err
 	}
 	return c.answer(&s3wire.GetBucketAccelerateConfigurationOutput{Status: status})
 }}
 
-var putBucketAccelerateConfiguration = keeping("Suspended is kept; Enabled is refused", settingAccelerate,
+var putBucketAccelerateConfiguration = keeping("Suspended is kept; Enabled is refused", object.SettingAccelerate,
 	func(in *s3wire.PutBucketAccelerateConfigurationRequest) (string, error) {
 		conf := in.AccelerateConfiguration
 		switch {
@@ -213,15 +200,15 @@ var putBucketNotification = operation{note: "no notifications; any is refused", 
 
 // Encryption. The service has encrypted all buckets since 2023. Here that is the disk's business.
 var getBucketEncryption = operation{run: func(c *call) error {
-	text, err := c.setting(settingEncryption)
+	text, err := c.setting(object.SettingEncryption)
 	if err != nil {
 		return err
 	}
-	key, blocked, has := strings.Cut(text, ",")
+	key, blocked := object.ReadEncryptionSetting(text)
 	rule := s3wire.ServerSideEncryptionRule{ApplyServerSideEncryptionByDefault: &s3wire.ServerSideEncryptionByDefault{SSEAlgorithm: aes256},
-		BucketKeyEnabled: new(key == "key")}
-	if has {
-		rule.BlockedEncryptionTypes = &s3wire.BlockedEncryptionTypes{EncryptionType: strings.Split(blocked, ",")}
+		BucketKeyEnabled: &key}
+	if len(blocked) > 0 {
+		rule.BlockedEncryptionTypes = &s3wire.BlockedEncryptionTypes{EncryptionType: blocked}
 	}
 	return c.answer(&s3wire.GetBucketEncryptionOutput{ServerSideEncryptionConfiguration: &s3wire.ServerSideEncryptionConfiguration{
 		Rules: []s3wire.ServerSideEncryptionRule{rule}}})
@@ -229,7 +216,7 @@ var getBucketEncryption = operation{run: func(c *call) error {
 
 const aes256 = "AES256"
 
-var putBucketEncryption = keeping("AES256; keys of KMS are refused", settingEncryption, func(in *s3wire.PutBucketEncryptionRequest) (string, error) {
+var putBucketEncryption = keeping("AES256; keys of KMS are refused", object.SettingEncryption, func(in *s3wire.PutBucketEncryptionRequest) (string, error) {
 	conf := in.ServerSideEncryptionConfiguration
 	if conf == nil || len(conf.Rules) != 1 {
 		return "", errMalformedXML
@@ -245,27 +232,24 @@ var putBucketEncryption = keeping("AES256; keys of KMS are refused", settingEncr
 			return "", errInvalidArgument("a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse", "KMSMasterKeyID", short(*by.KMSMasterKeyID))
 		}
 	}
-	text := ""
-	if rule.BucketKeyEnabled != nil && *rule.BucketKeyEnabled {
-		text = "key"
-	}
+	var kinds []string
 	if blocked := rule.BlockedEncryptionTypes; blocked != nil {
-		for _, kind := range blocked.EncryptionType {
-			if kind != "SSE-C" && kind != "NONE" { // keys of customers are refused, blocked or not
-				return "", errMalformedXML
-			}
-			text += "," + kind
+		kinds = blocked.EncryptionType
+	}
+	for _, kind := range kinds {
+		if kind != "SSE-C" && kind != "NONE" { // keys of customers are refused, blocked or not
+			return "", errMalformedXML
 		}
 	}
-	return text, nil
+	return object.EncryptionSetting(rule.BucketKeyEnabled != nil && *rule.BucketKeyEnabled, kinds), nil
 })
 
 var getBucketOwnershipControls = operation{run: func(c *call) error {
-	text, err := c.setting(settingOwnership)
+	text, err := c.setting(object.SettingOwnership)
 	switch {
 	case err != nil:
 		return err
-	case text == settingNone:
+	case text == object.SettingNone:
 		return newError(404, "OwnershipControlsNotFoundError", "The bucket ownership controls were not found").with("BucketName", c.bucket)
 	}
 	return c.answer(&s3wire.GetBucketOwnershipControlsOutput{OwnershipControls: &s3wire.OwnershipControls{
@@ -274,7 +258,7 @@ var getBucketOwnershipControls = operation{run: func(c *call) error {
 
 const ownerEnforced = "BucketOwnerEnforced"
 
-var putBucketOwnershipControls = keeping("BucketOwnerEnforced; others let ACLs in and are refused", settingOwnership,
+var putBucketOwnershipControls = keeping("BucketOwnerEnforced; others let ACLs in and are refused", object.SettingOwnership,
 	func(in *s3wire.PutBucketOwnershipControlsRequest) (string, error) {
 		conf := in.OwnershipControls
 		switch {
@@ -290,44 +274,34 @@ var putBucketOwnershipControls = keeping("BucketOwnerEnforced; others let ACLs i
 
 // Public access. Nothing is public whatever it says: there are no ACLs, and public policies are refused.
 var getPublicAccessBlock = operation{run: func(c *call) error {
-	text, err := c.setting(settingPublicAccess)
-	switch {
-	case err != nil:
+	text, err := c.setting(object.SettingPublicAccess)
+	if err != nil {
 		return err
-	case text == settingNone:
-		return newError(404, "NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found").with("BucketName", c.bucket)
-	case text == "":
-		text = allBlocked
 	}
-	on := func(i int) *bool { return new(text[i] == '1') }
+	p, ok := object.ReadPublicAccessSetting(text)
+	if !ok {
+		return newError(404, "NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found").with("BucketName", c.bucket)
+	}
 	return c.answer(&s3wire.GetPublicAccessBlockOutput{PublicAccessBlockConfiguration: &s3wire.PublicAccessBlockConfiguration{
-		BlockPublicAcls: on(0), IgnorePublicAcls: on(1), BlockPublicPolicy: on(2), RestrictPublicBuckets: on(3)}})
+		BlockPublicAcls: &p.BlockACLs, IgnorePublicAcls: &p.IgnoreACLs, BlockPublicPolicy: &p.BlockPolicy, RestrictPublicBuckets: &p.RestrictBuckets}})
 }}
 
-const allBlocked = "1111"
-
-// blocks reports whether a flag of the public access block is set.
-func (c *call) blocks(flag int) bool {
-	text := c.Store.BucketSetting(c.bucket, settingPublicAccess)
-	return text == "" || text != settingNone && text[flag] == '1'
+// blocksPolicies reports whether the public access block refuses public policies.
+func (c *call) blocksPolicies() bool {
+	p, ok := object.ReadPublicAccessSetting(c.Store.BucketSetting(c.bucket, object.SettingPublicAccess))
+	return ok && p.BlockPolicy
 }
 
-var putPublicAccessBlock = keeping("kept; nothing is public whatever it says", settingPublicAccess,
+var putPublicAccessBlock = keeping("kept; nothing is public whatever it says", object.SettingPublicAccess,
 	func(in *s3wire.PutPublicAccessBlockRequest) (string, error) {
 		conf := in.PublicAccessBlockConfiguration
 		if conf == nil {
 			return "", errMalformedXML
 		}
-		text := []byte("0000")
-		for i, flag := range []*bool{conf.BlockPublicAcls, conf.IgnorePublicAcls, conf.BlockPublicPolicy, conf.RestrictPublicBuckets} {
-			if flag != nil && *flag {
-				text[i] = '1'
-			}
-		}
-		if string(text) == allBlocked {
-			return "", nil
-		}
-		return string(text), nil
+		on := func(flag *bool) bool { return flag != nil && *flag }
+		return object.PublicAccessSetting(object.PublicAccess{
+			BlockACLs: on(conf.BlockPublicAcls), IgnoreACLs: on(conf.IgnorePublicAcls),
+			BlockPolicy: on(conf.BlockPublicPolicy), RestrictBuckets: on(conf.RestrictPublicBuckets)}), nil
 	})
 
 // putACL refuses as the service does where the owner of a bucket owns all that is in it.

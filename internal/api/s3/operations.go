@@ -1,6 +1,9 @@
 package s3
 
-import "millrace/internal/awsmodel/s3wire"
+import (
+	"millrace/internal/awsmodel/s3wire"
+	"millrace/internal/object"
+)
 
 // operation is one call of the API. Each is declared in the file of its noun or its own.
 type operation struct {
@@ -60,12 +63,12 @@ var served = map[string]operation{
 	"PutObjectAcl":                       putACL,
 	"PutPublicAccessBlock":               putPublicAccessBlock,
 	"DeleteBucketCors":                   nothingToDelete,
-	"DeleteBucketEncryption":             forgetting(settingEncryption, ""),
+	"DeleteBucketEncryption":             forgetting(object.SettingEncryption, ""),
 	"DeleteBucketLifecycle":              nothingToDelete,
-	"DeleteBucketOwnershipControls":      forgetting(settingOwnership, settingNone),
+	"DeleteBucketOwnershipControls":      forgetting(object.SettingOwnership, object.SettingNone),
 	"DeleteBucketReplication":            nothingToDelete,
 	"DeleteBucketWebsite":                nothingToDelete,
-	"DeletePublicAccessBlock":            forgetting(settingPublicAccess, settingNone),
+	"DeletePublicAccessBlock":            forgetting(object.SettingPublicAccess, object.SettingNone),
 
 	"GetBucketAccelerateConfiguration":   getBucketAccelerateConfiguration,
 	"GetBucketAcl":                       getBucketACL,

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"millrace/internal/awswire"
+	"millrace/internal/object"
 	"millrace/internal/policy"
 )
 
@@ -47,7 +48,7 @@ func (s *Service) compiled(bucket, text string) (*policy.BucketPolicy, error) {
 // denied reports whether the bucket's policy denies an action. A policy that can't be read denies everything but to
 // change it, which the owner of a bucket may always.
 func (c *call) denied(action, bucket, key string) bool {
-	text := c.Store.BucketSetting(bucket, settingPolicy)
+	text := c.Store.BucketSetting(bucket, object.SettingPolicy)
 	if text == "" || strings.HasSuffix(action, "BucketPolicy") {
 		return false
 	}
@@ -104,7 +105,7 @@ func actionOf(operation string) string {
 func errMalformedPolicy(message string) *apiError { return newError(400, "MalformedPolicy", message) }
 
 var getBucketPolicy = operation{run: func(c *call) error {
-	text, err := c.setting(settingPolicy)
+	text, err := c.setting(object.SettingPolicy)
 	switch {
 	case err != nil:
 		return err
@@ -120,7 +121,7 @@ var errNoPolicy = newError(404, "NoSuchBucketPolicy", "The bucket policy does no
 
 // getBucketPolicyStatus says that no policy is public, since those that are can't be put.
 var getBucketPolicyStatus = operation{run: func(c *call) error {
-	text, err := c.setting(settingPolicy)
+	text, err := c.setting(object.SettingPolicy)
 	switch {
 	case err != nil:
 		return err
@@ -141,7 +142,7 @@ var putBucketPolicy = operation{
 		}
 		text := string(body)
 		release()
-		if _, err := c.setting(settingPolicy); err != nil { // is there a bucket?
+		if _, err := c.setting(object.SettingPolicy); err != nil { // is there a bucket?
 			return err
 		}
 		if !utf8.ValidString(text) || strings.TrimSpace(text) == "" {
@@ -149,7 +150,7 @@ var putBucketPolicy = operation{
 		}
 		var what *policy.UnsupportedError
 		switch _, err := c.compiled(c.bucket, text); {
-		case errors.Is(err, policy.ErrPublic) && c.blocks(2):
+		case errors.Is(err, policy.ErrPublic) && c.blocksPolicies():
 			return newError(403, "AccessDenied", "User is not authorized to perform: s3:PutBucketPolicy because public policies are prevented by the BlockPublicPolicy setting in S3 Block Public Access.")
 		case errors.Is(err, policy.ErrPublic):
 			return errUnsupported("A policy that makes a bucket public")
@@ -158,7 +159,7 @@ var putBucketPolicy = operation{
 		case err != nil:
 			return errMalformedPolicy("The policy " + err.Error())
 		}
-		if err := c.setSetting(settingPolicy, text); err != nil {
+		if err := c.setSetting(object.SettingPolicy, text); err != nil {
 			return err
 		}
 		return c.answerStatus(204)
@@ -166,7 +167,7 @@ var putBucketPolicy = operation{
 }
 
 var deleteBucketPolicy = operation{run: func(c *call) error {
-	if err := c.setSetting(settingPolicy, ""); err != nil {
+	if err := c.setSetting(object.SettingPolicy, ""); err != nil {
 		return err
 	}
 	return c.answerEmpty()

@@ -219,6 +219,9 @@ func (s *Store) SetBucket(_ context.Context, name, setting, text string) error {
 	})
 }
 
+// KeepsSettings says yes.
+func (s *Store) KeepsSettings() bool { return true }
+
 // BucketSetting gives one setting of a bucket.
 func (s *Store) BucketSetting(name, setting string) string {
 	s.bucketsMu.RLock()

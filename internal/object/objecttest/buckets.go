@@ -93,6 +93,9 @@ var bucketRules = []rule{
 		b.wantGone("a/b/c")
 	}},
 	{name: "settings of a bucket are kept one by one, beside its tags", check: func(b *bench) {
+		if b.KeepsSettings() == b.options.NoSettings {
+			b.Errorf("it says that it keeps settings: %v", b.KeepsSettings())
+		}
 		if b.options.NoSettings {
 			b.wantKind(b.SetBucket(b.ctx, b.bucket, "policy", "{}"), fault.Unsupported)
 			return

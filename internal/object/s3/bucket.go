@@ -159,6 +159,9 @@ func (s *Store) SetBucket(ctx context.Context, name, setting, _ string) error {
 	return fault.New(fault.Unsupported, op, name, "the setting %s: the bucket lies in another service, where it is set", setting)
 }
 
+// KeepsSettings says no: see the package.
+func (s *Store) KeepsSettings() bool { return false }
+
 // BucketSetting gives none: see the package.
 func (s *Store) BucketSetting(string, string) string { return "" }
 
