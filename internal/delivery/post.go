@@ -67,7 +67,7 @@ func (t *task) post(ctx context.Context, part int) (counted, error) {
 		return counted{}, err
 	}
 	e.opts.Failpoint("put-before")
-	answer, err := e.opts.HTTP.Post(ctx, endpoint, body)
+	answer, err := t.shard.d.send(ctx, endpoint, body, st.http.attempts+1)
 	if err != nil {
 		return counted{}, err
 	}
