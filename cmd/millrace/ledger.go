@@ -141,6 +141,7 @@ func printLedger(e *env, l *app.LedgerAnswer) {
 	for _, d := range l.DeliveryStreams {
 		fmt.Fprintf(w, "%-28s %12d = %12d + %8d + %8d + %8d + %9d + %9d\n", d.Name, d.Accepted, d.Delivered, d.DeadLettered, d.Dropped, d.Expired, d.Discarded, d.InFlight)
 	}
+	printOutputs(w, l.DeliveryStreams)
 	if len(l.Deleted) > 0 {
 		fmt.Fprintln(w, "\nDeleted delivery streams:")
 	}

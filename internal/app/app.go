@@ -151,7 +151,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 // open opens the rooms, each on those before it.
 func (n *Node) open(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		n.openFolder, n.openMeta, n.openEngine, n.openLimits, n.openTopics, n.openObjects, n.openDelivery, n.openLogs, n.openGateway,
+		n.openFolder, n.openMeta, n.openEngine, n.openLimits, n.openTopics, n.openObjects, n.openLogs, n.openDelivery, n.logsToDelivery, n.openGateway,
 	}
 	for _, step := range steps {
 		if err := ctx.Err(); err != nil {
@@ -215,7 +215,7 @@ func (n *Node) openDelivery(ctx context.Context) error {
 		Source: n.source(), Sink: n.objects, Definitions: newDefinitions(n.catalog), Journal: n.journal,
 		Account: n.account, IDs: n.ids, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint, DirectPutShards: n.directPutShards,
 		LedgerKeep: n.opts.Config.LedgerKeep, Table: table, PlainEndpoints: n.opts.Config.HTTP.AllowHTTPEndpoints,
-		SpoolDir: filepath.Join(n.folder.path, spoolFolder),
+		SpoolDir: filepath.Join(n.folder.path, spoolFolder), LowSpace: n.space.Low, Errors: deliveryErrors{n.logs},
 	}
 	if err := os.RemoveAll(o.SpoolDir); err != nil { // nothing in it is of use to another process
 		return err

@@ -20,7 +20,7 @@ import (
 	"millrace/internal/telemetry"
 )
 
-const logsFolder = "logs" // within the data folder: the logs of stages
+const logsFolder = "logs" // within the data folder: the logs of stages and delivery streams
 
 // stageLogs are the logs of stages: files, standard output, and delivery streams.
 type stageLogs struct {
@@ -43,7 +43,7 @@ func (n *Node) openLogs(context.Context) error {
 		node:  gateway.NewSlogSink(n.log, time.Now),
 	}
 	l.buffers.New = func() any { return new([]byte) }
-	l.streams = deliveryLogs{engine: n.engine, logs: l.files, byName: map[string]*logfile.Log{}}
+	l.streams = deliveryLogs{logs: l.files, byName: map[string]*logfile.Log{}}
 	out := l.files.To(n.stdout())
 	if c.Stdout == config.StdoutAccess || c.Stdout == config.StdoutAll {
 		l.access = out
@@ -52,8 +52,14 @@ func (n *Node) openLogs(context.Context) error {
 		l.execution = out
 	}
 	n.logs = l
-	n.onClose("logs of stages", l.files.Close)
 	n.emitters = append(n.emitters, l.collect)
+	return nil
+}
+
+// logsToDelivery lets access logs go to delivery streams. What waits is written before the engine stops, for it may go there.
+func (n *Node) logsToDelivery(context.Context) error {
+	n.logs.streams.engine = n.engine
+	n.onClose("logs of stages", n.logs.files.Close)
 	return nil
 }
 
@@ -73,6 +79,28 @@ func (l *stageLogs) Log(line gateway.Line) {
 	to, err := l.files.File(line.Group)
 	if err != nil || to == nil && l.execution == nil {
 		return // names of stages are always names of files
+	}
+	b := l.buffers.Get().(*[]byte)
+	*b = line.Append((*b)[:0])
+	to.Write(*b)
+	if l.execution != nil {
+		*b = append(append((*b)[:0], line.Group...), ' ')
+		*b = line.Append(*b)
+		l.execution.Write(*b)
+	}
+	l.buffers.Put(b)
+}
+
+// deliveryErrors are the errors of delivery streams that ask for them: in the file of their log group, and, where execution logs
+// are, on standard output. The node's own log has them in its own words, whoever asks.
+type deliveryErrors struct{ *stageLogs }
+
+func (deliveryErrors) Check(group string) error { return logfile.Check(group) }
+
+func (l deliveryErrors) Log(line *delivery.ErrorLine) {
+	to, err := l.files.File(line.Group)
+	if err != nil {
+		return // it was checked when the delivery stream was made or changed, or an older program took it
 	}
 	b := l.buffers.Get().(*[]byte)
 	*b = line.Append((*b)[:0])

@@ -2,6 +2,7 @@ package app
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -14,7 +15,10 @@ import (
 	"millrace/internal/catalog"
 	"millrace/internal/config"
 	"millrace/internal/delivery"
+	"millrace/internal/fault"
+	"millrace/internal/object"
 	"millrace/internal/restapi"
+	"millrace/internal/telemetry"
 )
 
 // onStage changes the stage prod of an API.
@@ -111,6 +115,86 @@ func TestAccessLogOfADeliveryStream(t *testing.T) {
 		r.post("/prod/e", `{"a":1}`)
 	}
 	eventually(t, "the lines in the bucket", func() bool { return strings.Count(r.delivered(), " 200\n") == 3 })
+}
+
+// Errors of a delivery stream go to the file of its log group, in the service's form, and what is wrong is on the pages for
+// operators until it is right again.
+func TestErrorsOfADeliveryStream(t *testing.T) {
+	folder := t.TempDir()
+	r := start(t, folder, nil)
+	request := delivery.CreateRequest{
+		DeliveryStreamName: "d",
+		ExtendedS3DestinationConfiguration: &delivery.S3Destination{S3Configuration: delivery.S3Configuration{
+			BucketARN: r.account.Bucket("later"), RoleARN: r.account.Role("r"),
+			BufferingHints:           &delivery.BufferingHints{SizeInMBs: new(1), IntervalInSeconds: new(0)},
+			CloudWatchLoggingOptions: &delivery.CloudWatchLoggingOptions{Enabled: new(true), LogGroupName: strings.Repeat("x", 201), LogStreamName: "S3Delivery"},
+		}},
+	}
+	if _, err := r.engine.Create(t.Context(), &request); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "is no name for a log") {
+		t.Errorf("a group whose name no file can have: %v", err)
+	}
+	request.ExtendedS3DestinationConfiguration.CloudWatchLoggingOptions.LogGroupName = "/aws/kinesisfirehose/d"
+	if _, err := r.engine.Create(t.Context(), &request); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := r.engine.Put(t.Context(), "d", []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	told := func() string {
+		var h Health
+		r.get("/_millrace/health", &h)
+		return h.Warnings["delivery stream d"]
+	}
+	eventually(t, "the warning", func() bool { return strings.Contains(told(), "later") })
+	if err := r.objects.CreateBucket(t.Context(), object.Bucket{Name: "later", Created: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the warning's end", func() bool { return told() == "" })
+	resp, err := client.Get(r.AWSURL() + "/_millrace/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	for _, want := range []string{
+		`millrace_delivery_outputs_total{delivery_stream="d"} 1`, `millrace_delivery_dead_lettered_records_total{delivery_stream="d"} 0`,
+		`millrace_delivery_staged_objects{delivery_stream="d"} 0`, `millrace_delivery_spool_bytes 0`, `millrace_delivery_spool_bound_bytes 4.294967296e+09`,
+	} {
+		if !strings.Contains(string(page), want+"\n") {
+			t.Errorf("no %s in the metrics page", want)
+		}
+	}
+	if strings.Contains(string(page), "millrace_delivery_function_calls_total{") {
+		t.Error("there are metrics of a function, and no function")
+	}
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(folder, "logs", "aws", "kinesisfirehose", "d.log"))
+	const pattern = `^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z S3Delivery \{"deliveryStreamARN":"arn:aws:firehose:[^"]+:deliverystream/d","destination":"arn:aws:s3:::later",` +
+		`"deliveryStreamVersionId":1,"message":"The specified bucket does not exist\.[^"]+","errorCode":"S3\.NoSuchBucket"\}\n)+$`
+	if err != nil || !regexp.MustCompile(pattern).Match(got) {
+		t.Errorf("%v\n%s", err, got)
+	}
+}
+
+// Steps show what they have.
+func TestMetricsOfSteps(t *testing.T) {
+	var page strings.Builder
+	collectSteps(func(m *telemetry.Metric, value float64, labels ...string) {
+		fmt.Fprintln(&page, m.Name, labels, value)
+	}, "d", &delivery.StepMetrics{Partitions: 2, PartitionsBound: 500, PartitionsExceeded: 3, Staged: 4, LinesLeftOut: 5,
+		Function: &delivery.CallMetrics{Calls: 6, Retries: 2, Failures: 3, Time: time.Second}, Endpoint: &delivery.CallMetrics{Calls: 7},
+		Converts: true, Converted: 8, Unconverted: 9, FailedRecords: []delivery.FailedCount{{ErrorType: "processing-failed", Records: 10}}})
+	for _, want := range []string{
+		"partitions [d] 2", "partitions_bound [d] 500", "partitions_exceeded_total [d] 3", "staged_objects [d] 4", "error_log_left_out_total [d] 5",
+		"function_calls_total [d] 6", "function_retries_total [d] 2", "function_failures_total [d] 3", "function_seconds_total [d] 1",
+		"endpoint_posts_total [d] 7", "conversions_total [d converted] 8", "conversions_total [d failed] 9", "failed_records_total [d processing-failed] 10",
+	} {
+		if !strings.Contains(page.String(), "millrace_delivery_"+want+"\n") {
+			t.Errorf("no %s in\n%s", want, page.String())
+		}
+	}
 }
 
 // Lines go to standard output where the configuration says so, and no files are made where it says that.

@@ -85,6 +85,9 @@ func (n *Node) Health(ctx context.Context) Health {
 	for name, trouble := range n.engine.Trouble() {
 		h.Warnings["delivery stream "+name] = trouble.Error
 	}
+	if text := n.engine.SpoolTrouble(); text != "" {
+		h.Warnings["spool of delivery"] = text
+	}
 	return h
 }
 

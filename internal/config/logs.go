@@ -2,8 +2,8 @@ package config
 
 import "slices"
 
-// Logs says where the logs of stages go: a line for each request (access logs), and what became of requests
-// (execution logs). The node's own log is another matter.
+// Logs says where the logs of stages and delivery streams go: a line for each request (access logs), what became of
+// requests (execution logs), and errors of delivery. The node's own log is another matter.
 type Logs struct {
 	Folder  string `yaml:"folder"`   // empty: logs in the data folder; "off": no files
 	MaxSize Bytes  `yaml:"max-size"` // of a file before it is rotated; 0: the default, 64MiB

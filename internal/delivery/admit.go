@@ -10,7 +10,7 @@ import (
 // admit checks what only a running engine knows: that the function can be called, the table be found, the URL be used. It
 // puts what it found into the definition, and sees whether all of it can be put to work: what can't is never ACTIVE.
 func (e *Engine) admit(op string, def *Definition, made Tables) error {
-	if err := first(e.admitURL(op, def), e.admitFunction(op, def), e.admitSchema(op, def, made)); err != nil {
+	if err := first(e.admitURL(op, def), e.admitFunction(op, def), e.admitSchema(op, def, made), e.admitLogs(op, def)); err != nil {
 		return err
 	}
 	if err := unsupportedYet(op, def); err != nil {

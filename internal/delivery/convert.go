@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -15,6 +16,7 @@ type parquetShape struct {
 	writer *parquet.Writer
 	kept   int64 // outputs in the file
 	failed *kept // outputs that are not, each with its failure
+	first  *failure
 	good   int64 // source records whose first output is in the file
 	bytes  int64
 }
@@ -36,6 +38,7 @@ func (s *parquetShape) output(o *output) error {
 	}
 	failed := *o
 	failed.failure = &failure{Code: f.Code, Message: f.Message, Attempts: 1}
+	s.first = cmp.Or(s.first, failed.failure)
 	return s.failed.frame(&failed)
 }
 
@@ -93,6 +96,7 @@ func (t *task) convert(ctx context.Context, part int) (counted, error) {
 	if failed.outputs == 0 {
 		return result, nil
 	}
+	t.shard.d.unconverted(shape.first)
 	q := failedPart(p, conversionFailed)
 	q.Records, q.Outputs, q.Bytes = failed.records, failed.outputs, failed.bytes
 	lines, err := t.putOrFind(ctx, target{&q, &st.failedMayExist}, failed, false)

@@ -143,7 +143,7 @@ type EncryptionConfiguration struct {
 // KMSEncryptionConfig names a key.
 type KMSEncryptionConfig struct{ AWSKMSKeyARN string }
 
-// CloudWatchLoggingOptions are kept and shown; errors go to the node's own log and status.
+// CloudWatchLoggingOptions say to which log errors of the destination go: see ErrorLog.
 type CloudWatchLoggingOptions struct {
 	Enabled       *bool  `json:",omitempty"`
 	LogGroupName  string `json:",omitempty"`

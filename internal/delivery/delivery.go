@@ -270,6 +270,10 @@ type Options struct {
 	BufferBudget int64 // default DefaultBufferBudget
 	// SpoolDir is where partitions and transformed records wait for which the budget has no room; default os.TempDir.
 	SpoolDir string
+	// LowSpace reports that space is low where SpoolDir lies: nothing more is written there. Default: it never is.
+	LowSpace func() bool
+	// Errors takes what delivery streams with CloudWatchLoggingOptions log; nil: it is forgotten.
+	Errors ErrorLog
 	// ActivePartitions bounds the dynamic partitions of a delivery stream on this node; default DefaultActivePartitions.
 	ActivePartitions int
 	Encoders         int // encoders that run at a time; default GOMAXPROCS-1, at least 1
@@ -315,6 +319,12 @@ func (o *Options) setDefaults() error {
 	}
 	if o.SpoolDir == "" {
 		o.SpoolDir = os.TempDir()
+	}
+	if o.LowSpace == nil {
+		o.LowSpace = func() bool { return false }
+	}
+	if o.Errors == nil {
+		o.Errors = noErrorLog{}
 	}
 	if o.ActivePartitions == 0 {
 		o.ActivePartitions = DefaultActivePartitions

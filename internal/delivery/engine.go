@@ -73,7 +73,7 @@ func New(opts Options) (*Engine, error) {
 	e.stagers = make(chan struct{}, stagers)
 	e.pools.stage.New = func() any { return new([stagePartBytes]byte) }
 	e.budget.total = opts.BufferBudget
-	e.spools.dir = opts.SpoolDir
+	e.spools.dir, e.spools.bound, e.spools.low, e.spools.now = opts.SpoolDir, MaxSpoolBytes, opts.LowSpace, opts.Now
 	e.batches.tokens = make(chan struct{}, readSlots)
 	e.putter = newPutter(e)
 	e.supervisor = newSupervisor(e)

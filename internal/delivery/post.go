@@ -88,7 +88,7 @@ func (t *task) postNext(ctx context.Context, part int) (n int64, err error) {
 		return 0, err
 	}
 	e.opts.Failpoint("put-before")
-	answer, err := e.opts.HTTP.Post(ctx, endpoint, body)
+	answer, err := t.shard.d.send(ctx, endpoint, body, st.http.attempts+1)
 	if err != nil {
 		return 0, err
 	}

@@ -426,11 +426,8 @@ type Redrive struct {
 	Into           string // the stream behind it
 }
 
-// errorTypes are those that error objects may have.
-var errorTypes = []string{processingFailed, metadataFailed, conversionFailed, activePartitionExceeded, httpFailed}
-
 // ErrorTypes lists the kinds of error objects.
-func ErrorTypes() []string { return errorTypes }
+func ErrorTypes() []string { return errorTypes[:] }
 
 // Redrive tells where the error objects of a delivery stream lie.
 func (e *Engine) Redrive(name string) (Redrive, error) {
@@ -456,8 +453,7 @@ func (e *Engine) Redrive(name string) (Redrive, error) {
 
 // IsErrorObject tells whether an object is one of the delivery stream's error objects, of a type or, without one, of any.
 func (e *Engine) IsErrorObject(name, errorType, key string, head func() (object.Info, error)) (bool, error) {
-	d, err := e.find("delivery.Redrive", name)
-	if err != nil || !suffixRule.MatchString(key) {
+	if _, err := e.find("delivery.Redrive", name); err != nil || !suffixRule.MatchString(key) {
 		return false, err
 	}
 	info, err := head()

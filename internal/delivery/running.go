@@ -47,6 +47,8 @@ type delivery struct {
 	sums    map[int]journal.Row
 	lastID  objectkey.ID
 	trouble Trouble
+
+	watch watch
 }
 
 func (e *Engine) newDelivery(def *Definition) (*delivery, error) {
@@ -281,6 +283,7 @@ func (d *delivery) fail(doing string, err error) {
 		d.trouble.PutErrors++
 	}
 	d.mu.Unlock()
+	d.logFailure(err)
 	d.engine.opts.Log.Warn("delivery is held up; it is tried again", "deliveryStream", d.name, "doing", doing, "error", err)
 }
 

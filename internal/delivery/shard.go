@@ -439,6 +439,7 @@ func (s *shard) commit(ctx context.Context) error {
 	}
 	e.opts.Failpoint("commit-after")
 	s.row = row
+	s.d.watch.committed(s.outstanding[:n])
 	for _, t := range s.outstanding[:n] {
 		for i := range t.manifest.Parts {
 			p := &t.manifest.Parts[i]

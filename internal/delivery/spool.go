@@ -3,6 +3,8 @@ package delivery
 import (
 	"os"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"millrace/internal/fault"
 )
@@ -11,7 +13,12 @@ import (
 // partitions and of transformations. Nothing in them must survive the process, so that they are never synced, and they
 // have no names: what a crash leaves is the file system's to free.
 type spools struct {
-	dir string
+	dir     string
+	bound   int64
+	low     func() bool // reports that the disk's space is low
+	trouble condition
+	full    atomic.Bool // it is that, or was
+	now     func() time.Time
 
 	mu      sync.Mutex
 	used    int64      // the sizes of all files: one that a single run holds on to takes its whole space
@@ -32,12 +39,23 @@ type run struct {
 	owner *spools
 }
 
-// write appends pieces as one run. An error leaves nothing behind but, at worst, space that the file holds until it goes.
-func (s *spools) write(pieces func(yield func([]byte) bool), n int64) (run, error) {
+// write appends pieces as one run, unless the disk is low: what was appended durably goes before.
+func (s *spools) write(pieces func(yield func([]byte) bool), n int64) (r run, err error) {
+	if s.low() {
+		err = fault.New(fault.Unavailable, "delivery.spool", s.dir, "%w", fault.ErrLowSpace)
+	} else {
+		r, err = s.append(pieces, n)
+	}
+	s.tell(err)
+	return r, err
+}
+
+// append appends pieces as one run. An error leaves nothing behind but, at worst, space that the file holds until it goes.
+func (s *spools) append(pieces func(yield func([]byte) bool), n int64) (run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.used+n > MaxSpoolBytes {
-		return run{}, fault.New(fault.Unavailable, "delivery.spool", s.dir, "the spool holds %d bytes, its bound", s.used)
+	if s.used+n > s.bound {
+		return run{}, fault.New(fault.Unavailable, "delivery.spool", s.dir, "%w: it holds %d bytes", errSpoolFull, s.used)
 	}
 	file, err := s.file()
 	if err != nil {

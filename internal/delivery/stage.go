@@ -142,6 +142,7 @@ func (t *task) stagePart(ctx context.Context, part int) (failed *journal.Part, e
 		return nil, err
 	}
 	if rest.outputs > 0 {
+		d.unconverted(shape.first)
 		q := failedPart(p, conversionFailed)
 		q.Records, q.Outputs, q.Bytes, q.FailedID, q.FailedKey = rest.records, rest.outputs, rest.bytes, "", ""
 		lines, err := d.newEncoder(ctx, t.manifest, &q, rest, nil)

@@ -42,6 +42,8 @@ func (g *gauges) buffered(b *gathering, r *round) {
 type Metrics struct {
 	BufferBytes       int64 // in memory, of all buffers and of what waits to be encoded
 	BufferBudgetBytes int64
+	SpoolBytes        int64 // in files
+	SpoolBoundBytes   int64
 	PutsRunning       int // into buckets
 	PutSlots          int
 	DeliveryStreams   []DeliveryMetrics
@@ -53,11 +55,17 @@ type DeliveryMetrics struct {
 	Name   string
 	Bucket string
 
-	DeliveredRecords int64 // since the delivery stream was made, as are the next four
-	DeliveredBytes   int64 // of record data, before delimiter and compression
-	Objects          int64
-	ExpiredRecords   int64
-	DiscardedRecords int64
+	DeliveredRecords    int64 // since the delivery stream was made, as are those down to DiscardedRecords
+	DeliveredBytes      int64 // of outputs, before delimiter and compression
+	Outputs             int64 // what the delivered records have become
+	Objects             int64
+	DeadLetteredRecords int64
+	ErrorObjects        int64
+	DroppedRecords      int64
+	ExpiredRecords      int64
+	DiscardedRecords    int64
+
+	StepMetrics
 
 	LagRecords       int64   // accepted and not delivered; dense sources only
 	LagSeconds       float64 // age of the oldest record that was read and is not delivered
@@ -77,7 +85,7 @@ type DeliveryMetrics struct {
 
 // Metrics gives a snapshot.
 func (e *Engine) Metrics(ctx context.Context) Metrics {
-	m := Metrics{BufferBytes: e.budget.used.Load(), BufferBudgetBytes: e.budget.total, PutSlots: putSlots}
+	m := Metrics{BufferBytes: e.budget.used.Load(), BufferBudgetBytes: e.budget.total, SpoolBytes: e.spools.Used(), SpoolBoundBytes: e.spools.bound, PutSlots: putSlots}
 	e.putter.mu.Lock()
 	m.PutsRunning = e.putter.running
 	e.putter.mu.Unlock()
@@ -91,7 +99,9 @@ func (d *delivery) metrics(ctx context.Context) DeliveryMetrics {
 	ledger, _ := d.ownLedger(ctx)
 	m := DeliveryMetrics{Name: d.name, Bucket: d.definition.Load().Bucket(),
 		DeliveredRecords: ledger.Delivered, DeliveredBytes: ledger.DeliveredBytes, Objects: ledger.Objects,
-		ExpiredRecords: ledger.Expired, DiscardedRecords: ledger.Discarded, LagRecords: ledger.InFlight}
+		ExpiredRecords: ledger.Expired, DiscardedRecords: ledger.Discarded, LagRecords: ledger.InFlight,
+		Outputs: ledger.Outputs, DeadLetteredRecords: ledger.DeadLettered, ErrorObjects: ledger.ErrorObjects, DroppedRecords: ledger.Dropped,
+		StepMetrics: d.stepMetrics()}
 	d.mu.Lock()
 	m.Failures, m.FailuresInARow = d.trouble.Total, d.trouble.Failures
 	m.PutErrors = d.trouble.PutErrors
@@ -104,6 +114,7 @@ func (d *delivery) metrics(ctx context.Context) DeliveryMetrics {
 		m.BufferedBytes += s.gauges.bufferedBytes.Load()
 		s.mu.Lock()
 		m.Manifests += len(s.outstanding)
+		m.Staged += s.staged()
 		if !s.row.Done {
 			m.ShardsBeingRead++
 		}
@@ -157,6 +168,7 @@ func (e *Engine) Trouble() map[string]Trouble {
 		if late := d.late(); late != "" {
 			t.Error = strings.TrimSuffix(late+": "+t.Error, ": ")
 		}
+		d.addConditions(&t)
 		if t.Error == "" {
 			continue
 		}

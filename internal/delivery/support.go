@@ -46,7 +46,6 @@ var features = []Feature{
 	{"extendedS3DestinationConfiguration.dataFormatConversionConfiguration.outputFormatConfiguration.serializer.orcSerDe", Refused,
 		"kept and shown with Enabled false"},
 	{"extendedS3DestinationConfiguration.encryptionConfiguration", WithoutEffect, "encryption at rest is the bucket's"},
-	{"extendedS3DestinationConfiguration.cloudWatchLoggingOptions", WithoutEffect, "errors go to the node's log and status"},
 	{"extendedS3DestinationConfiguration.roleARN", WithoutEffect, "checked for its form; roles are not evaluated"},
 	{"kinesisStreamSourceConfiguration.roleARN", WithoutEffect, "checked for its form; roles are not evaluated"},
 	{"mSKSourceConfiguration.authenticationConfiguration", WithoutEffect,

@@ -7,7 +7,6 @@ import (
 
 	"millrace/internal/delivery/process"
 	"millrace/internal/delivery/transform"
-	"millrace/internal/fault"
 	"millrace/internal/stream"
 )
 
@@ -148,8 +147,7 @@ func (w *worker) transform(ctx context.Context) error {
 	r, e := w.round, w.s.d.engine
 	endpoint := e.opts.Function(r.dest.function.arn)
 	if endpoint == nil {
-		return fault.New(fault.Unavailable, "delivery.transform", w.s.d.name, "no URL is configured for the function %s; add it to functions in "+
-			"the configuration file", r.dest.function.arn)
+		return w.s.d.noFunction(r.dest)
 	}
 	var wait sync.WaitGroup
 	errs := make([]error, r.used)
@@ -157,7 +155,7 @@ func (w *worker) transform(ctx context.Context) error {
 		c.point()
 		c.call.Endpoint, c.call.Retries = endpoint, r.dest.function.retries
 		w.s.d.dress(&c.call)
-		wait.Go(func() { errs[i] = e.opts.Transform.Invoke(ctx, &c.call, c.results) })
+		wait.Go(func() { errs[i] = w.s.d.invoke(ctx, r.dest, c) })
 	}
 	wait.Wait()
 	for _, err := range errs {

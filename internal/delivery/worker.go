@@ -351,6 +351,9 @@ func (w *worker) put(key []byte, o *output) error {
 			"deliveryStream", w.s.d.name, "error", err)
 	}
 	g.count(l, o)
+	if o.failure != nil {
+		w.s.d.failedOutput(g.dest, l, o.failure)
+	}
 	return nil
 }
 

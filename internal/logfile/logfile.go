@@ -1,4 +1,4 @@
-// Package logfile writes the logs of stages: many small files, each rotated by size
+// Package logfile writes the logs of stages and delivery streams: many small files, each rotated by size
 // and count, and whatever else takes lines (standard output, a delivery stream).
 //
 //	Log.Write ─ lines in memory, bounded ─ after [Linger], or when many wait ─> drain ─> NAME.log
@@ -112,7 +112,7 @@ func (l *Logs) File(name string) (*Log, error) {
 	}
 	path, ok := filePath(name)
 	if !ok {
-		return nil, fault.New(fault.Invalid, "logfile.File", name, "%q is no name for a log: it has parts of up to %d letters, digits and _ . # - with slashes between", name, maxPart)
+		return nil, Check(name)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -123,6 +123,14 @@ func (l *Logs) File(name string) (*Log, error) {
 		l.files[path] = log
 	}
 	return log, nil
+}
+
+// Check says why there can be no log of a name; nil: there can.
+func Check(name string) error {
+	if _, ok := filePath(name); ok {
+		return nil
+	}
+	return fault.New(fault.Invalid, "logfile.File", name, "%q is no name for a log: it has parts of up to %d letters, digits and _ . # - with slashes between", name, maxPart)
 }
 
 // maxPart bounds a part of a name: file systems take 255 bytes, and an ending has to fit.
@@ -328,7 +336,7 @@ func (l *Logs) lost(n int, err error) {
 	defer w.mu.Unlock()
 	w.untold += n
 	if now := time.Now(); now.Sub(w.last) >= warnEvery {
-		l.Logger.Warn("log lines of stages can't be written; they are lost", "lines", w.untold, "error", err)
+		l.Logger.Warn("log lines of stages or delivery streams can't be written; they are lost", "lines", w.untold, "error", err)
 		w.last, w.untold = now, 0
 	}
 }

@@ -112,14 +112,24 @@ var (
 		"Source records whose object was committed, since the delivery stream was created.", "delivery_stream")
 	DeliveryBytes = declare(counter, "millrace_delivery_bytes_total",
 		"Bytes of record data delivered, before compression, since the delivery stream was created.", "delivery_stream")
+	DeliveryOutputs = declare(counter, "millrace_delivery_outputs_total",
+		"What the delivered records have become, by de-aggregation more than one each, since the delivery stream was created.", "delivery_stream")
 	DeliveryObjects = declare(counter, "millrace_delivery_objects_total",
 		"Objects delivered since the delivery stream was created.", "delivery_stream")
+	DeliveryDeadLettered = declare(counter, "millrace_delivery_dead_lettered_records_total",
+		"Source records in error objects since the delivery stream was created.", "delivery_stream")
+	DeliveryErrorObjects = declare(counter, "millrace_delivery_error_objects_total",
+		"Error objects since the delivery stream was created; they are not counted as objects.", "delivery_stream")
+	DeliveryFailed = declare(counter, "millrace_delivery_failed_records_total",
+		"Source records that this process put into error objects, by error-output-type: processing-failed, metadata-extraction-failed, activePartitionExceeded, format-conversion-failed or http-endpoint-failed.", "delivery_stream", "error_type")
+	DeliveryDropped = declare(counter, "millrace_delivery_dropped_records_total",
+		"Source records that a function dropped, or that held nothing to deliver, since the delivery stream was created.", "delivery_stream")
 	DeliveryLost = declare(counter, "millrace_delivery_lost_records_total",
 		"Records that expired undelivered or were discarded with their delivery stream. Anything above 0 is an alarm.", "delivery_stream", "how")
 	DeliveryLagRecords = declare(gauge, "millrace_delivery_lag_records",
 		"Accepted records that no committed object holds yet.", "delivery_stream")
 	DeliveryLagSeconds = declare(gauge, "millrace_delivery_lag_seconds",
-		"Age of the oldest accepted record that no committed object holds yet; 0 when there is none.", "delivery_stream")
+		"Age of the oldest accepted record that no committed object holds yet; 0 when there is none: the service's DataFreshness.", "delivery_stream")
 	DeliveryErrors = declare(counter, "millrace_delivery_put_errors_total",
 		"Failed attempts to put an object since this process started; each is tried again.", "delivery_stream")
 	DeliveryManifests = declare(gauge, "millrace_delivery_manifests",
@@ -128,6 +138,39 @@ var (
 		"Bytes of records that delivery streams hold in memory, all together.")
 	DeliveryBufferBound = declare(gauge, "millrace_delivery_buffered_bound_bytes",
 		"The most that delivery streams may hold in memory, all together; beyond it they keep positions only.")
+
+	DeliverySpool = declare(gauge, "millrace_delivery_spool_bytes",
+		"Bytes of partitions and transformed records in files, for which the memory of buffers had no room.")
+	DeliverySpoolBound = declare(gauge, "millrace_delivery_spool_bound_bytes",
+		"The most that may be in files; beyond it transformed records leave at once, and others are processed again.")
+	DeliveryStaged = declare(gauge, "millrace_delivery_staged_objects",
+		"Objects that are staged durably in their bucket for a plan that is not committed yet.", "delivery_stream")
+	DeliveryPartitions = declare(gauge, "millrace_delivery_partitions",
+		"Dynamic partitions that gather records on this node: the service's PartitionCount.", "delivery_stream")
+	DeliveryPartitionsBound = declare(gauge, "millrace_delivery_partitions_bound",
+		"The most of them; records of further ones go to error objects.", "delivery_stream")
+	DeliveryPartitionsExceeded = declare(counter, "millrace_delivery_partitions_exceeded_total",
+		"Records of partitions beyond the bound since this process started: the service's PartitionCountExceeded is whether there are any.", "delivery_stream")
+	DeliveryFunctionCalls = declare(counter, "millrace_delivery_function_calls_total",
+		"Calls of functions that transform records since this process started, retries among them. Less their failures they are the sum of the service's ExecuteProcessing.Success.", "delivery_stream")
+	DeliveryFunctionRetries = declare(counter, "millrace_delivery_function_retries_total",
+		"Those of them that were made because the one before failed.", "delivery_stream")
+	DeliveryFunctionFailures = declare(counter, "millrace_delivery_function_failures_total",
+		"Those of them that had no answer, or an error for one. Records that an answer fails are not among them.", "delivery_stream")
+	DeliveryFunctionSeconds = declare(counter, "millrace_delivery_function_seconds_total",
+		"Time that they took: the sum of the service's ExecuteProcessing.Duration.", "delivery_stream")
+	DeliveryPosts = declare(counter, "millrace_delivery_endpoint_posts_total",
+		"Posts to HTTP endpoints since this process started, retries among them.", "delivery_stream")
+	DeliveryPostRetries = declare(counter, "millrace_delivery_endpoint_retries_total",
+		"Those of them that were made because the one before failed.", "delivery_stream")
+	DeliveryPostFailures = declare(counter, "millrace_delivery_endpoint_failures_total",
+		"Those of them that the endpoint did not confirm: what the service's DeliveryToHttpEndpoint.Success lacks.", "delivery_stream")
+	DeliveryPostSeconds = declare(counter, "millrace_delivery_endpoint_seconds_total",
+		"Time that they took, to the end of the answer.", "delivery_stream")
+	DeliveryConversions = declare(counter, "millrace_delivery_conversions_total",
+		"Records for a Parquet file since this process started, by what became of them: converted (the service's SucceedConversion.Records) or failed (FailedConversion.Records). De-aggregated records count one by one.", "delivery_stream", "what")
+	DeliveryErrorLogLeftOut = declare(counter, "millrace_delivery_error_log_left_out_total",
+		"Errors that were not written to a delivery stream's log group, because there were more than 10 in a second.", "delivery_stream")
 
 	Subscriptions = declare(gauge, "millrace_subscriptions",
 		"Subscriptions to shards (SubscribeToShard) that this node serves.")

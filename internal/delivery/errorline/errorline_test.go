@@ -39,6 +39,18 @@ func TestLines(t *testing.T) {
 	f(AppendHTTP(before(), &one, at), `{"attemptsMade":5,"arrivalTimestamp":1789014240448,"errorCode":"HttpEndpoint.DestinationException","errorMessage":"401: {\"errorMessage\":\"Unauthorized\"}","attemptEndingTimestamp":1789014301529,"rawData":"RkFJTCB0aGlzIG9uZQo=","subsequenceNumber":3,"dataId":"49607357361271740811418664280693044274821622880012337186.3"}`)
 }
 
+func TestLog(t *testing.T) {
+	l := Log{DeliveryStreamARN: "arn:aws:firehose:us-east-1:000000000000:deliverystream/d", Destination: "arn:aws:s3:::b", VersionID: 3, Message: "no \"b\"\n", Code: "S3.NoSuchBucket"}
+	const begin = `>{"deliveryStreamARN":"arn:aws:firehose:us-east-1:000000000000:deliverystream/d","destination":"arn:aws:s3:::b","deliveryStreamVersionId":3,"message":"no \"b\"\n","errorCode":"S3.NoSuchBucket"`
+	if got := string(AppendLog([]byte(">"), &l)); got != begin+"}" {
+		t.Error(got)
+	}
+	l.Processor = "arn:aws:lambda:us-east-1:000000000000:function:f"
+	if got := string(AppendLog([]byte(">"), &l)); got != begin+`,"processor":"`+l.Processor+`"}` {
+		t.Error(got)
+	}
+}
+
 // A line costs no memory of its own.
 func TestLinesAllocateNothing(t *testing.T) {
 	dst := make([]byte, 0, 4096)

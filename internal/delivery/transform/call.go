@@ -43,6 +43,8 @@ type Call struct {
 	Region            string
 	Retries           int // NumberOfRetries
 	Records           []Record
+	// Attempted, when set, is told of every attempt as it ends, by the goroutine of Invoke. It is quick.
+	Attempted func(Attempt)
 
 	ids    []byte // of the records of an event, one after another
 	ends   []int  // where each ends
@@ -52,6 +54,24 @@ type Call struct {
 	keys   []PartitionKey
 	given  []PartitionKey // those of one entry; its texts lie in the answer
 	reader awswire.JSON
+}
+
+// Attempt is one try to get an answer for an event.
+type Attempt struct {
+	Number        int // from 1; above it the same event is sent again
+	Took          time.Duration
+	Code, Message string // why it failed; empty: the function has answered
+}
+
+func (c *Call) attempted(number int, began time.Time, failed *failure) {
+	if c.Attempted == nil {
+		return
+	}
+	a := Attempt{Number: number, Took: time.Since(began)}
+	if failed != nil {
+		a.Code, a.Message = failed.code, failed.message
+	}
+	c.Attempted(a)
 }
 
 // Outcome is what became of a record.

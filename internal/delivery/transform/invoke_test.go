@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -232,8 +234,21 @@ func TestLaterAttemptsCount(t *testing.T) {
 	})
 	inBubble(t, h, func(t *testing.T, c *Client, call *Call) {
 		results := make([]Result, 2)
+		var told []string
+		var took time.Duration
+		call.Attempted = func(a Attempt) {
+			told = append(told, strconv.Itoa(a.Number)+a.Code)
+			took += a.Took
+		}
+		began := time.Now()
 		if err := c.Invoke(t.Context(), call, results); err != nil || results[0].Outcome != Ok || results[0].Attempts != 3 {
 			t.Errorf("%+v %v", results[0], err)
+		}
+		if want := []string{"1" + CodeServiceUnavailable, "2" + CodeServiceUnavailable, "3"}; !slices.Equal(told, want) {
+			t.Errorf("told of %v, want %v", told, want)
+		}
+		if took >= time.Since(began) {
+			t.Errorf("attempts took %v, pauses among them", took)
 		}
 	})
 }

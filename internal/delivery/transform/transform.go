@@ -136,12 +136,14 @@ func (c *Client) invoke(ctx context.Context, call *Call, from, n, size int, resu
 	defer func() { c.buffers.Put(event); c.buffers.Put(answer) }()
 	*event = call.appendEvent((*event)[:0], from, n)
 	for attempt := 1; ; attempt++ {
+		began := time.Now()
 		failed := c.attempt(ctx, call, *event, answer)
 		if failed == nil {
 			failed = call.read(*answer, results)
 		} else if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		call.attempted(attempt, began, failed)
 		if failed == nil || failed.final || attempt > min(max(call.Retries, 0), MaxRetries) {
 			end(results, failed, attempt, c.now())
 			return nil
