@@ -350,8 +350,11 @@ func TestSpoolTrouble(t *testing.T) {
 		told("the spool is full: it holds 950 bytes (1 times since ")
 		second := write(10, true) // which does not make it roomy
 		told("the spool is full")
-		first.release()
+		first.release() // its file holds the second one, too
+		told("the spool is full")
+		second.release()
 		told("")
+		second = write(10, true)
 		low = true
 		told("low-space mark: nothing more is spooled; it holds 10 bytes")
 		write(10, false)
