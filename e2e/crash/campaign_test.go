@@ -37,7 +37,8 @@ type campaign struct {
 	data   string
 	rng    *rand.Rand
 	book   *book
-	args   []string      // of the node, beside the prefix
+	args   []string // of the node, beside the prefix
+	env    []string
 	groups []group       // the load
 	think  time.Duration // of a worker
 	prefix int           // of the objects; it rises, so that keys sort in the order of time
@@ -92,7 +93,7 @@ func (c *campaign) up(env ...string) (*node.Node, error) {
 }
 
 func (c *campaign) options(env ...string) node.Options {
-	return node.Options{Binary: c.binary, Data: c.data, File: c.file, Env: env,
+	return node.Options{Binary: c.binary, Data: c.data, File: c.file, Env: append(env, c.env...),
 		Args: append([]string{"--parameter", fmt.Sprintf("Prefix=p%06d/", c.prefix)}, c.args...)}
 }
 

@@ -18,7 +18,11 @@ type door struct {
 	stream string // of Kinesis; empty: Direct PUT
 	name   string // of the delivery stream
 	joined bool   // a record is several documents
+	large  bool   // of largePiece each
 }
+
+// largePiece is the size of large documents: some hundred of them fill what a node has for buffers.
+const largePiece = 60_000
 
 // doorKinds is where the kinds of doors begin.
 const doorKinds kind = 64
@@ -95,7 +99,13 @@ func (d door) pieces(id int) []piece {
 		if p.unfit {
 			n = `"many"`
 		}
-		p.text = document(id, s, p.key, n, text(rng, 1+rng.IntN(8))) + end
+		t := text(rng, 1+rng.IntN(8))
+		if d.large {
+			b := bytes.NewBufferString(t)
+			pad(b, rng, largePiece)
+			t = b.String()
+		}
+		p.text = document(id, s, p.key, n, t) + end
 		all[s] = p
 	}
 	return all

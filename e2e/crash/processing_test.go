@@ -34,12 +34,14 @@ const (
 type processing struct {
 	*campaign
 	outside *outside
+	flows   []flow // that have load
+	objects string // the folder of the node that keeps objects
 }
 
 func newProcessing(t testing.TB, seed uint64, tags ...string) *processing {
 	t.Helper()
 	p := &processing{campaign: newCampaignOf(t, "testdata/processing.yaml", processingLoad, seed, tags...), outside: newOutside(t, seed)}
-	p.think = processingThink
+	p.think, p.flows, p.objects = processingThink, flows, p.data
 	if err := p.configure(""); err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +246,7 @@ func (p *processing) finish() (*report, error) {
 		return nil, err
 	}
 	listed := map[string][]string{}
-	for _, f := range flows {
+	for _, f := range p.flows {
 		for _, bucket := range []string{f.bucket, f.backup} {
 			if bucket == "" {
 				continue
@@ -266,7 +268,7 @@ func (p *processing) finish() (*report, error) {
 		return nil, err
 	}
 	return p.judge(ledger, func(bucket string) ([]source, error) {
-		all, err := folder(filepath.Join(p.data, "s3", bucket))
+		all, err := folder(filepath.Join(p.objects, "s3", bucket))
 		var keys []string
 		for _, o := range all {
 			keys = append(keys, o.key)
@@ -297,7 +299,7 @@ func (p *processing) judge(ledger *node.Ledger, objects func(bucket string) ([]s
 		fmt.Printf("  %-14s %6d delivered, %5d dead-lettered in %4d + %3d objects, failed %v\n", s.flow.name, s.delivered, s.deadLettered, s.objects, s.errorObjects, s.failures)
 		return nil
 	}
-	for _, f := range flows {
+	for _, f := range p.flows {
 		all, err := objects(f.bucket)
 		if err != nil {
 			return nil, err

@@ -54,6 +54,10 @@ const (
 	httpFailed       = "http-endpoint-failed"
 )
 
+// stagedFor is where answers of the function are kept that go to the endpoint. Those of a node that was killed may stay until
+// they are swept, two hours later.
+const stagedFor = ".millrace/staged/"
+
 // sortOut reads what lies in a flow's bucket, and what the endpoint took of it.
 func sortOut(f flow, b *book, m *moody, objects []source, taken []*batch, shards []shard) (*sorter, error) {
 	b.mu.Lock()
@@ -61,6 +65,9 @@ func sortOut(f flow, b *book, m *moody, objects []source, taken []*batch, shards
 	s := &sorter{flow: f, book: b, moody: m, report: &report{}, seen: map[int]*place{}, last: map[string]lastPiece{}, failures: map[string]int{}}
 	slices.SortFunc(objects, func(x, y source) int { return strings.Compare(x.key, y.key) })
 	for _, o := range objects {
+		if strings.HasPrefix(o.key, stagedFor) {
+			continue
+		}
 		text, err := o.read()
 		if err == nil {
 			s.keys = append(s.keys, o.key)
@@ -219,12 +226,19 @@ func (s *sorter) output(text, kind, folder string, n int32) {
 	s.see(p, place{1, kind != "", lane, spot{int32(len(s.keys) - 1), n}})
 }
 
+// moodTail is more than what the function adds to a document.
+const moodTail = 100
+
 // changed undoes what the function has made of a piece, if it was one of its answers.
 func (s *sorter) changed(text *string, p *piece, n int32) (mood string) {
 	if p.broken {
 		return ""
 	}
-	m := moodRule.FindStringSubmatchIndex(*text)
+	before := max(0, len(*text)-moodTail)
+	m := moodRule.FindStringSubmatchIndex((*text)[before:])
+	for i := range m {
+		m[i] += before
+	}
 	if m == nil {
 		s.mangled(n, "%s piece %d has not been through the function", idText(p.id), p.s)
 		return ""
