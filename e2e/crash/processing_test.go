@@ -101,6 +101,7 @@ func TestProcessing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the node is another process: a short run, as with the race detector, learns nothing here")
 	}
+	t.Parallel() // it mostly waits
 	p := newProcessing(t, *seed, "failpoints")
 	if *processingRounds > 1 {
 		fmt.Printf("seed %d\n", *seed)
@@ -126,7 +127,7 @@ func TestProcessing(t *testing.T) {
 // A build that commits before it puts is found out here, too, in each delivery stream that has objects.
 func TestProcessingFaultIsFound(t *testing.T) {
 	if !*faulty {
-		t.Skip("TestFaultIsFound looks for the same fault in less time; -faulty asks for more")
+		t.Skip("TestFaultIsFound looks for the same fault in seconds; this one waits for a minute, and for -faulty")
 	}
 	p := newProcessing(t, *seed, "failpoints", "faulty")
 	p.round(0, round{"killed draining, after the commit", func(*campaign) error { return p.killedDraining("commit-after") }})
