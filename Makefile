@@ -1,5 +1,5 @@
 # Targets for those who build Millrace. Users need only: go run ./cmd/millrace up
-.PHONY: build test race lint generate crash crash-faulty crash-cluster crash-cluster-faulty bench bench-cluster fuzz clients kafka stores formats kinesis histories clean
+.PHONY: build test race lint generate crash crash-faulty crash-cluster crash-cluster-faulty crash-processing crash-processing-faulty bench bench-cluster fuzz clients kafka stores formats kinesis histories clean
 
 build: ## the binary
 	CGO_ENABLED=0 go build -trimpath -o millrace ./cmd/millrace
@@ -28,6 +28,13 @@ crash: ## kill -9 under load, again and again; every answered event must be in e
 
 crash-faulty: ## the same suite on a build that commits before it puts: it must fail
 	go test ./e2e/crash -count=1 -timeout=1h -v -run 'TestFaultIsFound$$' -faulty
+
+crash-processing: ## the same for delivery streams that process: partitions, Parquet, functions, HTTP endpoints, and what they fail by
+	go test ./e2e/crash -count=1 -timeout=4h -v -run 'TestProcessing$$' -processing-rounds=$(ROUNDS)
+	go test ./e2e/crash -count=1 -timeout=30m -v -run 'TestStoreOutage$$|TestSpoolIsFull$$' -outage=1m
+
+crash-processing-faulty: ## the same on a build that commits before it puts: it must be found
+	go test ./e2e/crash -count=1 -timeout=1h -v -run 'TestProcessingFaultIsFound$$' -faulty
 
 kinesis: ## the engine kinesis against moto, kinesalite and kinesis-local; installs them into e2e/kinesis/.peers
 	e2e/kinesis/run

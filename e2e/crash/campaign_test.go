@@ -37,8 +37,12 @@ type campaign struct {
 	data   string
 	rng    *rand.Rand
 	book   *book
-	prefix int          // of the objects; it rises, so that keys sort in the order of time
-	loaded map[int]bool // prefixes under which there was load
+	args   []string // of the node, beside the prefix
+	env    []string
+	groups []group       // the load
+	think  time.Duration // of a worker
+	prefix int           // of the objects; it rises, so that keys sort in the order of time
+	loaded map[int]bool  // prefixes under which there was load
 
 	refusing bool // events may be refused
 
@@ -48,11 +52,17 @@ type campaign struct {
 
 func newCampaign(t testing.TB, seed uint64, tags ...string) *campaign {
 	t.Helper()
+	return newCampaignOf(t, "testdata/pipeline.yaml", workers, seed, tags...)
+}
+
+// newCampaignOf is one with a definition and a load of its own.
+func newCampaignOf(t testing.TB, definition string, groups []group, seed uint64, tags ...string) *campaign {
+	t.Helper()
 	binary, err := node.Binary(tags...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := filepath.Abs("testdata/pipeline.yaml")
+	file, err := filepath.Abs(definition)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,18 +79,22 @@ func newCampaign(t testing.TB, seed uint64, tags ...string) *campaign {
 			t.Log(err)
 		}
 	})
-	return &campaign{t: t, binary: binary, file: file, data: filepath.Join(folder, "data"),
+	return &campaign{t: t, binary: binary, file: file, groups: groups, think: thinkTime, data: filepath.Join(folder, "data"),
 		rng: rand.New(rand.NewPCG(seed, 0)), book: newBook(), loaded: map[int]bool{}}
 }
 
 // up starts a node on the campaign's data. The node is killed when the test ends, whatever happens.
 func (c *campaign) up(env ...string) (*node.Node, error) {
-	n, err := node.Start(context.Background(), node.Options{Binary: c.binary, Data: c.data, File: c.file, Env: env,
-		Args: []string{"--parameter", fmt.Sprintf("Prefix=p%06d/", c.prefix)}})
+	n, err := node.Start(context.Background(), c.options(env...))
 	if n != nil {
 		c.t.Cleanup(n.Kill)
 	}
 	return n, err
+}
+
+func (c *campaign) options(env ...string) node.Options {
+	return node.Options{Binary: c.binary, Data: c.data, File: c.file, Env: append(env, c.env...),
+		Args: append([]string{"--parameter", fmt.Sprintf("Prefix=p%06d/", c.prefix)}, c.args...)}
 }
 
 // turnPrefix changes the prefix from the next start on. What is planned keeps the one that it was planned with.
@@ -95,7 +109,7 @@ func (c *campaign) under(n *node.Node, what func() error) error {
 	most := min(c.rng.IntN(reshardsOfOne+1), reshardsMost-c.reshards)
 	go func() {
 		defer close(ended)
-		run(ctx, c.book, n, seed)
+		run(ctx, c.book, n, c.groups, c.think, seed)
 	}()
 	go func() { resharded <- reshards(ctx, n, seed, most) }()
 	err := what()
@@ -172,8 +186,7 @@ func (c *campaign) killedEarly() error {
 	c.turnPrefix()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.rng.Int64N(int64(earlyTime))))
 	defer cancel()
-	n, err := node.Start(ctx, node.Options{Binary: c.binary, Data: c.data, File: c.file,
-		Args: []string{"--parameter", fmt.Sprintf("Prefix=p%06d/", c.prefix)}})
+	n, err := node.Start(ctx, c.options())
 	if err == nil {
 		<-ctx.Done()
 		n.Kill()

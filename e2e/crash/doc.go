@@ -17,7 +17,21 @@
 //	make crash          100 rounds: "100 rounds, 0 lost, 0 duplicated, 0 reordered"
 //	make crash-faulty   the same on a build that commits before it puts; it must be found
 //
-// The same for a cluster, on a real Kafka:
+// Delivery streams that process have rounds of their own, in which each record is told apart by its documents:
+//
+//	worker ──> node ──> objects: partitions, Parquet, error objects, source records
+//	            │  └──> an endpoint of this suite's, which fails for longer than it is tried, and takes each request once
+//	            └─────> a function of this suite's, which answers differently each time, with an error, or not
+//
+// Each document must be in one place, once, with the bytes that one answer of the function gave it, in the order of its shard
+// and partition; the function may have dropped a third of the records, and no other. Most rounds end in the middle of a
+// drain, for partitions gather for a minute, and leave then. Two tests beside the rounds: a store that is away for a minute,
+// and a disk that has no room for the spool.
+//
+//	make crash-processing         100 rounds; -processing-rounds chooses
+//	make crash-processing-faulty  on a build that commits before it puts
+//
+// The same as the first for a cluster, on a real Kafka:
 //
 //	worker ──> node 1 2 3 ──> broker 1 2 3        killed · frozen past session and lease ·
 //	             └─────────> objects: a fourth    stopped · restarted, also in the middle

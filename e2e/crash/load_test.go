@@ -71,8 +71,8 @@ var workers = []group{
 }
 
 // run makes load on one process until ctx ends or it can't be reached any more.
-func run(ctx context.Context, b *book, n *node.Node, seed uint64) {
-	t := &target{book: b, node: func() *node.Node { return n }, think: thinkTime, answer: answerTime, groups: workers}
+func run(ctx context.Context, b *book, n *node.Node, groups []group, think time.Duration, seed uint64) {
+	t := &target{book: b, node: func() *node.Node { return n }, think: think, answer: answerTime, groups: groups}
 	t.run(ctx, seed)
 }
 

@@ -20,6 +20,8 @@ type Line struct {
 	Discarded    int64  `json:"discarded"`
 	InFlight     int64  `json:"inFlight"`
 	Objects      int64  `json:"objects"`
+	ErrorObjects int64  `json:"errorObjects"`
+	Outputs      int64  `json:"outputs"`
 }
 
 // AddsUp tells whether what came in is what went out or is on its way.

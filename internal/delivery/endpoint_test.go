@@ -2,7 +2,9 @@ package delivery
 
 import (
 	"context"
+	"crypto/md5"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -10,7 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"millrace/internal/delivery/httpendpoint"
+	"millrace/internal/delivery/process"
+	"millrace/internal/delivery/transform"
 )
 
 // receiver is an HTTP endpoint that keeps each batch once, by its id, as such endpoints do.
@@ -201,4 +207,81 @@ func TestCrashOnTheWayToAnEndpoint(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A request has room for ten thousand records. What a function gives back at once may be more, and so may the user records of
+// an aggregate be that come on top of others.
+func TestMoreThanOneRequestHolds(t *testing.T) {
+	const all = httpendpoint.MaxRecords + 2500
+	text := func(i int) string { return fmt.Sprintf("r%05d;", i) }
+	f := func(name string, opts Options, req *CreateRequest, feed func(n *node)) {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := &receiver{}
+				opts.HTTP, opts.SpoolDir = r, t.TempDir()
+				n := newNode(t, opts).start()
+				defer n.close()
+				n.stream("s", 1)
+				n.create(req)
+				feed(n)
+				time.Sleep(2 * time.Minute)
+				got := r.received()
+				for i := range min(len(got), all) {
+					if got[i] != text(i) {
+						t.Fatalf("record %d is %q", i, got[i])
+					}
+				}
+				equal(t, "received", len(got), all)
+				equal(t, "in flight", n.ledger("d").InFlight, 0)
+			})
+		})
+	}
+	moreAtOnce := toEndpoint("d", func(h *HTTPEndpointRequest) {
+		h.ProcessingConfiguration = &ProcessingConfiguration{Enabled: new(true), Processors: []Processor{{Type: lambda, Parameters: []ProcessorParameter{
+			{"LambdaArn", "arn:aws:lambda:us-east-1:000000000000:function:f"}}}}}
+	})
+	f("function", Options{Function: anyFunction, Transform: echo{}}, moreAtOnce, func(n *node) {
+		for i := 0; i < all; i += 500 {
+			records := make([]string, 500)
+			for j := range records {
+				records[j] = text(i + j)
+			}
+			n.put("d", records...)
+		}
+	})
+	ofStream := toEndpoint("d", nil)
+	ofStream.DeliveryStreamType, ofStream.KinesisStreamSourceConfiguration = KinesisStreamAsSource, request("d", "s", nil).KinesisStreamSourceConfiguration
+	for _, size := range []int{700, 2100, all} {
+		f(fmt.Sprint("aggregates-of-", size), Options{}, ofStream, func(n *node) {
+			for i := 0; i < all; i += size {
+				var records []string
+				for j := i; j < min(i+size, all); j++ {
+					records = append(records, text(j))
+				}
+				n.append("s", "k", aggregate(records))
+			}
+		})
+	}
+}
+
+// echo is a function that changes nothing.
+type echo struct{}
+
+func (echo) Invoke(ctx context.Context, call *transform.Call, results []transform.Result) error {
+	for i := range call.Records {
+		results[i] = transform.Result{Outcome: transform.Ok, Data: append([]byte(nil), call.Records[i].Data...), Attempts: 1}
+	}
+	return ctx.Err()
+}
+
+// aggregate is a record as the Kinesis Producer Library makes it of several.
+func aggregate(records []string) string {
+	message := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "k")
+	for _, data := range records {
+		record := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 0)
+		record = protowire.AppendString(protowire.AppendTag(record, 3, protowire.BytesType), data)
+		message = protowire.AppendBytes(protowire.AppendTag(message, 3, protowire.BytesType), record)
+	}
+	sum := md5.Sum(message)
+	return process.AggregateMagic + string(message) + string(sum[:])
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"millrace/internal/delivery/journal"
 	"millrace/internal/fault"
 	"millrace/internal/stream"
 )
@@ -77,6 +78,14 @@ func (k *kept) text(o *output, delimiter []byte) error {
 	k.write(delimiter)
 	k.count(o)
 	return nil
+}
+
+// keep keeps an output as its part needs it.
+func (k *kept) keep(p *journal.Part, o *output) error {
+	if framed(p.Format) {
+		return k.frame(o)
+	}
+	return k.text(o, p.Delimiter)
 }
 
 // frame keeps an output with all that is known of it.

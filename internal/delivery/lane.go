@@ -20,6 +20,7 @@ type lane struct {
 	bytes   int64
 	oldest  int64     // arrival of the first record, milliseconds
 	opened  time.Time // by the monotonic clock
+	closed  bool      // the next record has no room in it
 	kept    kept
 }
 
@@ -62,6 +63,13 @@ func (g *gathering) open(key string, name journal.Lane, from stream.SequenceNumb
 	return l
 }
 
+// again opens another lane in the place of one that can hold no more, in the middle of what was read. All leaves together
+// then, and is staged: where the one ends and the other begins is no place in the source.
+func (g *gathering) again(l *lane, k kept) *lane {
+	g.unrepeatable = true
+	return g.open(l.key, l.name, l.from, k)
+}
+
 // count notes that an output is in a lane; kept has it or not.
 func (g *gathering) count(l *lane, o *output) {
 	if l.outputs == 0 {
@@ -79,7 +87,7 @@ func (g *gathering) count(l *lane, o *output) {
 
 // isFull reports whether a lane has all that one object should hold.
 func (g *gathering) isFull(l *lane) bool {
-	return l.bytes >= g.dest.size || g.dest.maxOutputs > 0 && l.outputs >= g.dest.maxOutputs
+	return l.closed || l.bytes >= g.dest.size || g.dest.maxOutputs > 0 && l.outputs >= g.dest.maxOutputs
 }
 
 // room is how many bytes may be read before a lane can be full.

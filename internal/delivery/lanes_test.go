@@ -308,7 +308,7 @@ func TestEndpointWithManySubRecords(t *testing.T) {
 		from := request("d", "s", nil)
 		req.DeliveryStreamType, req.KinesisStreamSourceConfiguration = from.DeliveryStreamType, from.KinesisStreamSourceConfiguration
 		n.create(req)
-		record := aggregate(7000)
+		record := aggregateOf(7000)
 		for range 4 {
 			n.append("s", "p", record)
 		}
@@ -320,8 +320,8 @@ func TestEndpointWithManySubRecords(t *testing.T) {
 	})
 }
 
-// aggregate is what the Kinesis Producer Library makes of so many small records.
-func aggregate(records int) string {
+// aggregateOf is what the Kinesis Producer Library makes of so many small records.
+func aggregateOf(records int) string {
 	b := []byte{0x0a, 1, 'p'} // the table of partition keys
 	for range records {
 		b = append(b, 0x1a, 5, 0x08, 0, 0x1a, 1, 'x') // partition key 0, data "x"

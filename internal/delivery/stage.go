@@ -236,7 +236,7 @@ func (t *task) complete(ctx context.Context, part int) (counted, error) {
 func (d *delivery) sweepUploads(ctx context.Context) error {
 	e := d.engine
 	dest := d.destination()
-	if dest.processing == nil || dest.function == nil && !dest.processing.partitions() {
+	if dest.processing == nil || dest.function == nil && !dest.processing.partitions() && dest.maxOutputs == 0 {
 		return nil
 	}
 	_, manifests, err := e.opts.Journal.Load(ctx, d.id)

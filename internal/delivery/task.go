@@ -397,8 +397,8 @@ func attributes(m *journal.Manifest, p *journal.Part) object.Attributes {
 	return a
 }
 
-// gatherAgain brings the outputs of all parts that are to be put, when they lie in lanes and are not at hand: reading
-// and processing the range once for all of them.
+// gatherAgain brings the outputs of a part that is to be put, when they lie in a lane and are not at hand: reading and
+// processing the range once for it, and for as many of the other parts as there is room for. The rest has its turn later.
 func (t *task) gatherAgain(ctx context.Context, part int) error {
 	p := &t.manifest.Parts[part]
 	if p.Lane.IsZero() || !t.parts[part].kept.full {
@@ -411,26 +411,42 @@ func (t *task) gatherAgain(ctx context.Context, part int) error {
 		}
 	}
 	err := t.survey(ctx, func(i int, o *output) error {
-		p, st := &t.manifest.Parts[i], &t.parts[i]
-		if st.done || st.kept.outputs == p.Outputs {
+		p, k := &t.manifest.Parts[i], &t.parts[i].kept
+		if t.parts[i].done || k.full || k.outputs == p.Outputs {
 			return nil
 		}
-		if framed(p.Format) {
-			return st.kept.frame(o)
+		err := k.keep(p, o)
+		switch {
+		case err == nil:
+			return nil
+		case i != part:
+			k.drop()
+			return nil
 		}
-		return st.kept.text(o, p.Delimiter)
+		t.makeRoom(part)
+		k.full = false
+		return k.keep(p, o)
 	})
 	if err != nil {
 		t.dropKept()
 		return err
 	}
 	for i := range t.parts {
-		if st := &t.parts[i]; !st.done && st.kept.outputs != t.manifest.Parts[i].Outputs {
+		if st := &t.parts[i]; !st.done && !st.kept.full && st.kept.outputs != t.manifest.Parts[i].Outputs {
 			t.dropKept()
 			return errDiffers
 		}
 	}
 	return nil
+}
+
+// makeRoom drops what is at hand of all parts but one. It can be gathered again.
+func (t *task) makeRoom(part int) {
+	for i := range t.parts {
+		if i != part {
+			t.parts[i].kept.drop()
+		}
+	}
 }
 
 // survey reads the range of the parts that are not stored yet, and processes it again; visit is told of every output that

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"millrace/internal/delivery/process"
 	"millrace/internal/fault"
 	"millrace/internal/stream"
 )
@@ -242,7 +243,7 @@ func (w *worker) take(ctx context.Context, batch *stream.Batch) (n int, err erro
 		w.pass(batch.Next)
 	}
 	for i := range batch.Records {
-		if w.isFull() {
+		if w.isFull() || w.exceeds(&batch.Records[i]) {
 			break
 		}
 		if err := w.gather(&batch.Records[i]); err != nil {
@@ -294,6 +295,20 @@ func (w *worker) isFull() bool {
 	return false
 }
 
+// exceeds reports whether a record holds more user records than a request has room for beside what is gathered. It goes into
+// the next one then.
+func (w *worker) exceeds(r *stream.Record) bool {
+	g := w.gathered
+	l := g.byKey[""]
+	if g.dest.maxOutputs == 0 || g.dest.function != nil || l == nil || g.dest.processing.whole(r.Data) {
+		return false
+	}
+	n := int64(0)
+	_ = g.dest.processing.program.Split(r.Data, "", func(process.Sub) error { n++; return nil }) // its errors are those of the callback
+	l.closed = l.outputs+n > g.dest.maxOutputs
+	return l.closed
+}
+
 // gather processes a record and puts its outputs into their lanes.
 func (w *worker) gather(r *stream.Record) error {
 	g := w.gathered
@@ -336,6 +351,9 @@ func (w *worker) put(key []byte, o *output) error {
 		w.ahead.saw(o)
 		return nil
 	}
+	if g.dest.maxOutputs > 0 && g.isFull(l) { // a function gave back more than a request holds, or an aggregate is larger
+		l = g.again(l, w.newKept())
+	}
 	var err error
 	if framed(g.dest.formatOf(l.name)) {
 		err = l.kept.frame(o)
@@ -374,12 +392,17 @@ func (w *worker) open(key string, o *output) (*lane, error) {
 			return w.exceeded(o), nil
 		}
 	}
-	k := kept{budget: &e.budget}
-	if g.dest.spools() && !w.cramped {
+	return g.open(key, name, from, w.newKept()), nil
+}
+
+// newKept gives a new lane what it keeps outputs in.
+func (w *worker) newKept() kept {
+	e := w.s.d.engine
+	k := kept{budget: &e.budget, force: w.cramped}
+	if w.gathered.dest.spools() && !w.cramped {
 		k.spools = &e.spools
 	}
-	k.force = w.cramped
-	return g.open(key, name, from, k), nil
+	return k
 }
 
 // exceeded gives the lane of records whose partition would be one too many. Which these are depends on what else is
