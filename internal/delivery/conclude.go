@@ -104,9 +104,7 @@ func (d *delivery) settleAll(ctx context.Context) error {
 		}
 		d.replace(slot, &change.Rows[0])
 		for _, m := range change.Remove { // what is staged and was not delivered
-			if heads.Err() == nil {
-				d.engine.unstage(heads, m)
-			}
+			d.engine.unstage(heads, m)
 		}
 	}
 	return err

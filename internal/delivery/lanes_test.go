@@ -57,9 +57,10 @@ func (n *node) eventsIn(bucket string) string {
 // An update that changes which lanes there are is of later records; what was delivered ahead of the checkpoint before it
 // is still known after a crash, by the lanes that it had then.
 func TestCrashAfterAnUpdateOfLanes(t *testing.T) {
-	for _, crashed := range []bool{false, true} {
+	for i := range 4 {
+		crashed, function := i&1 != 0, i&2 != 0
 		inBubble(t, func(t *testing.T) {
-			n := newNode(t, Options{SpoolDir: t.TempDir()}).start()
+			n := newNode(t, Options{SpoolDir: t.TempDir(), Function: anyFunction, Transform: echo{}}).start()
 			n.create(request("d", "", extended(nil)))
 			n.put("d", event("a", 1))
 			time.Sleep(30 * time.Second)
@@ -69,6 +70,10 @@ func TestCrashAfterAnUpdateOfLanes(t *testing.T) {
 			// What was of a is of z now, and what was of b is of a.
 			dest := new(S3Destination)
 			extended(partitionedBy(`{k:(if .k == "b" then "a" else "z" end)}`))(dest)
+			if function {
+				withFunction(dest)
+				dest.Prefix = new("k=!{partitionKeyFromQuery:k}/")
+			}
 			n.update("d", "1", dest)
 			if crashed {
 				second := n.snapshot(3)
@@ -85,6 +90,16 @@ func TestCrashAfterAnUpdateOfLanes(t *testing.T) {
 			n.close()
 		})
 	}
+}
+
+// echo is a function that changes nothing.
+type echo struct{}
+
+func (echo) Invoke(ctx context.Context, call *transform.Call, results []transform.Result) error {
+	for i := range call.Records {
+		results[i] = transform.Result{Outcome: transform.Ok, Data: slices.Clone(call.Records[i].Data), Attempts: 1}
+	}
+	return ctx.Err()
 }
 
 // A delivery stream whose partitions never are all empty at once comes to a new definition all the same.
@@ -478,7 +493,7 @@ func TestRandomGroupHistoriesOfLanes(t *testing.T) {
 			h.lanes = withFunction
 		},
 	}
-	rounds := *histories / 2
+	rounds := *histories / 4
 	if testing.Short() {
 		rounds = min(rounds, 5)
 	}
@@ -515,26 +530,33 @@ func (h *groupHistory) otherLanes() *S3Update {
 	return &S3Update{ProcessingConfiguration: dest.ProcessingConfiguration}
 }
 
-// verifyLanes checks that every event is in one object, or was dropped.
-func (h *groupHistory) verifyLanes() {
-	h.t.Helper()
+// lines counts the lines of all objects of a bucket, and of error objects what they are about.
+func (n *node) lines(bucket string) map[string]int {
+	n.t.Helper()
 	got := map[string]int{}
-	for _, key := range h.sink.keys("events") {
-		text := content(h.t, h.sink.get("events", key))
+	for _, key := range n.sink.keys(bucket) {
+		text := content(n.t, n.sink.get(bucket, key))
 		if strings.HasSuffix(key, ".parquet") {
-			text = lines(h.t, text)
+			text = lines(n.t, text)
 		}
 		for line := range strings.Lines(text) {
 			if strings.HasPrefix(key, "errors/") {
 				var e struct{ RawData []byte }
 				if err := json.Unmarshal([]byte(line), &e); err != nil {
-					h.t.Fatal(err)
+					n.t.Fatal(err)
 				}
 				line = string(e.RawData)
 			}
 			got[strings.TrimSpace(line)]++
 		}
 	}
+	return got
+}
+
+// verifyLanes checks that every event is in one object, or was dropped.
+func (h *groupHistory) verifyLanes() {
+	h.t.Helper()
+	got := h.lines("events")
 	for key, n := range h.numbers {
 		for i := 1; i <= n; i++ {
 			if times := got[event(key, i)]; times != 1 && (times != 0 || h.opts.Function == nil) {
@@ -636,5 +658,117 @@ func TestLongFailures(t *testing.T) {
 	}
 	if err := r.next(&o); err != io.EOF {
 		t.Error(err)
+	}
+}
+
+// A function that has left the configuration holds up its records, seen in health and at a gentle pace, until it is back.
+func TestFunctionLeavesTheConfiguration(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := newNode(t, Options{Function: anyFunction, Transform: &shouting{}, SpoolDir: t.TempDir()}).start()
+		n.create(request("d", "", withCall(1, 5)))
+		n.close()
+		function := n.opts.Function
+		n.opts.Function = nil
+		n.start()
+		n.put("d", "abc")
+		time.Sleep(time.Minute)
+		reads := n.source.reads
+		time.Sleep(time.Hour)
+		if more := n.source.reads - reads; more > 1500 {
+			t.Errorf("%d reads in an hour", more)
+		}
+		if err := n.engine.Healthy(); err == nil || !strings.Contains(err.Error(), "function:f") {
+			t.Error(err)
+		}
+		if m := n.engine.Metrics(background).DeliveryStreams[0]; m.LagSeconds < 3600 && m.LagRecords != 1 {
+			t.Errorf("lag: %v s, %d records", m.LagSeconds, m.LagRecords)
+		}
+		n.close()
+		n.opts.Function = function
+		n.start()
+		defer n.close()
+		time.Sleep(10 * time.Second)
+		equal(t, "delivered", joined(n.objects("events")), "ABC")
+	})
+}
+
+// Random histories of a node that crashes, whose source trims, whose bucket fails and whose partitions change: the ledger adds
+// up at every moment, and nothing is there twice.
+func TestRandomHistoriesOfLanes(t *testing.T) {
+	rounds := *histories / 2
+	if testing.Short() {
+		rounds = min(rounds, 5)
+	}
+	for seed := range uint64(rounds) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) { historyOfLanes(t, rand.New(rand.NewPCG(seed, 6))) })
+		})
+	}
+}
+
+func historyOfLanes(t *testing.T, r *rand.Rand) {
+	opts := Options{SpoolDir: t.TempDir(), BufferBudget: int64(1+r.IntN(8)) * slabBytes, ActivePartitions: 2 + r.IntN(8)}
+	h := &groupHistory{group: &group{node: newNode(t, opts)}, r: r, numbers: map[string]int{}, opts: opts, lanes: func(*S3Destination) {}}
+	n := h.node.start()
+	defer func() { n.close() }()
+	n.stream("s", 1)
+	n.create(request("d", "s", extended(nil)))
+	trims := r.IntN(2) == 0
+	records := 0
+	for range 100 {
+		switch step := r.IntN(12); {
+		case step == 0:
+			old := n
+			n = n.snapshot(r.Uint64())
+			old.setFail(nil)
+			old.close()
+			n.start()
+		case step == 1:
+			h.updates++
+			def, err := n.engine.Describe("d")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err = n.engine.UpdateDestination(background, &UpdateRequest{DeliveryStreamName: "d", DestinationId: DestinationID,
+				CurrentDeliveryStreamVersionId: fmt.Sprint(def.VersionID), ExtendedS3DestinationUpdate: h.otherLanes()}); err != nil {
+				t.Fatal(err)
+			}
+		case step == 2:
+			n.setFail(func(string, string) error { return errOut })
+		case step == 3:
+			n.setFail(nil)
+		case step == 4 && trims:
+			n.source.trim("s", 0, r.IntN(8))
+		case step < 8:
+			time.Sleep(time.Duration(r.IntN(30)) * time.Second)
+		default:
+			for range 1 + r.IntN(4) {
+				key := fmt.Sprint("k", r.IntN(6))
+				h.numbers[key]++
+				n.append("s", "p", h.someEvents(key))
+				records++
+			}
+		}
+		n.ledger("d")
+	}
+	n.setFail(nil)
+	time.Sleep(5 * time.Minute)
+	line := n.ledger("d")
+	equal(t, "accepted", line.Accepted, int64(records))
+	equal(t, "in flight", line.InFlight, 0)
+	got := n.lines("events")
+	missing := 0
+	for key, last := range h.numbers {
+		for i := 1; i <= last; i++ {
+			switch times := got[event(key, i)]; {
+			case times > 1:
+				t.Errorf("%s is there %d times", event(key, i), times)
+			case times == 0:
+				missing++
+			}
+		}
+	}
+	if (missing > 0) != (line.Expired > 0) || line.Expired > 0 && !trims {
+		t.Errorf("%d events are missing, %d records expired", missing, line.Expired)
 	}
 }

@@ -218,9 +218,14 @@ func (d *delivery) ownLedger(ctx context.Context) (out DeliveryLedger, taken map
 
 // ledger gives the shard's line. The row is read before the tip, so that the tip is never behind it.
 func (s *shard) ledger(ctx context.Context) ShardLine {
-	row := s.snapshot()
+	s.mu.Lock()
+	row, inFlight := s.row, s.gauges.bufferedRecords.Load()
+	for _, t := range s.outstanding {
+		inFlight += t.manifest.Records()
+	}
+	s.mu.Unlock()
 	if !s.d.dense() {
-		return s.d.shardLine(&row, row.Checkpoint, s.gauges.bufferedRecords.Load()+s.outstandingRecords())
+		return s.d.shardLine(&row, row.Checkpoint, inFlight)
 	}
 	if !row.Done {
 		s.sawTip(s.d.tip(ctx, &row))
@@ -256,15 +261,6 @@ func (d *delivery) shardLine(row *journal.Row, tip stream.SequenceNumber, inFlig
 	line.Accepted = between(row, row.Start, tip)
 	line.InFlight = unsettled(row, tip)
 	return line
-}
-
-func (s *shard) outstandingRecords() (n int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, t := range s.outstanding {
-		n += t.manifest.Records()
-	}
-	return n
 }
 
 // String gives a line for people.

@@ -86,8 +86,10 @@ type stagingError struct{ err error }
 func (e stagingError) Error() string { return e.err.Error() }
 func (e stagingError) Unwrap() error { return e.err }
 
-// unstage removes what was staged of tasks that were not planned.
+// unstage removes what was staged of tasks that were not planned, even when ctx has ended, within unstageTimeout.
 func (s *shard) unstage(ctx context.Context, tasks []*task) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unstageTimeout)
+	defer cancel()
 	for _, t := range tasks {
 		s.d.engine.unstage(ctx, t.manifest)
 	}
@@ -97,6 +99,10 @@ func (s *shard) unstage(ctx context.Context, tasks []*task) {
 func (e *Engine) unstage(ctx context.Context, m *journal.Manifest) {
 	for i := range m.Parts {
 		p := &m.Parts[i]
+		if ctx.Err() != nil && (p.Staged != "" || p.Upload != nil) {
+			e.opts.Log.Warn("what was staged and is not needed stays until a later sweep", "deliveryStream", m.Delivery, "bucket", p.Bucket)
+			return
+		}
 		if p.Staged != "" {
 			e.deleteStaged(ctx, p.Bucket, p.Staged)
 		}
@@ -106,10 +112,7 @@ func (e *Engine) unstage(ctx context.Context, m *journal.Manifest) {
 	}
 }
 
-// abort removes an upload, even when ctx has ended, within unstageTimeout.
 func (e *Engine) abort(ctx context.Context, upload object.UploadRef) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unstageTimeout)
-	defer cancel()
 	if err := e.opts.Sink.AbortUpload(ctx, upload); err != nil && !fault.Is(err, fault.NotFound) {
 		e.opts.Log.Warn("an upload that is not needed stays until a later sweep", "bucket", upload.Bucket, "key", upload.Key, "error", err)
 	}
@@ -168,6 +171,8 @@ func (t *task) upload(ctx context.Context, p *journal.Part, enc *encoder) (stage
 	}
 	defer func() {
 		if err != nil {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unstageTimeout)
+			defer cancel()
 			e.abort(ctx, upload.UploadRef)
 		}
 	}()
@@ -348,10 +353,7 @@ func (t *task) bringStaged(ctx context.Context, part int) error {
 	}
 }
 
-// deleteStaged deletes an object, even when ctx has ended, within unstageTimeout.
 func (e *Engine) deleteStaged(ctx context.Context, bucket, key string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unstageTimeout)
-	defer cancel()
 	if err := e.opts.Sink.Delete(ctx, bucket, key); err != nil {
 		e.opts.Log.Warn("a staged object that is not needed any more stays until a later sweep", "bucket", bucket, "key", key, "error", err)
 	}

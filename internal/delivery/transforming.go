@@ -144,6 +144,16 @@ func (w *worker) crossed(r *stream.Record, sub *process.Sub) (delivered bool, er
 
 // transform makes the calls of the round, and puts what comes back into lanes.
 func (w *worker) transform(ctx context.Context) error {
+	w.unplanned = true
+	if err := w.call(ctx); err != nil {
+		return err
+	}
+	w.unplanned = false
+	return w.takeAnswers()
+}
+
+// call makes the calls of the round.
+func (w *worker) call(ctx context.Context) error {
 	r, e := w.round, w.s.d.engine
 	endpoint := e.opts.Function(r.dest.function.arn)
 	if endpoint == nil {
@@ -163,7 +173,12 @@ func (w *worker) transform(ctx context.Context) error {
 			return err
 		}
 	}
-	g := w.gathered
+	return nil
+}
+
+// takeAnswers puts what has come back into lanes.
+func (w *worker) takeAnswers() error {
+	g, r := w.gathered, w.round
 	g.unrepeatable = true
 	var last stream.SequenceNumber // of the record that is being put together
 	counted, any := false, false   // it is in a lane; there is one

@@ -198,13 +198,14 @@ func TestEarlierVersionsAreReadable(t *testing.T) {
 	check("final.v1", final, func(b []byte) (any, error) { return DecodeFinal(b, "test") }, nil)
 }
 
-// A lane that is ahead of the checkpoint is remembered until the checkpoint has passed it.
+// A lane that is ahead of the checkpoint is remembered until the checkpoint has passed it, and with which recipe it was found.
 func TestPass(t *testing.T) {
 	at := func(n uint64) stream.SequenceNumber { return stream.NewSequenceNumber(1000, 0, n) }
 	a, b := Lane{Keys: []string{"a"}}, Lane{Keys: []string{"b"}}
 	r := row("d", 0, 1)
+	recipe := json.RawMessage(`"first"`)
 	pass := func(next, through uint64, dropped int64, lanes ...Lane) {
-		m := &Manifest{Next: at(next), Through: at(through), Dropped: dropped}
+		m := &Manifest{Next: at(next), Through: at(through), Dropped: dropped, Recipe: recipe}
 		for _, l := range lanes {
 			m.Parts = append(m.Parts, Part{Lane: l})
 		}
@@ -212,8 +213,8 @@ func TestPass(t *testing.T) {
 	}
 	expect := func(checkpoint uint64, ahead ...Ahead) {
 		t.Helper()
-		if r.Checkpoint != at(checkpoint) || !reflect.DeepEqual(r.Ahead, ahead) {
-			t.Errorf("checkpoint %s, ahead %+v", r.Checkpoint, r.Ahead)
+		if r.Checkpoint != at(checkpoint) || !reflect.DeepEqual(r.Ahead, ahead) || (string(r.AheadRecipe) == `"first"`) != (len(ahead) > 0) {
+			t.Errorf("checkpoint %s, ahead %+v of %s", r.Checkpoint, r.Ahead, r.AheadRecipe)
 		}
 	}
 	pass(3, 9, 0, a)
@@ -222,6 +223,9 @@ func TestPass(t *testing.T) {
 	expect(3, Ahead{DroppedLane, at(10)}, Ahead{a.ID(), at(10)})
 	pass(10, 12, 0, b)
 	expect(10, Ahead{b.ID(), at(12)})
+	recipe = json.RawMessage(`"second"`)
+	pass(11, 11, 0, a) // crosses what is ahead
+	expect(11, Ahead{b.ID(), at(12)})
 	pass(12, 12, 0, a, b)
 	expect(12)
 }
