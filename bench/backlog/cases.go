@@ -36,6 +36,13 @@ var cases = []testCase{
 		destination: partitions, limits: []string{"partitions"}, memory: nodeMemory},
 }
 
+func names() (all []string) {
+	for i := range cases {
+		all = append(all, cases[i].name)
+	}
+	return all
+}
+
 // interval is how long a buffer waits for more. The backlog is older before it is delivered, so that its last buffers wait for
 // nothing.
 const interval = 60

@@ -19,6 +19,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -37,6 +39,7 @@ const (
 type bench struct {
 	records  int
 	repeat   int
+	only     string
 	millrace string
 	data     string
 	out      string
@@ -51,6 +54,7 @@ func main() {
 	var plain string
 	flag.IntVar(&b.records, "records", 1_000_000, "the backlog, in records of about 300 B; rounded down to calls of 500")
 	flag.IntVar(&b.repeat, "repeat", 3, "runs of each case, of which the median is told")
+	flag.StringVar(&b.only, "case", "", "a single `CASE` of "+strings.Join(names(), ", "))
 	flag.StringVar(&b.millrace, "millrace", "", "the `BINARY` under test (default: one that is built for the run)")
 	flag.StringVar(&b.data, "data", "", "`FOLDER` on the disk that is to be measured (default: a temporary one)")
 	flag.StringVar(&b.out, "out", "bench/RESULTS.md", "`FILE` whose section is written")
@@ -85,6 +89,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if b.records < batch || b.repeat < 1 {
 		return fmt.Errorf("%d records and %d runs are too few", b.records, b.repeat)
 	}
+	if b.only != "" && !slices.Contains(names(), b.only) {
+		return fmt.Errorf("there is no case %q", b.only)
+	}
 	if b.folder, err = os.MkdirTemp(b.data, "millrace-backlog-"); err != nil {
 		return err
 	}
@@ -103,6 +110,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 	for turn := range b.repeat {
 		for i := range cases {
 			c := &cases[(i+turn)%len(cases)]
+			if b.only != "" && b.only != c.name {
+				continue
+			}
 			if err := b.measure(ctx, r, c); err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
