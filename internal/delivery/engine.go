@@ -26,6 +26,8 @@ type Engine struct {
 	pools      encoderPools
 	encoders   chan struct{}       // tokens of encoders that run
 	stagers    chan struct{}       // tokens of objects that are staged
+	writers    chan struct{}       // tokens of Parquet files that are written
+	parts      chan struct{}       // tokens of what is put beside the first of each task
 	httpMemory *semaphore.Weighted // of the bodies of requests to endpoints
 	batches    batchPool
 	putter     *putter
@@ -67,6 +69,8 @@ func New(opts Options) (*Engine, error) {
 	}
 	e.httpMemory = semaphore.NewWeighted(httpMemory)
 	e.stagers = make(chan struct{}, stagers)
+	e.writers = make(chan struct{}, opts.Encoders+spareWriters)
+	e.parts = make(chan struct{}, partSlots)
 	e.pools.stage.New = func() any { return new([stagePartBytes]byte) }
 	e.budget.total = opts.BufferBudget
 	e.spools.dir = opts.SpoolDir

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"millrace/internal/delivery/format"
@@ -35,6 +37,9 @@ type task struct {
 	parts    []partState // of the manifest's
 	lastID   uint64      // the newest id in it
 	failures int
+	// mu is held while parts become done, and while what lanes keep is gathered again: several parts may be put at a time. What is at
+	// hand of a part is its putter's.
+	mu lock
 	// Guarded by shard.mu:
 	stored   bool
 	result   counted
@@ -53,7 +58,7 @@ type partState struct {
 }
 
 func newTask(s *shard, m *journal.Manifest) *task {
-	t := &task{shard: s, manifest: m, parts: make([]partState, len(m.Parts))}
+	t := &task{shard: s, manifest: m, parts: make([]partState, len(m.Parts)), mu: newLock()}
 	for i := range t.parts {
 		t.parts[i].kept = kept{budget: &s.d.engine.budget, full: true}
 	}
@@ -163,19 +168,73 @@ func (t *task) runFaulty(ctx context.Context) error {
 	return t.storeAll(ctx)
 }
 
-// storeAll makes sure that every part's object is in its bucket.
+// storeAll makes sure that every part's object is in its bucket. Parts are put in any order, several at a time; after an error
+// no further one is begun.
 func (t *task) storeAll(ctx context.Context) error {
+	var left []int
 	for i := range t.parts {
-		if t.parts[i].done {
-			continue
+		if !t.parts[i].done {
+			left = append(left, i)
 		}
-		result, err := t.store(ctx, i)
-		if err != nil {
-			return partError{i, err}
-		}
-		t.parts[i].done, t.parts[i].result = true, result
-		t.parts[i].kept.drop()
 	}
+	if len(left) == 1 {
+		return t.storePart(ctx, left[0])
+	}
+	var next atomic.Int64
+	var first error // of the first part that had one; guarded by t.mu
+	work := func() {
+		for {
+			n := int(next.Add(1)) - 1
+			if n >= len(left) {
+				return
+			}
+			if err := t.storePart(ctx, left[n]); err != nil {
+				next.Add(int64(len(left)))
+				t.mu.Lock()
+				if first == nil {
+					first = err
+				}
+				t.mu.Unlock()
+				return
+			}
+		}
+	}
+	var helpers sync.WaitGroup
+	for range min(len(left), partsAtOnce) - 1 {
+		if !t.help(&helpers, work) {
+			break
+		}
+	}
+	work()
+	helpers.Wait()
+	return first
+}
+
+// help does work in another goroutine, when the node has a part slot left.
+func (t *task) help(all *sync.WaitGroup, work func()) bool {
+	tokens := t.shard.d.engine.parts
+	select {
+	case tokens <- struct{}{}:
+	default:
+		return false
+	}
+	all.Go(func() {
+		defer func() { <-tokens }()
+		work()
+	})
+	return true
+}
+
+func (t *task) storePart(ctx context.Context, part int) error {
+	result, err := t.store(ctx, part)
+	if err != nil {
+		return partError{part, err}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st := &t.parts[part]
+	st.done, st.result = true, result
+	st.kept.drop()
 	return nil
 }
 
@@ -384,39 +443,45 @@ func attributes(m *journal.Manifest, p *journal.Part) object.Attributes {
 }
 
 // gatherAgain brings the outputs of all parts that are to be put, when they lie in lanes and are not at hand: reading
-// and processing the range once for all of them.
+// and processing the range once for all of them. The only lane of a shard needs it not: it is read as it is encoded.
 func (t *task) gatherAgain(ctx context.Context, part int) error {
-	p := &t.manifest.Parts[part]
-	if p.Lane.IsZero() || !t.parts[part].kept.full {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.manifest.Parts[part].Lane.IsZero() || !t.parts[part].kept.full {
 		return nil
 	}
+	wanted := make([]bool, len(t.parts))
 	for i := range t.parts {
-		if st := &t.parts[i]; !st.done && st.kept.full {
+		if st := &t.parts[i]; !st.done && st.kept.full && !t.manifest.Parts[i].Lane.IsZero() {
+			wanted[i] = true
 			st.kept.drop()
 			st.kept = kept{budget: st.kept.budget, spools: &t.shard.d.engine.spools}
 		}
 	}
 	err := t.survey(ctx, func(i int, o *output) error {
 		p, st := &t.manifest.Parts[i], &t.parts[i]
-		if st.done || st.kept.outputs == p.Outputs {
+		switch {
+		case !wanted[i]:
 			return nil
-		}
-		if framed(p.Format) {
+		case framed(p.Format):
 			return st.kept.frame(o)
 		}
 		return st.kept.text(o, p.Delimiter)
 	})
-	if err != nil {
-		t.dropKept()
-		return err
-	}
 	for i := range t.parts {
-		if st := &t.parts[i]; !st.done && st.kept.outputs != t.manifest.Parts[i].Outputs {
-			t.dropKept()
-			return errDiffers
+		if wanted[i] && err == nil && t.parts[i].kept.outputs != t.manifest.Parts[i].Outputs {
+			err = errDiffers
 		}
 	}
-	return nil
+	if err == nil {
+		return nil
+	}
+	for i := range t.parts {
+		if wanted[i] {
+			t.parts[i].kept.drop()
+		}
+	}
+	return err
 }
 
 // survey reads the range of the parts that are not stored yet, and processes it again; visit is told of every output that

@@ -243,15 +243,7 @@ func (w *worker) take(ctx context.Context, batch *stream.Batch) (n int, err erro
 }
 
 func (w *worker) isFull() bool {
-	if w.round != nil && w.round.isFull(w.calls()) {
-		return true
-	}
-	for _, l := range w.gathered.lanes {
-		if w.gathered.isFull(l) {
-			return true
-		}
-	}
-	return false
+	return w.gathered.full || w.round != nil && w.round.isFull(w.calls())
 }
 
 // gather processes a record and puts its outputs into their lanes.
