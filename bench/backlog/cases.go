@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"maps"
+	"runtime"
 
 	"millrace/bench/load"
 )
@@ -17,21 +18,21 @@ type testCase struct {
 	memory int
 }
 
-// Memory that design.md allows: what a node has at full load, and what an open Parquet writer may add. writers are as many
-// as a node opens at a time.
+// Memory that the design allows, in MiB: what a node has at full load, and what an open Parquet writer may add. A node has two
+// of them open beside those that it can encode at a time, which is one core less than there are.
 const (
-	nodeMemory    = 250
-	writerMemory  = 96
-	parquetMemory = nodeMemory + writers*writerMemory
-	writers       = 4
+	nodeMemory   = 250
+	writerMemory = 96
 )
+
+func parquetMemory() int { return nodeMemory + writerMemory*(max(1, runtime.NumCPU()-1)+2) }
 
 var cases = []testCase{
 	{name: "uncompressed", what: "none, objects of 5 MiB", destination: compressed("UNCOMPRESSED"), limits: []string{"uncompressed"}, memory: nodeMemory},
 	{name: "gzip", what: "GZIP, objects of 5 MiB", destination: compressed("GZIP"), limits: []string{"gzip"}, target: 150, memory: nodeMemory},
 	{name: "snappy", what: "Snappy, objects of 5 MiB", destination: compressed("Snappy"), limits: []string{"snappy"}, memory: nodeMemory},
 	{name: "parquet", what: "Parquet with Snappy, objects of 64 MiB of records", destination: parquet, limits: []string{"parquet", "parquet-structs"},
-		target: 80, memory: parquetMemory},
+		target: 80, memory: parquetMemory()},
 	{name: "partitions", what: "GZIP in 100 dynamic partitions by a jq query, objects of 64 MiB of records",
 		destination: partitions, limits: []string{"partitions"}, memory: nodeMemory},
 }

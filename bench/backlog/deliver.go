@@ -37,7 +37,8 @@ func (b *bench) start(ctx context.Context, data string, file []byte) (*node.Node
 
 func (b *bench) source() string { return filepath.Join(b.folder, "filled") }
 
-// fill puts the records into a stream whose delivery streams wait for a bucket.
+// fill puts the records into a stream whose delivery streams wait for a bucket. What they have planned meanwhile is undone, by
+// giving the folder the catalog and the journal that it had before: a case is to plan all of it.
 func (b *bench) fill(ctx context.Context) error {
 	file, err := definition(false, cases)
 	if err != nil {
@@ -47,12 +48,25 @@ func (b *bench) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := n.Stop(); err != nil {
+		return err
+	}
+	meta, before := filepath.Join(b.source(), "meta"), filepath.Join(b.folder, "meta")
+	if err := copyStores(meta, before); err != nil {
+		return err
+	}
+	if n, err = b.start(ctx, b.source(), file); err != nil {
+		return err
+	}
 	began := time.Now()
 	if err := b.put(ctx, load.Kinesis{Addr: strings.TrimPrefix(n.AWS, "http://")}); err != nil {
 		return errors.Join(err, n.Stop())
 	}
 	say("%d records, %d MB, put in %.1f s", b.records, b.size/1e6, time.Since(began).Seconds())
 	if err := n.Stop(); err != nil {
+		return err
+	}
+	if err := errors.Join(os.RemoveAll(meta), os.Rename(before, meta)); err != nil {
 		return err
 	}
 	time.Sleep(interval * time.Second)

@@ -17,6 +17,9 @@ import (
 // encodeChunk is how much an encoder makes before it lets the store drain it.
 const encodeChunk = 256 << 10
 
+// againBytes is how much is read again at a time. Finding the place costs as much as reading a tenth of it.
+const againBytes = 512 << 10
+
 // errDiffers stops a put whose records are not the ones that were planned: some have expired since.
 var errDiffers = fault.New(fault.Unavailable, "delivery.encode", "", "the source no longer gives the planned records")
 
@@ -39,7 +42,6 @@ type encoder struct {
 	processing *processing  // of what is read again
 	scratch    scratch
 	next       stream.SequenceNumber // where to read on, after what is kept
-	batch      *stream.Batch
 
 	shape shape
 	out   pieces
@@ -109,10 +111,6 @@ func (enc *encoder) close() {
 	if enc.shape != nil {
 		enc.shape.release()
 		enc.shape = nil
-	}
-	if enc.batch != nil {
-		enc.e.pools.batches.Put(enc.batch)
-		enc.batch = nil
 	}
 	enc.out.drop()
 }
@@ -248,27 +246,25 @@ func (enc *encoder) again() (n int, err error) {
 	if !enc.mayRead {
 		return 0, fault.New(fault.Internal, "delivery.encode", "manifest "+enc.p.ID, "the outputs of a lane are not at hand")
 	}
-	if enc.batch == nil {
-		if b, ok := enc.e.pools.batches.Get().(*stream.Batch); ok {
-			enc.batch = b
-		} else {
-			enc.batch = new(stream.Batch)
-		}
+	batch, ok := enc.e.pools.batches.Get().(*stream.Batch)
+	if !ok {
+		batch = new(stream.Batch)
 	}
+	defer enc.e.pools.batches.Put(batch)
 	err = enc.e.opts.Source.Read(enc.ctx, stream.ReadRequest{Shard: enc.m.Key.Shard, From: enc.next,
-		MaxRecords: int(min(max(enc.p.Records-enc.records, 1), readBatchRecords)), MaxBytes: encodeChunk, Held: true}, enc.batch)
+		MaxRecords: int(min(max(enc.p.Records-enc.records, 1), readBatchRecords)), MaxBytes: againBytes, Held: true}, batch)
 	if err != nil {
 		return 0, fmt.Errorf("read again: %w", err)
 	}
-	if len(enc.batch.Records) == 0 && enc.batch.MillisBehind > 0 && enc.next.Before(enc.batch.Next) {
-		enc.next = enc.batch.Next // a stretch that holds nothing
+	if len(batch.Records) == 0 && batch.MillisBehind > 0 && enc.next.Before(batch.Next) {
+		enc.next = batch.Next // a stretch that holds nothing
 		return 1, nil
 	}
-	if len(enc.batch.Records) == 0 || enc.batch.Skipped > 0 || !enc.batch.Resumed.IsZero() {
+	if len(batch.Records) == 0 || batch.Skipped > 0 || !batch.Resumed.IsZero() {
 		return 0, errDiffers
 	}
-	for i := range enc.batch.Records {
-		r := &enc.batch.Records[i]
+	for i := range batch.Records {
+		r := &batch.Records[i]
 		if enc.p.Last.Before(r.Sequence) {
 			return 0, errDiffers
 		}
@@ -288,7 +284,7 @@ func (enc *encoder) again() (n int, err error) {
 			return 0, err
 		}
 	}
-	enc.next = enc.batch.Next
+	enc.next = batch.Next
 	return n, nil
 }
 
