@@ -62,13 +62,13 @@ func (r *results) section() string {
 
 Made by `+"`bench/backlog`"+` on %s, %s/%s, %d cores: %.1f million records of %d B, %d MB, in %d shards, put over the wire while there was no
 bucket. A node then starts on the folder and delivers them; its start is counted. Beside it, in the same run, the limit: a plain program with
-the same encoders that takes the records from memory and writes files of the same sizes, each fsynced. Medians of %d runs, which took turns.
+the same encoders that takes the records from memory and writes files of the same sizes, each fsynced. %s.
 MB are of records, before compression; a core is a second of processor time of the whole process.
 
 | format | MB/s a core | target | of the plain program | MB/s | cores used | memory at most | allowed | objects | of the records' size |
 |---|---|---|---|---|---|---|---|---|---|
 `, time.Now().UTC().Format("2006-01-02"), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), float64(r.bench.records)/1e6,
-		r.bench.size/int64(r.bench.records), r.bench.size/1e6, shards, r.bench.repeat)
+		r.bench.size/int64(r.bench.records), r.bench.size/1e6, shards, r.howOften())
 	var short []string
 	for i := range cases {
 		c := &cases[i]
@@ -103,6 +103,13 @@ MB are of records, before compression; a core is a second of processor time of t
 		}
 	}
 	return b.String()
+}
+
+func (r *results) howOften() string {
+	if r.bench.repeat == 1 {
+		return "One run of each"
+	}
+	return fmt.Sprintf("Medians of %d runs, which took turns", r.bench.repeat)
 }
 
 var plainNames = map[string]string{

@@ -41,6 +41,8 @@ func TestPartsArePutTogether(t *testing.T) {
 			n.put("d", event(fmt.Sprint("p", i), 1))
 		}
 		time.Sleep(3 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		if took := last.Sub(first); took > partitions/partsAtOnce*away*3/2 {
 			t.Errorf("%d objects took %v, one after the other", partitions, took)
 		}
