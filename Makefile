@@ -1,5 +1,6 @@
 # Targets for those who build Millrace. Users need only: go run ./cmd/millrace up
 .PHONY: build test race lint generate crash crash-faulty crash-cluster crash-cluster-faulty crash-processing crash-processing-faulty bench bench-cluster fuzz clients kafka stores formats kinesis histories clean
+.PHONY: build test race lint generate crash crash-faulty crash-cluster crash-cluster-faulty bench bench-cluster bench-delivery fuzz clients kafka stores formats kinesis histories clean
 
 build: ## the binary
 	CGO_ENABLED=0 go build -trimpath -o millrace ./cmd/millrace
@@ -68,8 +69,11 @@ formats: ## objects read by Python, snappy-java, pyarrow and DuckDB; installs th
 stores: ## the store on S3-compatible services: moto in .venv-stores, versitygw in e2e/stores/.peers, which is a yardstick for the S3 API, too
 	e2e/stores/run
 
-bench: ## Millrace, a bare net/http handler, and the peers that store records; writes bench/RESULTS.md
+bench: ## Millrace, a bare net/http handler, and the peers that store records; a backlog's delivery; writes bench/RESULTS.md
 	bench/run
+
+bench-delivery: ## ten million records out of a backlog in each format, beside a plain program; writes their section of bench/RESULTS.md
+	ONLY=backlog bench/run
 
 bench-cluster: ## nodes on a real Apache Kafka beside franz-go alone; writes bench/CLUSTER.md
 	e2e/kafka/install

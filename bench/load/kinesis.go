@@ -26,6 +26,11 @@ func (k Kinesis) Call(ctx context.Context, operation string, in, out any) error 
 	if err != nil {
 		return err
 	}
+	return k.Send(ctx, operation, body, out)
+}
+
+// Send is Call with a body that is JSON already.
+func (k Kinesis) Send(ctx context.Context, operation string, body []byte, out any) error {
 	ctx, stop := context.WithTimeout(ctx, callTime)
 	defer stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+k.Addr+"/", bytes.NewReader(body))

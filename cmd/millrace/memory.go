@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"runtime/debug"
+	"sync"
 
 	"millrace/internal/front"
 )
@@ -25,12 +26,22 @@ const (
 func shedStart() { debug.FreeOSMemory() }
 
 // boundMemory sets what the environment does not: GOMEMLIMIT and GOGC have the last word. A larger budget of bodies
-// comes on top.
-func boundMemory(bodyBudget int64) {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(softMemory + max(0, bodyBudget-front.DefaultBodyBudget))
-	}
+// comes on top, and so does what the node asks for later by the function that is given back: see app.Options.Allow.
+func boundMemory(bodyBudget int64) (allow func(more int64)) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(heapGrowth)
 	}
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return func(int64) {}
+	}
+	var mu sync.Mutex
+	limit := softMemory + max(0, bodyBudget-front.DefaultBodyBudget)
+	allow = func(more int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		limit += more
+		debug.SetMemoryLimit(limit)
+	}
+	allow(0)
+	return allow
 }

@@ -150,12 +150,12 @@ func (o *upOptions) parse(e *env, c *command, args []string) (rest []string, err
 }
 
 func (o *upOptions) up(ctx context.Context, e *env, log *slog.Logger) error {
-	boundMemory(int64(o.node.BodyBudget))
+	allow := boundMemory(int64(o.node.BodyBudget))
 	definition, err := o.definition()
 	if err != nil {
 		return err // a file that can't be read must not make a data folder
 	}
-	n, err := app.Start(ctx, app.Options{Config: o.node, Version: version(), Log: log, Failpoint: failpoint()})
+	n, err := app.Start(ctx, app.Options{Config: o.node, Version: version(), Log: log, Allow: allow, Failpoint: failpoint()})
 	if err != nil {
 		return err
 	}

@@ -59,6 +59,8 @@ type Options struct {
 	Version string
 	Log     *slog.Logger
 	Stdout  io.Writer // for logs of stages, where the configuration wants them there; default: the process's
+	// Allow is told how many bytes the node may use more, or less, than it did; see delivery.Options.
+	Allow func(more int64)
 	// Failpoint is called at the named steps of delivery and of the object store; for crash tests.
 	Failpoint func(name string)
 }
@@ -213,7 +215,7 @@ func (n *Node) openDelivery(ctx context.Context) error {
 	}
 	o := delivery.Options{
 		Source: n.source(), Sink: n.objects, Definitions: newDefinitions(n.catalog), Journal: n.journal,
-		Account: n.account, IDs: n.ids, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint, DirectPutShards: n.directPutShards,
+		Account: n.account, IDs: n.ids, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint, Allow: n.opts.Allow, DirectPutShards: n.directPutShards,
 		LedgerKeep: n.opts.Config.LedgerKeep, Table: table, PlainEndpoints: n.opts.Config.HTTP.AllowHTTPEndpoints,
 		SpoolDir: filepath.Join(n.folder.path, spoolFolder), LowSpace: n.space.Low, Errors: deliveryErrors{n.logs},
 	}

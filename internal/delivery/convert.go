@@ -13,9 +13,10 @@ import (
 // parquetShape is outputs as rows of a Parquet file. Those that do not fit the schema are kept aside; which these are is
 // the same whenever it is found out.
 type parquetShape struct {
-	writer *parquet.Writer
-	kept   int64 // outputs in the file
-	failed *kept // outputs that are not, each with its failure
+	engine *Engine
+	writer *parquet.Writer // nil: none is open
+	kept   int64           // outputs in the file
+	failed *kept           // outputs that are not, each with its failure
 	first  *failure
 	good   int64 // source records whose first output is in the file
 	bytes  int64
@@ -50,7 +51,25 @@ func (s *parquetShape) end() error {
 	return s.writer.Close()
 }
 
-func (s *parquetShape) release() { s.writer = nil }
+// open makes the writer, when the node may have another.
+func (s *parquetShape) open(ctx context.Context, c *parquet.Converter, w io.Writer) error {
+	select {
+	case s.engine.writers <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.engine.opts.Allow(writerMemory)
+	s.writer = c.NewWriter(w)
+	return nil
+}
+
+func (s *parquetShape) release() {
+	if s.writer != nil {
+		s.writer = nil
+		s.engine.opts.Allow(-writerMemory)
+		<-s.engine.writers
+	}
+}
 
 // errNothing ends the body of an object that would hold nothing.
 var errNothing = errors.New("delivery: no record of the object fits its schema")
@@ -60,7 +79,7 @@ func (t *task) convert(ctx context.Context, part int) (counted, error) {
 	e, p, st := t.shard.d.engine, &t.manifest.Parts[part], &t.parts[part]
 	failed := &kept{budget: &e.budget, spools: &e.spools}
 	defer failed.drop()
-	shape := &parquetShape{failed: failed}
+	shape := &parquetShape{engine: e, failed: failed}
 	there := false
 	if st.mayExist {
 		e.opts.Failpoint("recover-head")
@@ -84,7 +103,7 @@ func (t *task) convert(ctx context.Context, part int) (counted, error) {
 		// What the object does not hold is found out by making it once more.
 		failed.drop()
 		*failed = kept{budget: &e.budget, spools: &e.spools}
-		*shape = parquetShape{failed: failed}
+		*shape = parquetShape{engine: e, failed: failed}
 		if err := t.rehearse(ctx, part, shape); err != nil {
 			return counted{}, err
 		}
@@ -124,10 +143,14 @@ func (t *task) newShaped(ctx context.Context, part int, shape *parquetShape) (*e
 		return nil, err
 	}
 	enc, err := t.shard.d.newEncoder(ctx, t.manifest, &t.manifest.Parts[part], &t.parts[part].kept, shape)
-	if err == nil {
-		shape.writer = processing.converter.NewWriter((*encoderOutput)(enc))
+	if err != nil {
+		return nil, err
 	}
-	return enc, err
+	if err := shape.open(ctx, processing.converter, &enc.out); err != nil {
+		enc.close()
+		return nil, err
+	}
+	return enc, nil
 }
 
 // failedPart is the error object for what a part can't hold.

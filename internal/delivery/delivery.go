@@ -92,6 +92,7 @@ import (
 
 	"millrace/internal/delivery/httpendpoint"
 	"millrace/internal/delivery/journal"
+	"millrace/internal/delivery/parquet"
 	"millrace/internal/delivery/transform"
 	"millrace/internal/fault"
 	"millrace/internal/glue"
@@ -178,8 +179,9 @@ const (
 	MaxSpoolBytes = 4 << 30
 	// spoolFileBytes is when the next file is begun: a file is freed when nothing in it is needed any more.
 	spoolFileBytes = 64 << 20
-	// spoolReadBytes is how much of a spool is read at a time.
-	spoolReadBytes = 32 << 10
+	// spoolReadBytes is how much of a spool is read at a time, spoolWriteBytes how much is written.
+	spoolReadBytes  = 32 << 10
+	spoolWriteBytes = 256 << 10
 	// maxParts bounds the objects of a flush, and with them the manifest: a kilobyte each.
 	maxParts = 256
 	// flushTogether is how much before its time a lane leaves with others that are due.
@@ -196,6 +198,14 @@ const (
 	// postSlots bounds the requests to endpoints under way on a node, beside putSlots: an endpoint may take minutes to
 	// answer, which no bucket should have to wait for. Their bodies share httpMemory.
 	postSlots = 16
+	// partSlots bounds on a node what is put beside the first put of each task: a flush of many partitions has many objects, and one
+	// after the other they would take as many round trips to a store that is far away. partsAtOnce bounds it for one task.
+	partSlots   = 16
+	partsAtOnce = 8
+	// spareWriters is how many Parquet files are open beside those that can be encoded at a time: they wait for their store. Each
+	// writer holds up to writerMemory.
+	spareWriters = 2
+	writerMemory = parquet.WriterMemory + pieceBytes
 	// putSlotsPerBucket leaves slots to the other buckets, or endpoints, when one is slow; a failing bucket gets a single one.
 	putSlotsPerBucket = 8
 	// readSlots bounds the batches that workers fill at a time, and with them their memory.
@@ -203,6 +213,8 @@ const (
 	// readBatchBytes and readBatchRecords bound a batch.
 	readBatchBytes   = 1 << 20
 	readBatchRecords = 10000
+	// readLeastBytes is the least that is read at once for several lanes, however near to its end one of them is.
+	readLeastBytes = 64 << 10
 	// readPause is how long a worker at the tip lets records gather before it reads again, so that a busy shard costs
 	// twenty reads a second and not one for every group commit.
 	readPause = 50 * time.Millisecond
@@ -266,6 +278,9 @@ type Options struct {
 
 	// LedgerKeep is how long it is known which object holds which records; default DefaultLedgerKeep.
 	LedgerKeep time.Duration
+	// Allow is told how many more bytes the engine may use from now on than it did, or less when negative: whoever bounds the
+	// memory of the process allows for them. That is when Parquet files are opened and closed. It is called concurrently.
+	Allow func(more int64)
 
 	BufferBudget int64 // default DefaultBufferBudget
 	// SpoolDir is where partitions and transformed records wait for which the budget has no room; default os.TempDir.
@@ -343,6 +358,9 @@ func (o *Options) setDefaults() error {
 	}
 	if o.Function == nil {
 		o.Function = func(string) *transform.Endpoint { return nil }
+	}
+	if o.Allow == nil {
+		o.Allow = func(int64) {}
 	}
 	if o.Failpoint == nil {
 		o.Failpoint = func(string) {}

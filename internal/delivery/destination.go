@@ -72,6 +72,9 @@ func compile(d *Definition, account ids.Account, gzipLevel int) (*destination, e
 	if dest.processing, err = newProcessing(d.recipe(account, dest)); err != nil {
 		return nil, err
 	}
+	if dest.format == journal.Parquet {
+		dest.maxOutputs = dest.processing.converter.MaxRows() // a row of each, mostly
+	}
 	if d.HTTPEndpoint != nil {
 		dest.endpoint, err = newEndpoint(dest.processing.recipe.Endpoint, d)
 	}

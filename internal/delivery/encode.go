@@ -17,6 +17,9 @@ import (
 // encodeChunk is how much an encoder makes before it lets the store drain it.
 const encodeChunk = 256 << 10
 
+// againBytes is how much is read again at a time. Finding the place costs as much as reading a tenth of it.
+const againBytes = 512 << 10
+
 // errDiffers stops a put whose records are not the ones that were planned: some have expired since.
 var errDiffers = fault.New(fault.Unavailable, "delivery.encode", "", "the source no longer gives the planned records")
 
@@ -39,11 +42,9 @@ type encoder struct {
 	processing *processing  // of what is read again
 	scratch    scratch
 	next       stream.SequenceNumber // where to read on, after what is kept
-	batch      *stream.Batch
 
 	shape shape
-	out   []byte
-	read  int // of out
+	out   pieces
 
 	records int64
 	outputs int64
@@ -52,7 +53,7 @@ type encoder struct {
 	err     error
 }
 
-// shape makes an object's bytes of outputs, and appends them to the encoder's out.
+// shape makes an object's bytes of outputs, and writes them to the encoder's out.
 type shape interface {
 	// text takes outputs with their delimiters. Only the shape of a text is given it.
 	text(p []byte) error
@@ -66,14 +67,14 @@ type shape interface {
 type encoderPools struct {
 	format  format.Pool
 	stage   sync.Pool // *[stagePartBytes]byte
-	chunks  sync.Pool // *[]byte
+	pieces  sync.Pool // *[pieceBytes]byte
 	batches sync.Pool // *stream.Batch
 }
 
 // newEncoder makes the encoder of a part; without a shape, of that which its format has.
 func (d *delivery) newEncoder(ctx context.Context, m *journal.Manifest, p *journal.Part, k *kept, s shape) (*encoder, error) {
 	e := d.engine
-	enc := &encoder{e: e, ctx: ctx, m: m, p: p, next: p.First, mayRead: p.Lane.IsZero()}
+	enc := &encoder{e: e, ctx: ctx, m: m, p: p, next: p.First, mayRead: p.Lane.IsZero(), out: pieces{pool: &e.pools.pieces}}
 	var err error
 	if enc.processing, err = d.processing(m); err != nil {
 		return nil, err
@@ -84,11 +85,6 @@ func (d *delivery) newEncoder(ctx context.Context, m *journal.Manifest, p *journ
 		if framed(p.Format) {
 			enc.frames = &frameReader{from: &enc.kept}
 		}
-	}
-	if chunk, ok := e.pools.chunks.Get().(*[]byte); ok {
-		enc.out = (*chunk)[:0]
-	} else {
-		enc.out = make([]byte, 0, encodeChunk+spoolReadBytes)
 	}
 	if enc.shape = s; s == nil {
 		enc.shape, err = enc.newShape()
@@ -103,9 +99,9 @@ func (d *delivery) newEncoder(ctx context.Context, m *journal.Manifest, p *journ
 func (enc *encoder) newShape() (shape, error) {
 	switch enc.p.Format {
 	case journal.Text:
-		return enc.e.newTextShape(enc.p, (*encoderOutput)(enc))
+		return enc.e.newTextShape(enc.p, &enc.out)
 	case journal.Errors:
-		return &errorShape{enc, enc.processing}, nil
+		return &errorShape{enc: enc, processing: enc.processing}, nil
 	}
 	return nil, fault.New(fault.Corrupt, "delivery.encode", "manifest "+enc.p.ID, "no encoder makes %q", enc.p.Format)
 }
@@ -116,37 +112,79 @@ func (enc *encoder) close() {
 		enc.shape.release()
 		enc.shape = nil
 	}
-	if enc.batch != nil {
-		enc.e.pools.batches.Put(enc.batch)
-		enc.batch = nil
-	}
-	if enc.out != nil && cap(enc.out) <= 4*encodeChunk {
-		out := enc.out[:0]
-		enc.e.pools.chunks.Put(&out)
-	}
-	enc.out = nil
+	enc.out.drop()
 }
 
-// encoderOutput is the encoder as its compressor sees it.
-type encoderOutput encoder
+// pieceBytes is the unit of memory of what encoders have made and the store has not taken.
+const pieceBytes = 64 << 10
 
-func (o *encoderOutput) Write(p []byte) (int, error) {
-	o.out = append(o.out, p...)
-	return len(p), nil
+// pieces is a queue of bytes in memory from a pool. A Parquet file's row group comes all at once: its memory is given back as
+// the store takes it.
+type pieces struct {
+	pool  *sync.Pool
+	queue []*[pieceBytes]byte
+	from  int // read, of the first piece
+	to    int // written, of the last
+	size  int
+}
+
+// Write adds bytes. It never fails.
+func (o *pieces) Write(p []byte) (int, error) {
+	given := len(p)
+	o.size += given
+	for len(p) > 0 {
+		if len(o.queue) == 0 || o.to == pieceBytes {
+			piece, ok := o.pool.Get().(*[pieceBytes]byte)
+			if !ok {
+				piece = new([pieceBytes]byte)
+			}
+			o.queue, o.to = append(o.queue, piece), 0
+		}
+		n := copy(o.queue[len(o.queue)-1][o.to:], p)
+		o.to += n
+		p = p[n:]
+	}
+	return given, nil
+}
+
+// take moves bytes to p, as many as there are.
+func (o *pieces) take(p []byte) (taken int) {
+	for taken < len(p) && o.size > 0 {
+		end := pieceBytes
+		if len(o.queue) == 1 {
+			end = o.to
+		}
+		n := copy(p[taken:], o.queue[0][o.from:end])
+		taken, o.size = taken+n, o.size-n
+		if o.from += n; o.from < end {
+			break
+		}
+		o.pool.Put(o.queue[0])
+		o.queue[0] = nil
+		o.queue, o.from = o.queue[1:], 0
+		if len(o.queue) == 0 {
+			o.queue = nil
+		}
+	}
+	return taken
+}
+
+func (o *pieces) drop() {
+	for _, piece := range o.queue {
+		o.pool.Put(piece)
+	}
+	o.queue, o.from, o.to, o.size = nil, 0, 0, 0
 }
 
 // Read implements io.Reader. It ends in io.EOF only when exactly the planned outputs have been given.
 func (enc *encoder) Read(p []byte) (int, error) {
-	for enc.read == len(enc.out) {
+	for enc.out.size == 0 {
 		if enc.err != nil {
 			return 0, enc.err
 		}
-		enc.out, enc.read = enc.out[:0], 0
 		enc.err = enc.fill()
 	}
-	n := copy(p, enc.out[enc.read:])
-	enc.read += n
-	return n, nil
+	return enc.out.take(p), nil
 }
 
 // fill encodes about a chunk. It holds one of the engine's encoder tokens meanwhile, and none while the store is slow.
@@ -157,7 +195,7 @@ func (enc *encoder) fill() error {
 		return enc.ctx.Err()
 	}
 	defer func() { <-enc.e.encoders }()
-	for given := 0; given < encodeChunk && len(enc.out) < encodeChunk; {
+	for given := 0; given < encodeChunk && enc.out.size < encodeChunk; {
 		if enc.ended {
 			return enc.end()
 		}
@@ -194,41 +232,39 @@ func (enc *encoder) moreKept() (int, error) {
 		}
 		return len(text), enc.shape.text(text)
 	}
-	var o output
-	switch err := enc.frames.next(&o); {
+	o, err := enc.frames.next()
+	switch {
 	case err == io.EOF:
 		return 0, nil
 	case err != nil:
 		return 0, err
 	}
-	return frameHead + len(o.data), enc.shape.output(&o)
+	return frameHead + len(o.data), enc.shape.output(o)
 }
 
 func (enc *encoder) again() (n int, err error) {
 	if !enc.mayRead {
 		return 0, fault.New(fault.Internal, "delivery.encode", "manifest "+enc.p.ID, "the outputs of a lane are not at hand")
 	}
-	if enc.batch == nil {
-		if b, ok := enc.e.pools.batches.Get().(*stream.Batch); ok {
-			enc.batch = b
-		} else {
-			enc.batch = new(stream.Batch)
-		}
+	batch, ok := enc.e.pools.batches.Get().(*stream.Batch)
+	if !ok {
+		batch = new(stream.Batch)
 	}
+	defer enc.e.pools.batches.Put(batch)
 	err = enc.e.opts.Source.Read(enc.ctx, stream.ReadRequest{Shard: enc.m.Key.Shard, From: enc.next,
-		MaxRecords: int(min(max(enc.p.Records-enc.records, 1), readBatchRecords)), MaxBytes: encodeChunk, Held: true}, enc.batch)
+		MaxRecords: int(min(max(enc.p.Records-enc.records, 1), readBatchRecords)), MaxBytes: againBytes, Held: true}, batch)
 	if err != nil {
 		return 0, fmt.Errorf("read again: %w", err)
 	}
-	if len(enc.batch.Records) == 0 && enc.batch.MillisBehind > 0 && enc.next.Before(enc.batch.Next) {
-		enc.next = enc.batch.Next // a stretch that holds nothing
+	if len(batch.Records) == 0 && batch.MillisBehind > 0 && enc.next.Before(batch.Next) {
+		enc.next = batch.Next // a stretch that holds nothing
 		return 1, nil
 	}
-	if len(enc.batch.Records) == 0 || enc.batch.Skipped > 0 || !enc.batch.Resumed.IsZero() {
+	if len(batch.Records) == 0 || batch.Skipped > 0 || !batch.Resumed.IsZero() {
 		return 0, errDiffers
 	}
-	for i := range enc.batch.Records {
-		r := &enc.batch.Records[i]
+	for i := range batch.Records {
+		r := &batch.Records[i]
 		if enc.p.Last.Before(r.Sequence) {
 			return 0, errDiffers
 		}
@@ -248,7 +284,7 @@ func (enc *encoder) again() (n int, err error) {
 			return 0, err
 		}
 	}
-	enc.next = enc.batch.Next
+	enc.next = batch.Next
 	return n, nil
 }
 
@@ -306,6 +342,7 @@ func (s *textShape) release() { s.writer.Release() }
 type errorShape struct {
 	enc        *encoder
 	processing *processing
+	line       []byte
 }
 
 func (s *errorShape) text([]byte) error { return errNoText }
@@ -320,17 +357,20 @@ func (s *errorShape) output(o *output) error {
 		f.Code, f.Message, f.Attempts, f.Ended = d.Code, d.Message, d.Attempts, d.Ended
 	}
 	place := errorline.Place{SequenceNumber: o.sequence.String(), Subsequence: int64(o.sub)}
+	line := s.line[:0]
 	switch s.enc.p.Lane.Error {
 	case processingFailed:
-		s.enc.out = errorline.AppendLambda(s.enc.out, &f, s.processing.recipe.Function)
+		line = errorline.AppendLambda(line, &f, s.processing.recipe.Function)
 	case conversionFailed:
-		s.enc.out = errorline.AppendConversion(s.enc.out, &f, place, s.processing.recipe.Table)
+		line = errorline.AppendConversion(line, &f, place, s.processing.recipe.Table)
 	case httpFailed:
-		s.enc.out = errorline.AppendHTTP(s.enc.out, &f, place)
+		line = errorline.AppendHTTP(line, &f, place)
 	default:
-		s.enc.out = errorline.AppendPartitioning(s.enc.out, &f)
+		line = errorline.AppendPartitioning(line, &f)
 	}
-	return nil
+	s.line = line
+	_, err := s.enc.out.Write(line)
+	return err
 }
 
 func (s *errorShape) end() error { return nil }

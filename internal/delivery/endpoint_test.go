@@ -264,16 +264,6 @@ func TestMoreThanOneRequestHolds(t *testing.T) {
 	}
 }
 
-// echo is a function that changes nothing.
-type echo struct{}
-
-func (echo) Invoke(ctx context.Context, call *transform.Call, results []transform.Result) error {
-	for i := range call.Records {
-		results[i] = transform.Result{Outcome: transform.Ok, Data: append([]byte(nil), call.Records[i].Data...), Attempts: 1}
-	}
-	return ctx.Err()
-}
-
 // aggregate is a record as the Kinesis Producer Library makes it of several.
 func aggregate(records []string) string {
 	message := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "k")

@@ -29,6 +29,8 @@ type Engine struct {
 	pools      encoderPools
 	encoders   chan struct{}       // tokens of encoders that run
 	stagers    chan struct{}       // tokens of objects that are staged
+	writers    chan struct{}       // tokens of Parquet files that are written
+	parts      chan struct{}       // tokens of what is put beside the first of each task
 	httpMemory *semaphore.Weighted // of the bodies of requests to endpoints
 	batches    batchPool
 	putter     *putter
@@ -71,6 +73,8 @@ func New(opts Options) (*Engine, error) {
 	e.landed, _ = opts.Journal.(journal.Index)
 	e.httpMemory = semaphore.NewWeighted(httpMemory)
 	e.stagers = make(chan struct{}, stagers)
+	e.writers = make(chan struct{}, opts.Encoders+spareWriters)
+	e.parts = make(chan struct{}, partSlots)
 	e.pools.stage.New = func() any { return new([stagePartBytes]byte) }
 	e.budget.total = opts.BufferBudget
 	e.spools.dir, e.spools.bound, e.spools.low, e.spools.now = opts.SpoolDir, MaxSpoolBytes, opts.LowSpace, opts.Now

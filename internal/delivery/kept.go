@@ -341,40 +341,45 @@ func (o *output) appendHead(b []byte) []byte {
 	return b
 }
 
-// frameReader takes frames apart.
+// frameReader takes frames apart. It reads ahead.
 type frameReader struct {
 	from io.Reader
-	buf  []byte
+	buf  []byte // what is read and not taken yet
+	mem  []byte // buf is of it
+	o    output
 	f    failure
 }
 
-// next reads a frame into o, whose data is valid until the next call; io.EOF at the end.
-func (r *frameReader) next(o *output) error {
+// frameReadBytes is how much of frames is read at a time; more where a frame is larger.
+const frameReadBytes = 32 << 10
+
+// next gives a frame, valid until the next call; io.EOF at the end.
+func (r *frameReader) next() (*output, error) {
 	head, err := r.take(frameHead)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	n, flags := int(binary.LittleEndian.Uint32(head)), head[4]
+	n, flags, o := int(binary.LittleEndian.Uint32(head)), head[4], &r.o
 	o.sub, o.arrival = int(binary.LittleEndian.Uint32(head[5:])), int64(binary.LittleEndian.Uint64(head[9:]))
 	o.sequence = stream.BinarySequenceNumber((*[stream.BinaryLen]byte)(head[17:]))
 	o.first, o.failure = flags&firstFlag != 0, nil
 	if flags&failureFlag != 0 {
 		if head, err = r.take(failureHead); err != nil {
-			return torn(err)
+			return nil, torn(err)
 		}
 		r.f.Attempts, r.f.Ended = int(binary.LittleEndian.Uint32(head)), int64(binary.LittleEndian.Uint64(head[4:]))
 		code, message := int(binary.LittleEndian.Uint16(head[12:])), int(binary.LittleEndian.Uint16(head[14:]))
 		text, err := r.take(code + message)
 		if err != nil {
-			return torn(err)
+			return nil, torn(err)
 		}
 		r.f.Code, r.f.Message = string(text[:code]), string(text[code:])
 		o.failure = &r.f
 	}
 	if o.data, err = r.take(n); err != nil {
-		return torn(err)
+		return nil, torn(err)
 	}
-	return nil
+	return o, nil
 }
 
 func torn(err error) error {
@@ -386,11 +391,24 @@ func torn(err error) error {
 
 // take gives the next n bytes; io.EOF when there are none at all.
 func (r *frameReader) take(n int) ([]byte, error) {
-	if cap(r.buf) < n {
-		r.buf = make([]byte, n+n/2)
+	if len(r.buf) < n {
+		if len(r.mem) < n {
+			mem := make([]byte, max(frameReadBytes, n+n/2))
+			r.mem, r.buf = mem, mem[:copy(mem, r.buf)]
+		} else {
+			r.buf = r.mem[:copy(r.mem, r.buf)]
+		}
+		more, err := io.ReadAtLeast(r.from, r.mem[len(r.buf):], n-len(r.buf))
+		if r.buf = r.mem[:len(r.buf)+more]; err != nil {
+			if len(r.buf) > 0 && err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
 	}
-	_, err := io.ReadFull(r.from, r.buf[:n])
-	return r.buf[:n], err
+	p := r.buf[:n]
+	r.buf = r.buf[n:]
+	return p, nil
 }
 
 // at gives when a step ended: when it says so, else at the time of the plan.

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"slices"
 	"time"
 
 	"millrace/internal/delivery/journal"
@@ -34,6 +35,7 @@ type gathering struct {
 	next  stream.SequenceNumber // how far it has read: after the last record, or after what has expired
 	lanes []*lane               // in the order in which they were opened
 	byKey map[string]*lane
+	full  bool // a lane is
 
 	opened  time.Time
 	records int64 // all that is gathered, for the gauges
@@ -83,6 +85,7 @@ func (g *gathering) count(l *lane, o *output) {
 		l.records++
 		g.records++
 	}
+	g.full = g.full || g.isFull(l)
 }
 
 // isFull reports whether a lane has all that one object should hold.
@@ -90,13 +93,18 @@ func (g *gathering) isFull(l *lane) bool {
 	return l.closed || l.bytes >= g.dest.size || g.dest.maxOutputs > 0 && l.outputs >= g.dest.maxOutputs
 }
 
-// room is how many bytes may be read before a lane can be full.
+// room is how many bytes may be read before a lane can be full. Of many lanes each gets little of what is read, and near their
+// ends more is read, some of it twice, than one needs.
 func (g *gathering) room() int64 {
 	most := int64(0)
 	for _, l := range g.lanes {
 		most = max(most, l.bytes)
 	}
-	return max(g.dest.size-most, 1)
+	least := int64(1)
+	if len(g.lanes) > 1 {
+		least = readLeastBytes
+	}
+	return max(g.dest.size-most, least)
 }
 
 // wait tells how long a lane may go on gathering while the reader is at the tip; 0: it is due. Age counts from the
@@ -138,8 +146,11 @@ func (g *gathering) isDue(now time.Time, atTip bool) bool {
 	if len(g.lanes) == 0 {
 		return !g.empty() && (atTip || time.Since(g.opened) >= g.dest.age) && g.patience(now) == 0
 	}
+	if g.full || g.overdue(g.lanes[0]) { // of all lanes the one that was opened first
+		return true
+	}
 	for _, l := range g.lanes {
-		if g.overdue(l) || atTip && g.wait(l, now) == 0 {
+		if atTip && g.wait(l, now) == 0 {
 			return true
 		}
 	}
@@ -177,7 +188,7 @@ func (g *gathering) remove(gone []*lane) {
 			stay = append(stay, l)
 		}
 	}
-	g.lanes = stay
+	g.lanes, g.full = stay, slices.ContainsFunc(stay, g.isFull)
 }
 
 // low is where a process that knows nothing of what is gathered would have to read on, once the given lanes are planned.

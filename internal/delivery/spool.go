@@ -23,6 +23,8 @@ type spools struct {
 	mu      sync.Mutex
 	used    int64      // the sizes of all files: one that a single run holds on to takes its whole space
 	current *spoolFile // where the next run goes; nil: none
+
+	buffers sync.Pool // *[spoolWriteBytes]byte
 }
 
 // spoolFile is one file. Its space is free again when the last run in it is released.
@@ -39,7 +41,7 @@ type run struct {
 	owner *spools
 }
 
-// write appends pieces as one run, unless the disk is low: what was appended durably goes before.
+// write puts n bytes, which come in pieces, into a file as one run, unless the disk is low: what was appended durably goes before.
 func (s *spools) write(pieces func(yield func([]byte) bool), n int64) (r run, err error) {
 	if s.low() {
 		err = fault.New(fault.Unavailable, "delivery.spool", s.dir, "%w", fault.ErrLowSpace)
@@ -50,8 +52,42 @@ func (s *spools) write(pieces func(yield func([]byte) bool), n int64) (r run, er
 	return r, err
 }
 
-// append appends pieces as one run. An error leaves nothing behind but, at worst, space that the file holds until it goes.
+// append writes pieces as one run. An error leaves nothing behind but, at worst, space that the file holds until it goes.
 func (s *spools) append(pieces func(yield func([]byte) bool), n int64) (run, error) {
+	r, err := s.reserve(n)
+	if err != nil {
+		return run{}, err
+	}
+	buf, ok := s.buffers.Get().(*[spoolWriteBytes]byte)
+	if !ok {
+		buf = new([spoolWriteBytes]byte)
+	}
+	defer s.buffers.Put(buf)
+	used, at := 0, r.at
+	flush := func() {
+		if err == nil && used > 0 {
+			_, err = r.file.f.WriteAt(buf[:used], at)
+			at, used = at+int64(used), 0
+		}
+	}
+	for p := range pieces {
+		for len(p) > 0 && err == nil {
+			n := copy(buf[used:], p)
+			used, p = used+n, p[n:]
+			if used == len(buf) {
+				flush()
+			}
+		}
+	}
+	if flush(); err != nil {
+		r.release()
+		return run{}, fault.New(fault.Unavailable, "delivery.spool", s.dir, "%w", err)
+	}
+	return r, nil
+}
+
+// reserve gives a stretch of a file, which nobody else writes to.
+func (s *spools) reserve(n int64) (run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.used+n > s.bound {
@@ -61,16 +97,8 @@ func (s *spools) append(pieces func(yield func([]byte) bool), n int64) (run, err
 	if err != nil {
 		return run{}, err
 	}
-	at := file.size
-	for p := range pieces {
-		if _, err := file.f.WriteAt(p, at); err != nil {
-			s.drop(file)
-			return run{}, fault.New(fault.Unavailable, "delivery.spool", s.dir, "%w", err)
-		}
-		at += int64(len(p))
-	}
-	r := run{file: file, at: file.size, n: at - file.size, owner: s}
-	file.size, s.used = at, s.used+r.n
+	r := run{file: file, at: file.size, n: n, owner: s}
+	file.size, s.used = file.size+n, s.used+n
 	file.runs++
 	if file.size >= spoolFileBytes {
 		s.current = nil

@@ -135,7 +135,7 @@ func (t *task) stagePart(ctx context.Context, part int) (failed *journal.Part, e
 	}
 	rest := &kept{budget: &d.engine.budget, spools: &d.engine.spools}
 	defer rest.drop()
-	shape := &parquetShape{failed: rest}
+	shape := &parquetShape{engine: d.engine, failed: rest}
 	enc, err := t.newShaped(ctx, part, shape)
 	if err != nil {
 		return nil, err
@@ -315,8 +315,12 @@ type frameShape struct{ enc *encoder }
 func (s *frameShape) text([]byte) error { return errNoText }
 
 func (s *frameShape) output(o *output) error {
-	s.enc.out = append(o.appendHead(s.enc.out), o.data...)
-	return nil
+	var head [maxFrameHead]byte
+	if _, err := s.enc.out.Write(o.appendHead(head[:0])); err != nil {
+		return err
+	}
+	_, err := s.enc.out.Write(o.data)
+	return err
 }
 
 func (s *frameShape) end() error { return nil }
@@ -337,16 +341,16 @@ func (t *task) bringStaged(ctx context.Context, part int) error {
 	st.kept.drop()
 	st.kept = kept{budget: &e.budget, spools: &e.spools}
 	r := frameReader{from: staged.Body}
-	var o output
 	for {
-		switch err := r.next(&o); {
+		o, err := r.next()
+		switch {
 		case err == io.EOF:
 			return nil
 		case err != nil:
 			st.kept.drop()
 			return err
 		}
-		if err := st.kept.frame(&o); err != nil {
+		if err := st.kept.frame(o); err != nil {
 			st.kept.drop()
 			return err
 		}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"millrace/internal/delivery/format"
@@ -38,6 +40,9 @@ type task struct {
 	parts    []partState // of the manifest's
 	lastID   uint64      // the newest id in it
 	failures int
+	// mu is held while parts become done, and while what lanes keep is gathered again: several parts may be put at a time. What is at
+	// hand of a part is its putter's.
+	mu lock
 	// Guarded by shard.mu:
 	stored   bool
 	result   counted
@@ -56,7 +61,7 @@ type partState struct {
 }
 
 func newTask(s *shard, m *journal.Manifest) *task {
-	t := &task{shard: s, manifest: m, parts: make([]partState, len(m.Parts))}
+	t := &task{shard: s, manifest: m, parts: make([]partState, len(m.Parts)), mu: newLock()}
 	for i := range t.parts {
 		t.parts[i].kept = kept{budget: &s.d.engine.budget, full: true}
 	}
@@ -166,19 +171,73 @@ func (t *task) runFaulty(ctx context.Context) error {
 	return t.storeAll(ctx)
 }
 
-// storeAll makes sure that every part's object is in its bucket.
+// storeAll makes sure that every part's object is in its bucket. Parts are put in any order, several at a time; after an error
+// no further one is begun.
 func (t *task) storeAll(ctx context.Context) error {
+	var left []int
 	for i := range t.parts {
-		if t.parts[i].done {
-			continue
+		if !t.parts[i].done {
+			left = append(left, i)
 		}
-		result, err := t.store(ctx, i)
-		if err != nil {
-			return partError{i, err}
-		}
-		t.parts[i].done, t.parts[i].result = true, result
-		t.parts[i].kept.drop()
 	}
+	if len(left) == 1 {
+		return t.storePart(ctx, left[0])
+	}
+	var next atomic.Int64
+	var first error // of the first part that had one; guarded by t.mu
+	work := func() {
+		for {
+			n := int(next.Add(1)) - 1
+			if n >= len(left) {
+				return
+			}
+			if err := t.storePart(ctx, left[n]); err != nil {
+				next.Add(int64(len(left)))
+				t.mu.Lock()
+				if first == nil {
+					first = err
+				}
+				t.mu.Unlock()
+				return
+			}
+		}
+	}
+	var helpers sync.WaitGroup
+	for range min(len(left), partsAtOnce) - 1 {
+		if !t.help(&helpers, work) {
+			break
+		}
+	}
+	work()
+	helpers.Wait()
+	return first
+}
+
+// help does work in another goroutine, when the node has a part slot left.
+func (t *task) help(all *sync.WaitGroup, work func()) bool {
+	tokens := t.shard.d.engine.parts
+	select {
+	case tokens <- struct{}{}:
+	default:
+		return false
+	}
+	all.Go(func() {
+		defer func() { <-tokens }()
+		work()
+	})
+	return true
+}
+
+func (t *task) storePart(ctx context.Context, part int) error {
+	result, err := t.store(ctx, part)
+	if err != nil {
+		return partError{part, err}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st := &t.parts[part]
+	st.done, st.result = true, result
+	st.kept.drop()
 	return nil
 }
 
@@ -398,21 +457,25 @@ func attributes(m *journal.Manifest, p *journal.Part) object.Attributes {
 }
 
 // gatherAgain brings the outputs of a part that is to be put, when they lie in a lane and are not at hand: reading and
-// processing the range once for it, and for as many of the other parts as there is room for. The rest has its turn later.
+// processing the range once for it, and for as many of the other parts as there is room for. The rest has its turn later. The
+// only lane of a shard needs it not: it is read as it is encoded.
 func (t *task) gatherAgain(ctx context.Context, part int) error {
-	p := &t.manifest.Parts[part]
-	if p.Lane.IsZero() || !t.parts[part].kept.full {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.manifest.Parts[part].Lane.IsZero() || !t.parts[part].kept.full {
 		return nil
 	}
+	wanted := make([]bool, len(t.parts)) // nobody else uses what these keep: who needs it waits for mu
 	for i := range t.parts {
-		if st := &t.parts[i]; !st.done && st.kept.full {
+		if st := &t.parts[i]; !st.done && st.kept.full && !t.manifest.Parts[i].Lane.IsZero() {
+			wanted[i] = true
 			st.kept.drop()
 			st.kept = kept{budget: st.kept.budget, spools: &t.shard.d.engine.spools}
 		}
 	}
 	err := t.survey(ctx, func(i int, o *output) error {
 		p, k := &t.manifest.Parts[i], &t.parts[i].kept
-		if t.parts[i].done || k.full || k.outputs == p.Outputs {
+		if !wanted[i] || k.full || k.outputs == p.Outputs {
 			return nil
 		}
 		err := k.keep(p, o)
@@ -423,27 +486,30 @@ func (t *task) gatherAgain(ctx context.Context, part int) error {
 			k.drop()
 			return nil
 		}
-		t.makeRoom(part)
+		t.makeRoom(wanted, part)
 		k.full = false
 		return k.keep(p, o)
 	})
-	if err != nil {
-		t.dropKept()
-		return err
-	}
 	for i := range t.parts {
-		if st := &t.parts[i]; !st.done && !st.kept.full && st.kept.outputs != t.manifest.Parts[i].Outputs {
-			t.dropKept()
-			return errDiffers
+		if k := &t.parts[i].kept; wanted[i] && err == nil && !k.full && k.outputs != t.manifest.Parts[i].Outputs {
+			err = errDiffers
 		}
 	}
-	return nil
+	if err == nil {
+		return nil
+	}
+	for i := range t.parts {
+		if wanted[i] {
+			t.parts[i].kept.drop()
+		}
+	}
+	return err
 }
 
-// makeRoom drops what is at hand of all parts but one. It can be gathered again.
-func (t *task) makeRoom(part int) {
+// makeRoom drops what was gathered for all parts but one. It can be gathered again.
+func (t *task) makeRoom(gathered []bool, part int) {
 	for i := range t.parts {
-		if i != part {
+		if gathered[i] && i != part {
 			t.parts[i].kept.drop()
 		}
 	}

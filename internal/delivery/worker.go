@@ -284,15 +284,7 @@ func (w *worker) pass(next stream.SequenceNumber) {
 }
 
 func (w *worker) isFull() bool {
-	if w.round != nil && w.round.isFull(w.calls()) {
-		return true
-	}
-	for _, l := range w.gathered.lanes {
-		if w.gathered.isFull(l) {
-			return true
-		}
-	}
-	return false
+	return w.gathered.full || w.round != nil && w.round.isFull(w.calls())
 }
 
 // exceeds reports whether a record holds more user records than a request has room for beside what is gathered. It goes into

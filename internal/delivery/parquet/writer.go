@@ -15,10 +15,13 @@ const (
 	// holds leastPage: each leaves some 150 bytes in the footer, which is in memory until the end.
 	pagesMemory = 12 << 20
 	leastPage   = 16 << 10
+	// footerMemory is what the pages of a file with [Converter.MaxRows] rows leave in its footer, each pageEntry.
+	footerMemory = 12 << 20
+	pageEntry    = 160
 	// WriterMemory is what a writer holds, all in all. The values of one large document (maxRowBytes) and the garbage
-	// collector's slack come on top, so that an open writer stays below 96 MiB. Footers are the exception: a file has 1 KiB
-	// for each column of each row group, and very many rows of hundreds of columns that are null make very many pages.
-	WriterMemory = groupMemory + pagesMemory + 2*stagedBytes
+	// collector's slack come on top, so that an open writer stays below 96 MiB. A file that is given more rows than MaxRows
+	// is the exception, and 1 KiB for each column of each row group.
+	WriterMemory = groupMemory + pagesMemory + footerMemory + 2*stagedBytes
 	// dictionaryBytes is when a column's dictionary has failed and plain pages follow, as in parquet-mr.
 	dictionaryBytes = 1 << 20
 	// entryBytes is what an entry of a dictionary costs beside its bytes, in a map and slices.
@@ -141,6 +144,14 @@ func (w *Writer) commit() {
 // levelBytes is what a value's levels and place cost in a begun page, beside itself; its bytes cost half as much again,
 // since slices grow by halves.
 const levelBytes = 10
+
+// MaxRows is how many rows a file should have at most, so that its footer stays small. Each page of a column leaves something in
+// it, and a page of nothing but nulls ends by its levels: where hundreds of columns are null mostly, a file of few bytes has very
+// many pages.
+func (c *Converter) MaxRows() int64 {
+	rowsOfPage := min(pageRows, int64(c.page)/levelBytes)
+	return max(1, footerMemory/(int64(len(c.leaves))*pageEntry)) * rowsOfPage
+}
 
 func (w *Writer) put() error {
 	d := w.d

@@ -143,6 +143,42 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// What the footer of a wide table holds is as much as MaxRows counts with.
+func TestFooterOfWideTable(t *testing.T) {
+	columns := make([]Column, 900)
+	for i := range columns {
+		columns[i] = Column{fmt.Sprint("c", i), "string"}
+	}
+	c := compile(t, Spec{Columns: columns, OpenX: &OpenXOptions{}})
+	most := c.MaxRows()
+	if most < 30_000 || most > 1_000_000 {
+		t.Errorf("%d rows", most)
+	}
+	w := c.NewWriter(io.Discard)
+	rows := func(n int64) {
+		for range n {
+			if f := w.Write([]byte(`{"c7":"x"}`)); f != nil {
+				t.Fatal(f)
+			}
+		}
+	}
+	const share = 8 // of a file of as many rows as there may be
+	rows(most / share)
+	before := heap()
+	rows(most / share)
+	grown := int64(heap()) - int64(before)
+	t.Logf("%d KiB of %d", grown>>10, footerMemory/share>>10)
+	if grown > footerMemory/share*3/2 {
+		t.Errorf("%d KiB were added by an eighth of the rows that a file may have", grown>>10)
+	}
+	if few := compile(t, Spec{Columns: benchColumns, OpenX: &OpenXOptions{}}).MaxRows(); few < 10_000_000 {
+		t.Errorf("%d rows of few columns", few)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func heap() uint64 {
 	runtime.GC() // twice: pools keep things for a round
 	runtime.GC()
