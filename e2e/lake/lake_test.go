@@ -283,7 +283,7 @@ func TestEndpoint(t *testing.T) {
 			batch.RequestID != r.Header.Get("X-Amz-Firehose-Request-Id") {
 			t.Error(err, r.Header)
 		}
-		if refuse { // only one batch is under way at a time
+		if refuse { // there is one batch, and so one request at a time
 			refuse = false
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return

@@ -653,10 +653,11 @@ func TestLongFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := frameReader{from: &keptReader{k: k}}
-	if err := r.next(&o); err != nil || string(o.data) != "data" || !utf8.ValidString(o.failure.Message) || len(o.failure.Message) > 4<<10 {
-		t.Errorf("%v, %d bytes, %q", err, len(o.failure.Message), o.data)
+	got, err := r.next()
+	if err != nil || string(got.data) != "data" || !utf8.ValidString(got.failure.Message) || len(got.failure.Message) > 4<<10 {
+		t.Errorf("%v, %+v", err, got)
 	}
-	if err := r.next(&o); err != io.EOF {
+	if _, err := r.next(); err != io.EOF {
 		t.Error(err)
 	}
 }

@@ -445,10 +445,19 @@ func (p *planner) delivery(s *deliverySpec) {
 		_, _, err := p.target.DeliveryStreams.Apply(ctx, s.req) // with tables as they are then
 		return err
 	}
+	if err == nil {
+		p.noteBuckets(s, &req)
+	}
 	switch {
 	case err != nil:
-		n, where := locateMember(s.node, "Resources."+s.logical+".Properties", openapi.Reason(err))
-		p.b.tell(n, where, "%s", openapi.Reason(err))
+		n, where := p.locateColumn(&req, openapi.Reason(err))
+		if n == nil {
+			n, where = locateMember(s.node, "Resources."+s.logical+".Properties", openapi.Reason(err))
+		}
+		p.b.tell(n, where, "%s%s", openapi.Reason(err), hint(&req, openapi.Reason(err)))
+	case have == nil && !p.hasSource(&req):
+		n, where := locateMember(s.node, "Resources."+s.logical+".Properties", "KinesisStreamSourceConfiguration.KinesisStreamARN")
+		p.b.tell(n, where, "there is no stream %s, in the file or on the node", req.KinesisStreamSourceConfiguration.KinesisStreamARN)
 	case have == nil:
 		p.add(Create, s.resource, s.name, "", run)
 	case equal:
@@ -456,6 +465,44 @@ func (p *planner) delivery(s *deliverySpec) {
 	default:
 		p.add(Update, s.resource, s.name, "what is buffered is delivered as it was", run)
 	}
+}
+
+// noteBuckets tells of buckets that are nowhere: the service takes such a delivery stream, too, and delivers when they are made.
+func (p *planner) noteBuckets(s *deliverySpec, req *delivery.CreateRequest) {
+	def, err := req.Definition()
+	if err != nil {
+		return
+	}
+	buckets := []string{def.Destination.Bucket()}
+	if backup := def.BackupConfiguration(); backup != nil {
+		buckets = append(buckets, backup.Bucket())
+	}
+	for _, name := range slices.Compact(buckets) {
+		_, err := p.target.Buckets.Bucket(p.ctx, name)
+		if fault.Is(err, fault.NotFound) && !known(p.b.buckets, func(b *bucketSpec) bool { return b.name == name }) {
+			p.Notes = append(p.Notes, fmt.Sprintf("%s: there is no bucket %s, in the file or on the node; nothing is delivered to it until it is made", s.logical, name))
+		}
+	}
+}
+
+// hasSource reports whether the stream that a delivery stream is to read is there, or will be.
+func (p *planner) hasSource(req *delivery.CreateRequest) bool {
+	source := req.KinesisStreamSourceConfiguration
+	if source == nil {
+		return true
+	}
+	name := source.KinesisStreamARN[strings.LastIndexByte(source.KinesisStreamARN, '/')+1:]
+	_, found := p.target.Streams.Stream(name)
+	return found || known(p.b.streams, func(s *streamSpec) bool { return s.name == name })
+}
+
+// hint says what the service, whose words an error has, does not know of.
+func hint(req *delivery.CreateRequest, reason string) string {
+	h := req.HttpEndpointDestinationConfiguration
+	if h != nil && h.EndpointConfiguration != nil && strings.HasPrefix(h.EndpointConfiguration.Url, "http://") && strings.Contains(reason, "https://") {
+		return "; http: {allow-http-endpoints: true} in the configuration file allows http://, too"
+	}
+	return ""
 }
 
 // removalOrder takes away readers before what they read.

@@ -460,13 +460,22 @@ func (p *Plan) steps(ctx context.Context, progress func(*Step)) error {
 		}
 		progress(s)
 		if err := s.run(ctx); err != nil {
-			return fault.New(fault.KindOf(err), "template.Apply", s.Logical, "%s %s: %w", s.Type, s.Physical, err)
+			return fault.New(fault.KindOf(err), "template.Apply", p.place(s.Logical), "%s %s: %w", s.Type, s.Physical, err)
 		}
 	}
 	if p.build.account != nil {
 		return p.target.Catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.APIs{}.PutAccount(tx, *p.build.account) })
 	}
 	return nil
+}
+
+// place says where a resource is: "events.yaml:12:3 Resources.Stream", or its logical id when it has left the file.
+func (p *Plan) place(logical string) string {
+	r := p.build.t.resource(logical)
+	if r == nil || r.key == nil {
+		return logical
+	}
+	return fmt.Sprintf("%s:%d:%d Resources.%s", p.build.t.file, r.key.Line, r.key.Column, logical)
 }
 
 // both is the record while the plan is being applied: what was there, and what is to be.

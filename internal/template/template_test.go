@@ -13,6 +13,7 @@ import (
 	"millrace/internal/catalog"
 	"millrace/internal/delivery"
 	"millrace/internal/delivery/journal"
+	"millrace/internal/glue"
 	"millrace/internal/ids"
 	"millrace/internal/object/dir"
 	"millrace/internal/store"
@@ -80,7 +81,10 @@ func newNode(t *testing.T) *node {
 	n.objects, err = dir.Open(dir.Options{Root: filepath.Join(folder, "s3"), DB: meta, Prefix: []byte("o"), Now: time.Now, IDs: source})
 	check(err)
 	n.engine, err = delivery.New(delivery.Options{Source: n.streams, Sink: n.objects, Definitions: definitions{cat},
-		Journal: journal.Open(meta, []byte("d")), Account: account, IDs: source})
+		Journal: journal.Open(meta, []byte("d")), Account: account, IDs: source,
+		Table: func(database, table string) (*glue.Table, error) {
+			return catalog.Tables{}.Table(cat.Snapshot(), database, table)
+		}})
 	check(err)
 	check(n.engine.Start(t.Context()))
 	t.Cleanup(func() {

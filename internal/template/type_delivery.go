@@ -108,9 +108,14 @@ func (p *properties) breaksModel(doc []byte, name string) bool {
 	return len(found.Texts()) > 0
 }
 
+// sayings are messages whose words name members that they are not about, with the member that they are about.
+var sayings = []struct{ words, member string }{
+	{"compression format must be set", "CompressionFormat"}, {"Common Attributes", "CommonAttributes"}, {`column "`, "SchemaConfiguration"},
+}
+
 // topics leads from words in a message that names no path to the member that it is about.
 var topics = []struct{ words, member string }{
-	{"Common Attributes", "CommonAttributes"}, {"onversion character", "Prefix"}, {"rocessor", "ProcessingConfiguration"}, {"lambda", "ProcessingConfiguration"},
+	{"onversion character", "Prefix"}, {"rocessor", "ProcessingConfiguration"}, {"lambda", "ProcessingConfiguration"},
 	{"SubRecordType", "ProcessingConfiguration"}, {"DELIMITED", "ProcessingConfiguration"}, {"MetaDataExtraction", "ProcessingConfiguration"},
 	{"compression format", "CompressionFormat"}, {"erializer", "DataFormatConversionConfiguration"}, {"FormatConfiguration", "DataFormatConversionConfiguration"},
 	{"backup", "S3BackupMode"}, {"time zone", "CustomTimeZone"}, {"CloudWatch", "CloudWatchLoggingOptions"},
@@ -120,6 +125,16 @@ var topics = []struct{ words, member string }{
 
 // locateMember is locate for messages whose paths begin anywhere: "BufferingHints.SizeInMBs must be at least 64".
 func locateMember(n *yaml.Node, where, message string) (*yaml.Node, string) {
+	for _, s := range sayings {
+		if strings.Contains(message, s.words) {
+			if at, path := find(n, where, s.member); path != where {
+				return at, path
+			}
+		}
+	}
+	if at, path := locateParameter(n, where, message); at != nil {
+		return at, path
+	}
 	if at, path := locate(n, where, message); path != where {
 		return at, path
 	}
@@ -145,6 +160,50 @@ func locateMember(n *yaml.Node, where, message string) (*yaml.Node, string) {
 		}
 	}
 	return n, where
+}
+
+// locateParameter finds the parameter of a processor that a message speaks of: "MetadataExtractionQuery is not a valid …". Nil:
+// there is none.
+func locateParameter(n *yaml.Node, where, message string) (*yaml.Node, string) {
+	key, path := find(n, where, "Processors")
+	if path == where {
+		return nil, ""
+	}
+	processors := valueOf(n, key)
+	if processors.Kind != yaml.SequenceNode {
+		return nil, ""
+	}
+	for _, name := range parametersIn(message) {
+		for i, processor := range processors.Content {
+			parameters := yamldoc.Get(processor, "Parameters")
+			if parameters == nil || parameters.Kind != yaml.SequenceNode {
+				continue
+			}
+			for j, parameter := range parameters.Content {
+				value := yamldoc.Get(parameter, "ParameterValue")
+				if text, _ := yamldoc.Text(yamldoc.Get(parameter, "ParameterName")); text == name && value != nil {
+					return value, path + "." + strconv.Itoa(i+1) + ".Parameters." + strconv.Itoa(j+1) + ".ParameterValue"
+				}
+			}
+		}
+	}
+	return nil, ""
+}
+
+// parametersIn gives the words of a message that may name parameters, and parameters that it means by other words.
+func parametersIn(message string) (names []string) {
+	for _, saying := range []struct{ words, name string }{
+		{"lambda ARN", "LambdaArn"}, {"stands for the function", "LambdaArn"}, {"Number of retries", "NumberOfRetries"},
+		{"JSON Parsing Engine", "JsonParsingEngine"},
+	} {
+		if strings.Contains(message, saying.words) {
+			names = append(names, saying.name)
+		}
+	}
+	for word := range strings.FieldsSeq(message) {
+		names = append(names, strings.Trim(word, ":,.;"))
+	}
+	return names
 }
 
 // valueOf gives the value of a key that lies somewhere below a node.

@@ -2,9 +2,13 @@ package template
 
 import (
 	"context"
+	"strconv"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"millrace/internal/catalog"
+	"millrace/internal/delivery"
 	"millrace/internal/fault"
 	"millrace/internal/glue"
 	"millrace/internal/restapi/openapi"
@@ -19,7 +23,8 @@ type (
 	}
 	tableSpec struct {
 		*resource
-		table glue.Table
+		table       glue.Table
+		columnNodes []*yaml.Node
 	}
 )
 
@@ -73,7 +78,7 @@ var tableType = &resourceType{
 			return true
 		}
 		database, name, _ := strings.Cut(key, ".")
-		s := &tableSpec{r, glue.Table{Database: database, Name: name}}
+		s := &tableSpec{resource: r, table: glue.Table{Database: database, Name: name}}
 		in := p.nested("TableInput")
 		if in == nil || !s.columns(in) {
 			return true
@@ -107,6 +112,7 @@ func (s *tableSpec) columns(in *properties) bool {
 			c.tell("Type", "is required: a type of Hive such as string, bigint, array<int>")
 		}
 		s.table.Columns = append(s.table.Columns, column)
+		s.columnNodes = append(s.columnNodes, c.node)
 	}
 	return len(in.b.problems) == before
 }
@@ -193,6 +199,30 @@ func (p *planner) tableOf(database, name string) *glue.Table {
 		}
 	}
 	return nil
+}
+
+// locateColumn finds the column, in a table of the file, that a delivery stream can't convert to: `column "tags": …`. Nil: it
+// is not about one.
+func (p *planner) locateColumn(req *delivery.CreateRequest, message string) (*yaml.Node, string) {
+	rest, ok := strings.CutPrefix(message, `column "`)
+	name, _, quoted := strings.Cut(rest, `"`)
+	d := req.ExtendedS3DestinationConfiguration
+	if !ok || !quoted || d == nil || !d.Converts() {
+		return nil, ""
+	}
+	schema := d.DataFormatConversionConfiguration.SchemaConfiguration
+	key := glue.Key(strings.ToLower(schema.DatabaseName), strings.ToLower(schema.TableName))
+	for _, s := range p.b.tables {
+		if glue.Key(s.table.Database, s.table.Name) != key {
+			continue
+		}
+		for i, column := range s.columnNodes {
+			if strings.EqualFold(s.table.Columns[i].Name, name) {
+				return column, "Resources." + s.logical + ".Properties.TableInput.StorageDescriptor.Columns." + strconv.Itoa(i+1)
+			}
+		}
+	}
+	return nil, ""
 }
 
 func (p *planner) inCatalog(change func(*catalog.Tx) error) func(context.Context) error {
