@@ -16,7 +16,6 @@ import (
 
 	"millrace/internal/delivery/httpendpoint"
 	"millrace/internal/delivery/process"
-	"millrace/internal/delivery/transform"
 )
 
 // receiver is an HTTP endpoint that keeps each batch once, by its id, as such endpoints do.

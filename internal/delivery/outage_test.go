@@ -334,6 +334,27 @@ func TestStoredObjectOfAnAmendedPlan(t *testing.T) {
 	})
 }
 
+// An object that was stored before all of its records expired has delivered them.
+func TestStoredObjectOfAnEmptyPlan(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := newNode(t, Options{}).start()
+		defer n.close()
+		n.create(request("d", "", hints(1, 5)))
+		n.sink.buckets["events"]["k"] = &memoryObject{info: object.Info{Attributes: object.Attributes{
+			Metadata: map[string]string{metaManifest: "m", metaRecords: "5"}}}}
+		s := n.engine.deliveries()[0].list()[0]
+		for _, c := range []struct {
+			id    string
+			count counted
+		}{{"m", counted{delivered: 5, expired: -5, objects: 1}}, {"another", counted{}}} {
+			m := &journal.Manifest{Expired: 5, Parts: []journal.Part{{ID: c.id, Bucket: "events", ObjectKey: "k"}}}
+			if result, err := foundTask(s, m).store(background, 0); err != nil || result != c.count {
+				t.Errorf("%+v, %v", result, err)
+			}
+		}
+	})
+}
+
 // The same when the foreign object comes between the look and the put.
 func TestForeignObjectBetweenLookAndPut(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

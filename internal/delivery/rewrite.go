@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"io"
 	"strings"
 	"time"
@@ -241,9 +240,6 @@ func (w *rewriting) shard(ctx context.Context, ref stream.ShardRef, created int6
 		}
 	}
 }
-
-// errRoundFull ends the reading of a round.
-var errRoundFull = errors.New("the round is full")
 
 // round writes the objects of the records from a place on, until a lane is full.
 func (w *rewriting) round(ctx context.Context, sh *shard, s *rewritten) (ended bool, err error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,9 +30,9 @@ func (m *memorySource) at(_ context.Context, ref stream.ShardRef, when time.Time
 	return stream.SequenceNumber{}, nil
 }
 
-func (n *node) rewrite(o RewriteOptions) (RewriteProgress, error) {
+func (n *node) rewrite(ctx context.Context, o RewriteOptions) (RewriteProgress, error) {
 	o.Stream, o.Delivery, o.Prefix, o.At = "s", "d", "again/", n.source.at
-	return n.engine.Rewrite(background, o)
+	return n.engine.Rewrite(ctx, o)
 }
 
 // below gives the lines of all objects below a prefix, sorted, and how many objects there are.
@@ -52,15 +53,22 @@ func TestRewriteIsKilledAtAnyStep(t *testing.T) {
 	for n := range 22 {
 		steps, partitioned := n/2+1, n%2 == 0
 		inBubble(t, func(t *testing.T) {
-			type killed struct{}
-			left := -1
+			var left atomic.Int64
+			var killed atomic.Bool // nothing is stored any more
+			ctx, kill := context.WithCancel(background)
+			defer kill()
 			n := newNode(t, Options{Failpoint: func(name string) {
-				if left > 0 && (strings.HasPrefix(name, "rewrite-") || strings.HasPrefix(name, "put-")) {
-					if left--; left == 0 {
-						panic(killed{})
-					}
+				if (strings.HasPrefix(name, "rewrite-") || strings.HasPrefix(name, "put-")) && left.Add(-1) == 0 {
+					killed.Store(true)
+					kill()
 				}
 			}}).start()
+			n.setFail(func(string, string) error {
+				if killed.Load() {
+					return errOut
+				}
+				return nil
+			})
 			defer n.close()
 			n.stream("s", 2)
 			shape, data, failures := extended(nil), "again/k=", 1
@@ -87,25 +95,20 @@ func TestRewriteIsKilledAtAnyStep(t *testing.T) {
 			time.Sleep(time.Hour)
 			slices.Sort(want)
 
-			dry, err := n.rewrite(RewriteOptions{From: from, To: to, DryRun: true})
+			dry, err := n.rewrite(background, RewriteOptions{From: from, To: to, DryRun: true})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if _, objects := n.below("again/"); objects > 0 {
 				t.Error("a dry run has written")
 			}
-			func() {
-				defer func() {
-					if _, ok := recover().(killed); !ok {
-						t.Error("it was not killed")
-					}
-				}()
-				left = steps
-				_, _ = n.rewrite(RewriteOptions{From: from, To: to})
-			}()
-			left = -1
+			left.Store(int64(steps))
+			if _, err := n.rewrite(ctx, RewriteOptions{From: from, To: to}); err == nil && steps < 10 || !killed.Load() {
+				t.Errorf("it was not killed: %v", err)
+			}
+			killed.Store(false)
 			for run := range 2 {
-				p, err := n.rewrite(RewriteOptions{From: from, To: to})
+				p, err := n.rewrite(background, RewriteOptions{From: from, To: to})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -317,7 +317,7 @@ func (t *task) isStored() bool {
 func (t *task) store(ctx context.Context, part int) (counted, error) {
 	p, st := &t.manifest.Parts[part], &t.parts[part]
 	if p.Outputs == 0 {
-		return counted{}, nil
+		return t.storedBefore(ctx, part)
 	}
 	switch {
 	case p.Upload != nil:
@@ -341,6 +341,28 @@ func (t *task) store(ctx context.Context, part int) (counted, error) {
 		}
 	}
 	return t.put(ctx, part)
+}
+
+// storedBefore tells what became of a part of which nothing is left: an object that an earlier attempt stored, before its records
+// expired, has delivered them.
+func (t *task) storedBefore(ctx context.Context, part int) (counted, error) {
+	p := &t.manifest.Parts[part]
+	if !t.parts[part].mayExist || p.Upload != nil || p.Format == journal.HTTP {
+		return counted{}, nil
+	}
+	result, found, err := t.head(ctx, p)
+	var conflict *conflictError
+	switch {
+	case errors.As(err, &conflict):
+		return counted{}, nil // and is another's
+	case err != nil || !found:
+		return counted{}, err
+	case p.Format == journal.Errors:
+		result.errorObjects = 1
+	default:
+		result.objects = 1
+	}
+	return result, nil
 }
 
 // head looks for a part's object. found tells that it is there and ours.
