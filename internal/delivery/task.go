@@ -171,6 +171,11 @@ func (t *task) runFaulty(ctx context.Context) error {
 	return t.storeAll(ctx)
 }
 
+// posts reports whether the task's outputs go to an endpoint.
+func (t *task) posts() bool {
+	return len(t.manifest.Parts) > 0 && t.manifest.Parts[0].Format == journal.HTTP
+}
+
 // storeAll makes sure that every part's object is in its bucket. Parts are put in any order, several at a time; after an error
 // no further one is begun.
 func (t *task) storeAll(ctx context.Context) error {
@@ -180,8 +185,13 @@ func (t *task) storeAll(ctx context.Context) error {
 			left = append(left, i)
 		}
 	}
-	if len(left) == 1 {
-		return t.storePart(ctx, left[0])
+	if len(left) == 1 || t.posts() { // requests go one after the other, so that an endpoint has them in order
+		for _, part := range left {
+			if err := t.storePart(ctx, part); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	var next atomic.Int64
 	var first error // of the first part that had one; guarded by t.mu
