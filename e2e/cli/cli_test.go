@@ -198,7 +198,8 @@ func clock(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: clock NAME")
 	}
-	ts.Setenv(args[0], time.Now().UTC().Format(time.RFC3339Nano))
+	// Arrivals are told in milliseconds: what came in this one is before the next.
+	ts.Setenv(args[0], time.Now().UTC().Add(time.Millisecond).Format(time.RFC3339Nano))
 }
 
 // capture keeps what a group of a regular expression finds in the output of the last command in a variable.

@@ -175,7 +175,7 @@ func (u *user) listed(t *testing.T, name *string, filter *types.ShardFilter) (id
 func listShards(t *testing.T, u *user) {
 	name, arn := u.stream(t, "shards", 2)
 	between := time.Now()
-	for time.Since(between) < 2*time.Millisecond { // times are told in milliseconds
+	for time.Since(between) < 1100*time.Millisecond { // children are created in a later second than their parents, else in one to come
 		u.active(t, name)
 	}
 	must(u.SplitShard(u.ctx, &kinesis.SplitShardInput{StreamName: name, ShardToSplit: shardID(0), NewStartingHashKey: key(1, 4)}))(t)
