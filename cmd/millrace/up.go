@@ -76,6 +76,7 @@ func (o *upOptions) bind(fs *flag.FlagSet) {
 	fs.StringVar(&n.DefaultAPI, "default-api", n.DefaultAPI, "the id or name of the `API` that owns the short address http://INGEST/STAGE/PATH (default: the first created)")
 	fs.Func("low-space", "free `BYTES` (1GiB) below which writes are refused (default: the larger of 1GiB and 5 %)", n.LowSpace.Set)
 	fs.Func("body-budget", "`BYTES` of bodies held in memory at one time; beyond it 503 (default 64MiB)", n.BodyBudget.Set)
+	fs.IntVar(&n.ActivePartitions, "active-partitions", n.ActivePartitions, "how many dynamic partitions (`NUMBER`) of a delivery stream may gather records on this node")
 	fs.DurationVar(&n.LedgerKeep, "ledger-keep", n.LedgerKeep, "how long (`TIME`) it is known which object holds which record (\"millrace ledger --record\")")
 	fs.StringVar(&n.Region, "region", n.Region, "the `REGION` in ARNs")
 	fs.StringVar(&n.Account, "account", n.Account, "the account `ID` in ARNs")

@@ -216,7 +216,7 @@ func (n *Node) openDelivery(ctx context.Context) error {
 	o := delivery.Options{
 		Source: n.source(), Sink: n.objects, Definitions: newDefinitions(n.catalog), Journal: n.journal,
 		Account: n.account, IDs: n.ids, Now: time.Now, Log: n.log, Failpoint: n.opts.Failpoint, Allow: n.opts.Allow, DirectPutShards: n.directPutShards,
-		LedgerKeep: n.opts.Config.LedgerKeep, Table: table, PlainEndpoints: n.opts.Config.HTTP.AllowHTTPEndpoints,
+		ActivePartitions: n.opts.Config.ActivePartitions, LedgerKeep: n.opts.Config.LedgerKeep, Table: table, PlainEndpoints: n.opts.Config.HTTP.AllowHTTPEndpoints,
 		SpoolDir: filepath.Join(n.folder.path, spoolFolder), LowSpace: n.space.Low, Errors: deliveryErrors{n.logs},
 	}
 	if err := os.RemoveAll(o.SpoolDir); err != nil { // nothing in it is of use to another process

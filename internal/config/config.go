@@ -73,6 +73,8 @@ type Node struct {
 
 	// LedgerKeep is how long the node knows which object holds which record.
 	LedgerKeep time.Duration `yaml:"ledger-keep"`
+	// ActivePartitions bounds the dynamic partitions of a delivery stream that gather records on this node.
+	ActivePartitions int `yaml:"active-partitions"`
 
 	LogLevel  string `yaml:"log-level"`
 	LogFormat string `yaml:"log-format"`
@@ -91,10 +93,15 @@ func Default() Node {
 
 		LedgerKeep: 7 * 24 * time.Hour,
 
+		ActivePartitions: 500,
+
 		LogLevel:  "info",
 		LogFormat: "text",
 	}
 }
+
+// maxActivePartitions is to what the service raises its own bound on request: each has memory of its own.
+const maxActivePartitions = 5000
 
 // maxLedgerKeep bounds what --ledger-keep may ask for: it costs disk space, some 500 bytes for every object.
 const maxLedgerKeep = 366 * 24 * time.Hour
@@ -138,6 +145,9 @@ func (n *Node) Check() error {
 	}
 	if !regionPattern.MatchString(n.Region) {
 		bad("region", "%q is no region such as us-east-1", n.Region)
+	}
+	if n.ActivePartitions < 1 || n.ActivePartitions > maxActivePartitions {
+		bad("active-partitions", "%d is not 1 to %d", n.ActivePartitions, maxActivePartitions)
 	}
 	if n.LedgerKeep < time.Hour || n.LedgerKeep > maxLedgerKeep {
 		bad("ledger-keep", "%v is not between 1h and %v", n.LedgerKeep, maxLedgerKeep)
