@@ -633,10 +633,14 @@ func TestSpoolThatCannotBeRead(t *testing.T) {
 		n.setFail(func(string, string) error { return errOut })
 		n.put("d", event("a", 1), "broken")
 		time.Sleep(2 * time.Minute)
-		if n.engine.spools.current == nil {
+		s := &n.engine.spools
+		s.mu.Lock()
+		file := s.current
+		s.mu.Unlock()
+		if file == nil {
 			t.Fatal("nothing is in files")
 		}
-		n.engine.spools.current.f.Close()
+		file.f.Close()
 		n.setFail(nil)
 		time.Sleep(time.Minute)
 		equal(t, "delivered", n.ledger("d").Delivered, 1)
@@ -673,9 +677,14 @@ func TestFunctionLeavesTheConfiguration(t *testing.T) {
 		n.start()
 		n.put("d", "abc")
 		time.Sleep(time.Minute)
-		reads := n.source.reads
+		read := func() int {
+			n.source.mu.Lock()
+			defer n.source.mu.Unlock()
+			return n.source.reads
+		}
+		reads := read()
 		time.Sleep(time.Hour)
-		if more := n.source.reads - reads; more > 1500 {
+		if more := read() - reads; more > 1500 {
 			t.Errorf("%d reads in an hour", more)
 		}
 		if err := n.engine.Healthy(); err == nil || !strings.Contains(err.Error(), "function:f") {
