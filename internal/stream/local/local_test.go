@@ -254,7 +254,7 @@ func TestReadersOfWhatEnds(t *testing.T) {
 						case err != nil && fault.KindOf(err) != end.kind:
 							t.Error(err)
 							return
-						case err != nil && n > 3:
+						case err != nil && n >= 3: // it may end as soon as the third is under way
 							return
 						case batch.Skipped != 0 || len(batch.Records) != 100:
 							t.Errorf("%d records, %d skipped", len(batch.Records), batch.Skipped)
