@@ -1,6 +1,5 @@
 # Targets for those who build Millrace. Users need only: go run ./cmd/millrace up
-.PHONY: build test race lint generate crash crash-faulty crash-cluster crash-cluster-faulty crash-processing crash-processing-faulty bench bench-cluster fuzz clients kafka stores formats kinesis histories clean
-.PHONY: build test race lint generate crash crash-faulty crash-cluster crash-cluster-faulty bench bench-cluster bench-delivery fuzz clients kafka stores formats kinesis histories clean
+.PHONY: build test race lint generate crash crash-faulty crash-cluster crash-cluster-faulty crash-processing crash-processing-faulty bench bench-cluster bench-delivery fuzz clients kafka stores formats kinesis histories clean
 
 build: ## the binary
 	CGO_ENABLED=0 go build -trimpath -o millrace ./cmd/millrace
