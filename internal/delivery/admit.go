@@ -13,9 +13,6 @@ func (e *Engine) admit(op string, def *Definition, made Tables) error {
 	if err := first(e.admitURL(op, def), e.admitFunction(op, def), e.admitSchema(op, def, made), e.admitLogs(op, def)); err != nil {
 		return err
 	}
-	if err := unsupportedYet(op, def); err != nil {
-		return err
-	}
 	_, err := compile(def, e.opts.Account, e.opts.GzipLevel)
 	return err
 }
@@ -95,24 +92,4 @@ func (e *Engine) table(c *SchemaConfiguration, made Tables) (*glue.Table, error)
 	return e.opts.Table(database, table)
 }
 
-// unsupportedYet refuses what is validated, kept and shown, and not run: notYet says what.
-func unsupportedYet(op string, def *Definition) error {
-	for _, f := range notYet {
-		if f.used(def) {
-			return notDone(op, def.Name, f.Member)
-		}
-	}
-	return nil
-}
-
-// feature is a part of definitions that is not run yet.
-type feature struct {
-	Feature
-	used func(*Definition) bool
-}
-
 const s3Member = "extendedS3DestinationConfiguration."
-
-// notYet lists what Create, Apply and UpdateDestination refuse after all checks, and Features shows. A feature that the
-// engine runs leaves the list.
-var notYet = []feature{}

@@ -73,7 +73,7 @@
 // the service's words, and refuses by name what is not built (other destinations,
 // ORC, Decompression). Engine.admit then asks the node: is there a URL for the
 // function, a table for the schema, encryption on this engine? All that passes is
-// run; the list notYet, of what is kept and shown only, is empty.
+// run.
 //
 // A table's columns are copied into the definition when it is created, updated or
 // applied, so that nothing that is planned depends on the catalog.

@@ -24,9 +24,6 @@ type Feature struct {
 // Features lists what differs from the service, for people (`millrace support`). A test holds it against the code.
 func Features() []Feature {
 	all := slices.Clone(features)
-	for _, f := range notYet {
-		all = append(all, f.Feature)
-	}
 	slices.SortStableFunc(all, func(a, b Feature) int { return strings.Compare(string(b.Support), string(a.Support)) })
 	return all
 }

@@ -10,13 +10,6 @@ import (
 	"millrace/internal/glue"
 )
 
-// everything lets definitions pass that the engine does not run yet: what is tested here is what becomes of them.
-func everything(t *testing.T) {
-	before := notYet
-	notYet = nil
-	t.Cleanup(func() { notYet = before })
-}
-
 // surface is a node on which any definition may be made.
 type surface struct {
 	*node
@@ -25,7 +18,6 @@ type surface struct {
 }
 
 func newSurface(t *testing.T) *surface {
-	everything(t)
 	s := &surface{functions: map[string]*transform.Endpoint{}, tables: map[string]*glue.Table{}}
 	s.node = newNode(t, Options{
 		HTTP:     nobodyPosts{},

@@ -39,7 +39,7 @@ const (
 
 // Bounds of this client.
 const (
-	maxPerHost  = 256 // connections to one host; a shard posts one batch at a time
+	maxPerHost  = 256 // connections to one host, of all delivery streams together
 	idlePerHost = 32
 	idleInAll   = 256
 	maxShown    = 1024 // bytes of an answer that a message repeats
